@@ -1,0 +1,63 @@
+# Bandstand: `make up` runs the shop, `make test` passes everything. Both work on a bare machine.
+PYTHON ?= python3
+VENV ?= .venv
+REQUIREMENTS ?= requirements/dev.txt
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SHOP_SERVICES := user-service product-service order-service notification-service
+
+.DEFAULT_GOAL := help
+.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench lock clean
+
+help: ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## Make the virtual environment with the hash-locked dependencies
+
+$(STAMP): $(REQUIREMENTS) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Bandstand needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V) and the packages of $(REQUIREMENTS) (about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r $(REQUIREMENTS)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+up: $(STAMP) ## Start the shop on real servers (Ctrl-C stops it)
+	@cd shop && ../$(BIN)/bandstand up
+
+down: $(STAMP) ## Stop a shop that was started with `bandstand up --detach`
+	@cd shop && ../$(BIN)/bandstand down
+
+test: test-unit test-shop test-integration test-platform ## Run all tests
+
+test-unit: $(STAMP) ## Run the tests that need no server
+	$(BIN)/python -m pytest tests --ignore=tests/integration --ignore=tests/platform
+
+test-shop: $(STAMP) ## Run each service's own tests on a real PostgreSQL
+	@set -e; for service in $(SHOP_SERVICES); do echo "== $$service"; (cd shop/$$service && ../../$(BIN)/python -m pytest); done
+
+test-integration: $(STAMP) ## Run the tests on real servers from the wheels
+	$(BIN)/python -m pytest tests/integration
+
+test-platform: $(STAMP) ## Start the whole shop with `bandstand up` and buy something
+	$(BIN)/python -m pytest tests/platform
+
+lint: $(STAMP) ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code and apply safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Run the benchmarks (each prints its figures; none is a test)
+	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+
+lock: ## Write the hash-locked requirements anew (needs uv)
+	requirements/lock.sh
+
+clean: ## Remove the environment and caches (keeps .bandstand/, the shop's data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

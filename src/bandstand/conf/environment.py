@@ -1,0 +1,226 @@
+"""What a service reads from its environment variables, with all faults reported at once."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import dj_database_url
+import msgspec
+
+from bandstand.conf import wire
+from bandstand.exceptions import ConfigurationError
+
+__all__ = ["ServiceEnvironment"]
+
+_HELP: Final = "Start it with `bandstand up`, run one command with `bandstand exec SERVICE COMMAND…`, or set the variables yourself."
+
+
+class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """The environment of one service, checked; made by :meth:`read`.
+
+    Attributes are ready to be assigned in ``settings.py``::
+
+        environment = ServiceEnvironment.read("user-service")
+        SECRET_KEY = environment.secret_key
+        DATABASES = {"default": environment.database}
+        CACHES = {"default": environment.cache}
+        LOGGING = environment.logging
+        BANDSTAND = environment.bandstand(version="1.0.0")
+    """
+
+    service: str
+    platform: str
+    process: str
+    secret_key: str
+    debug: bool
+    allowed_hosts: tuple[str, ...]
+    csrf_trusted_origins: tuple[str, ...]
+    database: dict[str, Any]
+    cache: dict[str, Any]
+    email: dict[str, Any]
+    log_format: str
+    log_level: str
+    rooms: dict[str, Any]
+
+    @classmethod
+    def read(cls, service: str, source: Mapping[str, str] | None = None) -> "ServiceEnvironment":
+        """Read the variables of ``source`` (the process's own by default) for ``service``.
+
+        Raises:
+            ConfigurationError: with one sentence for every variable that is missing or wrong.
+        """
+        return _Reader(os.environ if source is None else source).environment(service)
+
+    @property
+    def logging(self) -> dict[str, Any]:
+        """A ``LOGGING`` dictionary: one line on standard error for each record, JSON or for people."""
+        return {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"bandstand": {"()": f"bandstand.context.{self.log_format.capitalize()}Formatter"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "bandstand"}},
+            "root": {"handlers": ["stderr"], "level": self.log_level},
+            # The request line of RequestTrackingMiddleware says all that this logger would, and more.
+            "loggers": {"django.server": {"handlers": [], "propagate": False}},
+        }
+
+    def bandstand(self, **overrides: Any) -> dict[str, Any]:
+        """Return the ``BANDSTAND`` setting; ``overrides`` are merged room by room (``client={"TIMEOUT": 2}``)."""
+        value: dict[str, Any] = {
+            "SERVICE": self.service,
+            "PLATFORM": self.platform,
+            "PROCESS": self.process,
+            "LOG_FORMAT": self.log_format,
+            **{room: dict(keys) for room, keys in self.rooms.items()},
+        }
+        for name, override in overrides.items():
+            key = name.upper()
+            value[key] = {**value.get(key, {}), **override} if isinstance(override, Mapping) else override
+        return value
+
+
+class _Reader:
+    """Reads variables one by one and remembers every fault, so that all are told at once."""
+
+    def __init__(self, source: Mapping[str, str]) -> None:
+        self.source = source
+        self.faults: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.source.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self.faults.append(f"{name} is not set.")
+            return ""
+        return default
+
+    def names(self, name: str, default: str | None = "") -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.text(name, default).split(",") if part.strip())
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        raw = self.text(name, "true" if default else "false").lower()
+        if raw in {"1", "true", "yes", "on"}:
+            return True
+        if raw in {"0", "false", "no", "off"}:
+            return False
+        self.faults.append(f"{name} is {raw!r}; write true or false.")
+        return default
+
+    def number(self, name: str, default: int) -> int:
+        raw = self.text(name, str(default))
+        if raw.isascii() and raw.isdigit() and int(raw) > 0:
+            return int(raw)
+        self.faults.append(f"{name} is {raw!r}; write a whole number above 0.")
+        return default
+
+    def database(self) -> dict[str, Any]:
+        url = self.text(wire.DATABASE_URL)
+        pool_size = self.number(wire.DATABASE_POOL_SIZE, 8)
+        if not url:
+            return {}
+        try:
+            database: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True))
+        except ValueError as error:
+            self.faults.append(f"{wire.DATABASE_URL} is not the URL of a database: {error}")
+            return {}
+        if database["ENGINE"] == "django.db.backends.postgresql":
+            database["ENGINE"] = "bandstand.postgresql"
+            database["CONN_HEALTH_CHECKS"] = False  # the pool checks a connection when it hands it out
+            options = database.setdefault("OPTIONS", {})
+            options.setdefault("pool", {"min_size": 1, "max_size": pool_size, "timeout": 5})
+            options.setdefault("connect_timeout", 3)
+        return database
+
+    def cache(self) -> dict[str, Any]:
+        url = self.text(wire.CACHE_URL, "memory://")
+        scheme = urlsplit(url).scheme
+        if scheme == "memory":
+            return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+        if scheme in {"redis", "rediss"}:
+            return {"BACKEND": "bandstand.cache.ResilientRedisCache", "LOCATION": url}
+        self.faults.append(f"{wire.CACHE_URL} begins with {scheme!r}; write redis://, rediss:// or memory://.")
+        return {}
+
+    def email(self) -> dict[str, Any]:
+        """``file:///folder`` writes mails to a folder, ``smtp://`` and ``smtps://`` send them, ``memory://`` keeps them."""
+        url = urlsplit(self.text(wire.EMAIL_URL, "memory://"))
+        backends = {"file": "filebased", "memory": "locmem", "smtp": "smtp", "smtps": "smtp", "console": "console"}
+        if url.scheme not in backends:
+            self.faults.append(
+                f"{wire.EMAIL_URL} begins with {url.scheme!r}; write smtp://, smtps://, file:///folder, console:// or memory://."
+            )
+            return {}
+        return {
+            "EMAIL_BACKEND": f"django.core.mail.backends.{backends[url.scheme]}.EmailBackend",
+            "EMAIL_FILE_PATH": unquote(url.path) if url.scheme == "file" else None,
+            "EMAIL_HOST": url.hostname or "localhost",
+            "EMAIL_PORT": url.port or (465 if url.scheme == "smtps" else 25),
+            "EMAIL_HOST_USER": unquote(url.username or ""),
+            "EMAIL_HOST_PASSWORD": unquote(url.password or ""),
+            "EMAIL_USE_SSL": url.scheme == "smtps",
+            "EMAIL_TIMEOUT": 5,
+        }
+
+    def rooms(self) -> dict[str, Any]:
+        broker_url = self.text(wire.BROKER_URL, "memory://")
+        if urlsplit(broker_url).scheme not in {"memory", "nats", "amqp", "amqps"}:
+            self.faults.append(f"{wire.BROKER_URL} is {broker_url!r}; write nats://, amqp:// or memory://.")
+        return {
+            "CONTEXT": {"TRUSTED_PROXIES": self.names(wire.TRUSTED_PROXIES, "127.0.0.0/8,::1/128")},
+            "IDENTITY": {
+                "SERVICE_KEY_FILE": self.text(wire.SERVICE_KEY_FILE, ""),
+                "TRUSTED_KEYS_FILE": self.text(wire.TRUSTED_KEYS_FILE, ""),
+                "ALLOWED_CALLERS": self.names(wire.ALLOWED_CALLERS),
+                "USER_KEY_FILE": self.text(wire.USER_KEY_FILE, ""),
+                "USER_JWKS_URL": self.text(wire.USER_JWKS_URL, ""),
+            },
+            "DISCOVERY": {"URL": self.text(wire.DISCOVERY_URL, "static:")},
+            "EVENTS": {"BROKER_URL": broker_url},
+        }
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in allowed:
+            self.faults.append(f"{name} is {value!r}; write one of {', '.join(allowed)}.")
+            return default
+        return value
+
+    def refuse_development_secrets(self) -> None:
+        """With DEBUG off, no secret that was made for development may be in use."""
+        for name in (wire.SECRET_KEY, wire.DATABASE_URL, wire.CACHE_URL, wire.BROKER_URL):
+            if wire.DEVELOPMENT_MARK in self.source.get(name, ""):
+                self.faults.append(
+                    f"{name} holds a secret made for development, but {wire.DEBUG} is off. Make a new one."
+                )
+        if "*" in self.names(wire.ALLOWED_HOSTS):
+            self.faults.append(f"{wire.ALLOWED_HOSTS} is *, but {wire.DEBUG} is off. Name the hosts.")
+
+    def environment(self, service: str) -> "ServiceEnvironment":
+        debug = self.boolean(wire.DEBUG, default=False)
+        named = self.text(wire.SERVICE, service)
+        if named != service:
+            self.faults.append(f"{wire.SERVICE} is {named!r}, but these are the settings of {service!r}.")
+        environment = ServiceEnvironment(
+            service=service,
+            platform=self.text(wire.PLATFORM, "platform"),
+            process=self.text(wire.PROCESS, "command"),
+            secret_key=self.text(wire.SECRET_KEY),
+            debug=debug,
+            allowed_hosts=self.names(wire.ALLOWED_HOSTS, "localhost,127.0.0.1,[::1]" if debug else None),
+            csrf_trusted_origins=self.names(wire.CSRF_TRUSTED_ORIGINS, ""),
+            database=self.database(),
+            cache=self.cache(),
+            email=self.email(),
+            log_format=self.choice(wire.LOG_FORMAT, "json", ("json", "console")),
+            log_level=self.choice(wire.LOG_LEVEL, "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            rooms=self.rooms(),
+        )
+        if not debug:
+            self.refuse_development_secrets()
+        if self.faults:
+            raise ConfigurationError(
+                [f"The environment of {service} has {len(self.faults)} fault(s):", *self.faults, _HELP]
+            )
+        return environment

@@ -1,0 +1,150 @@
+"""The ``BANDSTAND`` setting as one frozen object, rebuilt when Django says that it changed."""
+
+from functools import cache
+from typing import Any, Final, Literal
+
+import msgspec
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from bandstand.exceptions import ConfigurationError
+
+__all__ = [
+    "ApiSettings",
+    "CacheSettings",
+    "ClientSettings",
+    "ContextSettings",
+    "DiscoverySettings",
+    "EventsSettings",
+    "HealthSettings",
+    "IdentitySettings",
+    "Settings",
+    "get_settings",
+]
+
+
+class _Room(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=str.upper):
+    """Keys are upper case in ``settings.py`` and lower case here."""
+
+
+class ContextSettings(_Room, frozen=True):
+    """``TRUSTED_PROXIES``: networks (CIDR) whose ``X-Forwarded-For`` is believed."""
+
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+
+class HealthSettings(_Room, frozen=True):
+    """``TIMEOUT``: seconds that one check may take. ``CACHE``: seconds that an answer is kept, so probes cost little."""
+
+    timeout: float = 2.0
+    cache: float = 1.0
+
+
+class IdentitySettings(_Room, frozen=True):
+    """Keys and who may call. Lifetimes and leeway in seconds."""
+
+    service_key_file: str = ""
+    trusted_keys_file: str = ""
+    allowed_callers: tuple[str, ...] = ()
+    service_token_lifetime: int = 60
+    leeway: int = 30
+    user_key_file: str = ""
+    user_jwks_url: str = ""
+    user_issuer: str = "user-service"
+    user_token_lifetime: int = 900
+    jwks_refresh_interval: float = 10.0
+
+
+class DiscoverySettings(_Room, frozen=True):
+    """``URL``: ``static:name=url,…`` or ``file:///path/of/registry.json``."""
+
+    url: str = "static:"
+
+
+class ClientSettings(_Room, frozen=True):
+    """Time-outs in seconds; ``RETRIES`` is the number of tries after the first."""
+
+    connect_timeout: float = 0.5
+    timeout: float = 1.0
+    retries: int = 2
+    max_response_bytes: int = 10 * 1024 * 1024
+
+
+class EventsSettings(_Room, frozen=True):
+    """Intervals and retention in seconds."""
+
+    broker_url: str = "memory://"
+    threads: int = 4
+    batch: int = 100
+    poll_interval: float = 1.0
+    retry_delays: tuple[float, ...] = (0.0, 1.0, 5.0, 30.0, 120.0)
+    max_deaths: int = 5
+    handler_timeout: float = 30.0
+    outbox_retention: float = 24 * 3600.0
+    inbox_retention: float = 14 * 24 * 3600.0
+    shutdown_timeout: float = 25.0
+
+
+class CacheSettings(_Room, frozen=True):
+    """``TIMEOUT`` in seconds. ``JITTER`` is the share by which time-outs are shortened at random."""
+
+    alias: str = "default"
+    timeout: float = 300.0
+    jitter: float = 0.1
+
+
+class ApiSettings(_Room, frozen=True):
+    """Limits of one request; ``IDEMPOTENCY_RETENTION`` in seconds."""
+
+    page_size: int = 20
+    max_page_size: int = 100
+    max_body_bytes: int = 1024 * 1024
+    max_json_depth: int = 64
+    idempotency_retention: float = 24 * 3600.0
+
+
+class Settings(_Room, frozen=True):
+    """The whole ``BANDSTAND`` setting: one field for each room."""
+
+    service: str
+    platform: str = "platform"
+    version: str = "0.1.0"
+    process: str = "web"
+    log_format: Literal["json", "console"] = "json"
+    context: ContextSettings = ContextSettings()
+    health: HealthSettings = HealthSettings()
+    identity: IdentitySettings = IdentitySettings()
+    discovery: DiscoverySettings = DiscoverySettings()
+    client: ClientSettings = ClientSettings()
+    events: EventsSettings = EventsSettings()
+    cache: CacheSettings = CacheSettings()
+    api: ApiSettings = ApiSettings()
+
+
+_NAME: Final = "BANDSTAND"
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the ``BANDSTAND`` setting, checked.
+
+    Raises:
+        ConfigurationError: the setting is missing or wrong; the text names the key.
+    """
+    value: dict[str, Any] | None = getattr(django_settings, _NAME, None)
+    if value is None:
+        raise ConfigurationError(
+            "The setting BANDSTAND is missing. Write BANDSTAND = environment.bandstand() in settings.py."
+        )
+    try:
+        return msgspec.convert(value, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"The setting BANDSTAND is wrong: {error}") from error
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == _NAME:
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="bandstand.conf")

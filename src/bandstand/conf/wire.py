@@ -1,0 +1,43 @@
+"""The names of everything that travels between processes: headers and environment variables."""
+
+from typing import Final
+
+# --- headers ------------------------------------------------------------------------------------
+CORRELATION_ID: Final = "X-Correlation-ID"
+REQUEST_TIMEOUT_MS: Final = "X-Request-Timeout-Ms"
+SERVICE_TOKEN: Final = "X-Service-Token"  # noqa: S105 - the name of a header
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+
+# What a service believes because the platform sent it. A gateway removes these from every outside request.
+INTERNAL_HEADERS: Final = (SERVICE_TOKEN, REQUEST_TIMEOUT_MS, "X-User-Id", "X-Service-Name", "X-Do-Not-Retry")
+
+# --- environment variables ----------------------------------------------------------------------
+SECRET_KEY: Final = "SECRET_KEY"  # noqa: S105 - the name of a variable
+DEBUG: Final = "DEBUG"
+ALLOWED_HOSTS: Final = "ALLOWED_HOSTS"
+DATABASE_URL: Final = "DATABASE_URL"
+CACHE_URL: Final = "CACHE_URL"
+BROKER_URL: Final = "BROKER_URL"
+DISCOVERY_URL: Final = "DISCOVERY_URL"
+EMAIL_URL: Final = "EMAIL_URL"
+
+SERVICE: Final = "BANDSTAND_SERVICE"  # user-service
+PLATFORM: Final = "BANDSTAND_PLATFORM"  # shop: the audience of user tokens and the prefix of subjects and cache keys
+PROCESS: Final = "BANDSTAND_PROCESS"  # web, worker: for logs
+LOG_FORMAT: Final = "BANDSTAND_LOG_FORMAT"  # json, console
+LOG_LEVEL: Final = "BANDSTAND_LOG_LEVEL"
+SERVICE_KEY_FILE: Final = "BANDSTAND_SERVICE_KEY_FILE"  # this service's private JWK
+TRUSTED_KEYS_FILE: Final = "BANDSTAND_TRUSTED_KEYS_FILE"  # JWKS: the public keys of all services
+ALLOWED_CALLERS: Final = "BANDSTAND_ALLOWED_CALLERS"  # comma-separated service names
+USER_KEY_FILE: Final = "BANDSTAND_USER_KEY_FILE"  # private JWK that signs user tokens; only where they are issued
+USER_JWKS_URL: Final = "BANDSTAND_USER_JWKS_URL"  # where the public keys for user tokens are published
+DATABASE_POOL_SIZE: Final = "BANDSTAND_DATABASE_POOL_SIZE"
+TRUSTED_PROXIES: Final = "BANDSTAND_TRUSTED_PROXIES"  # comma-separated networks whose X-Forwarded-For is believed
+CSRF_TRUSTED_ORIGINS: Final = "BANDSTAND_CSRF_TRUSTED_ORIGINS"
+
+# --- marks --------------------------------------------------------------------------------------
+# Secrets and key ids made for development begin with this. A service with DEBUG off refuses to start on one.
+# Django's own `check --deploy` knows the same prefix.
+DEVELOPMENT_MARK: Final = "django-insecure-"
