@@ -13,7 +13,10 @@ from bandstand.exceptions import ConfigurationError
 
 __all__ = ["ServiceEnvironment"]
 
-_HELP: Final = "Start it with `bandstand up`, run one command with `bandstand exec SERVICE COMMAND…`, or set the variables yourself."
+_HELP: Final = (
+    "Start it with `bandstand up`, run one command with `bandstand exec SERVICE COMMAND…`,"
+    " or set the variables yourself."
+)
 
 
 class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,9 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
             ConfigurationError: with one sentence for every variable that is missing or wrong.
         """
         return _Reader(os.environ if source is None else source).environment(service)
+
+    def __repr__(self) -> str:
+        return f"ServiceEnvironment(service={self.service!r}, platform={self.platform!r}, debug={self.debug})"
 
     @property
     def logging(self) -> dict[str, Any]:
@@ -144,7 +150,7 @@ class _Reader:
         return {}
 
     def email(self) -> dict[str, Any]:
-        """``file:///folder`` writes mails to a folder, ``smtp://`` and ``smtps://`` send them, ``memory://`` keeps them."""
+        """Django's e-mail settings: ``file:///folder`` writes mails to a folder, ``smtp://`` and ``smtps://`` send them."""
         url = urlsplit(self.text(wire.EMAIL_URL, "memory://"))
         backends = {"file": "filebased", "memory": "locmem", "smtp": "smtp", "smtps": "smtp", "console": "console"}
         if url.scheme not in backends:

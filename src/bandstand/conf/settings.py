@@ -34,7 +34,7 @@ class ContextSettings(_Room, frozen=True):
 
 
 class HealthSettings(_Room, frozen=True):
-    """``TIMEOUT``: seconds that one check may take. ``CACHE``: seconds that an answer is kept, so probes cost little."""
+    """``TIMEOUT``: seconds that one check may take. ``CACHE``: seconds that an answer is kept, so probes stay cheap."""
 
     timeout: float = 2.0
     cache: float = 1.0
@@ -83,6 +83,9 @@ class EventsSettings(_Room, frozen=True):
     outbox_retention: float = 24 * 3600.0
     inbox_retention: float = 14 * 24 * 3600.0
     shutdown_timeout: float = 25.0
+
+    def __repr__(self) -> str:
+        return f"EventsSettings(threads={self.threads}, batch={self.batch})"  # the broker's URL holds a password
 
 
 class CacheSettings(_Room, frozen=True):

@@ -1,0 +1,81 @@
+import pytest
+
+from bandstand.conf import ServiceEnvironment, wire
+from bandstand.exceptions import ConfigurationError
+
+DEVELOPMENT = {
+    "SECRET_KEY": f"{wire.DEVELOPMENT_MARK}abc",
+    "DEBUG": "true",
+    "DATABASE_URL": "postgresql://u:p%40ss@127.0.0.1:5432/users",
+    "BANDSTAND_ALLOWED_CALLERS": "order-service, product-service",
+}
+PRODUCTION = DEVELOPMENT | {"DEBUG": "false", "SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "shop.example"}
+
+
+def faults(**changes: str) -> str:
+    with pytest.raises(ConfigurationError) as raised:
+        ServiceEnvironment.read("user-service", PRODUCTION | changes)
+    return "\n".join(raised.value.faults)
+
+
+def test_reads_a_development_environment() -> None:
+    """A complete environment becomes values that settings.py can assign."""
+    environment = ServiceEnvironment.read("user-service", DEVELOPMENT)
+    assert environment.debug is True
+    assert environment.allowed_hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert environment.database["PASSWORD"] == "p@ss"
+    assert environment.database["ENGINE"] == "bandstand.postgresql"
+    assert environment.bandstand()["IDENTITY"]["ALLOWED_CALLERS"] == ("order-service", "product-service")
+
+
+def test_reports_all_faults_at_once() -> None:
+    """Each missing or wrong variable is named in one error, with what to do."""
+    with pytest.raises(ConfigurationError) as raised:
+        ServiceEnvironment.read("user-service", {"DEBUG": "maybe", "CACHE_URL": "memcached://x"})
+    text = str(raised.value)
+    for name in ("DEBUG is 'maybe'", "SECRET_KEY is not set", "DATABASE_URL is not set", "CACHE_URL begins", "ALLOWED"):
+        assert name in text
+    assert "bandstand up" in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SECRET_KEY", f"{wire.DEVELOPMENT_MARK}abc"),
+        ("DATABASE_URL", f"postgresql://u:{wire.DEVELOPMENT_MARK}abc@db/users"),
+        ("CACHE_URL", f"redis://u:{wire.DEVELOPMENT_MARK}abc@redis/0"),
+        ("BROKER_URL", f"nats://u:{wire.DEVELOPMENT_MARK}abc@nats"),
+        ("ALLOWED_HOSTS", "*"),
+    ],
+)
+def test_production_refuses_what_was_made_for_development(variable: str, value: str) -> None:
+    """With DEBUG off, a development secret or an open host list stops the service before it starts."""
+    assert variable in faults(**{variable: value})
+
+
+def test_debug_is_off_unless_asked_for() -> None:
+    """A forgotten DEBUG variable never turns debugging on."""
+    assert ServiceEnvironment.read("user-service", {k: v for k, v in PRODUCTION.items() if k != "DEBUG"}).debug is False
+
+
+def test_refuses_the_environment_of_another_service() -> None:
+    """A service started with another service's variables says so."""
+    assert "order-service" in faults(BANDSTAND_SERVICE="order-service")
+
+
+def test_overrides_are_merged_room_by_room() -> None:
+    """A service changes one key of a room and keeps the others."""
+    setting = ServiceEnvironment.read("user-service", DEVELOPMENT).bandstand(
+        version="2.0", identity={"ALLOWED_CALLERS": ()}, client={"TIMEOUT": 2.0}
+    )
+    assert setting["VERSION"] == "2.0"
+    assert setting["CLIENT"] == {"TIMEOUT": 2.0}
+    assert setting["IDENTITY"]["ALLOWED_CALLERS"] == ()
+    assert "SERVICE_KEY_FILE" in setting["IDENTITY"]
+
+
+def test_secrets_do_not_show_in_repr() -> None:
+    """Printing the environment never prints a password or a key."""
+    text = repr(ServiceEnvironment.read("user-service", DEVELOPMENT))
+    assert "p@ss" not in text
+    assert DEVELOPMENT["SECRET_KEY"] not in text
