@@ -30,6 +30,7 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         CACHES = {"default": environment.cache}
         LOGGING = environment.logging
         BANDSTAND = environment.bandstand(version="1.0.0")
+        globals().update(environment.email | environment.security)
     """
 
     service: str
@@ -69,6 +70,25 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
             "root": {"handlers": ["stderr"], "level": self.log_level},
             # The request line of RequestTrackingMiddleware says all that this logger would, and more.
             "loggers": {"django.server": {"handlers": [], "propagate": False}},
+        }
+
+    @property
+    def security(self) -> dict[str, Any]:
+        """Django's own protections, as ``check --deploy`` asks for them: nothing while ``DEBUG`` is on.
+
+        TLS ends at the gateway, which redirects to it and says so in ``X-Forwarded-Proto``. Services and probes speak
+        plain HTTP to each other on the inner network, so a service must never redirect: that one check is silenced.
+        """
+        if self.debug:
+            return {}
+        return {
+            "CSRF_COOKIE_SECURE": True,
+            "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
+            "SECURE_HSTS_PRELOAD": True,
+            "SECURE_HSTS_SECONDS": 365 * 24 * 3600,
+            "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
+            "SESSION_COOKIE_SECURE": True,
+            "SILENCED_SYSTEM_CHECKS": ["security.W008"],
         }
 
     def bandstand(self, **overrides: Any) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""Settings of the user service.
+
+What differs between machines comes from environment variables, all faults reported at once; what every service has
+alike comes from Bandstand; what is left is what makes this service itself.
+"""
+
+from bandstand.api import rest_framework_settings, spectacular_settings
+from bandstand.conf import ServiceEnvironment
+
+VERSION = "1.0.0"
+
+environment = ServiceEnvironment.read("user-service")
+
+SECRET_KEY = environment.secret_key
+DEBUG = environment.debug
+ALLOWED_HOSTS = list(environment.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(environment.csrf_trusted_origins)
+DATABASES = {"default": environment.database}
+CACHES = {"default": environment.cache}
+LOGGING = environment.logging
+BANDSTAND = environment.bandstand(version=VERSION)
+globals().update(environment.email | environment.security)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "bandstand",
+    "bandstand.events",
+    "bandstand.api",
+    "users",
+]
+
+MIDDLEWARE = [
+    "bandstand.context.RequestTrackingMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "bandstand.api.ProblemDetailsMiddleware",
+    "bandstand.api.RequestLimitsMiddleware",
+    "bandstand.identity.ServiceAuthMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+ROOT_URLCONF = "user_service.urls"
+WSGI_APPLICATION = "user_service.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+REST_FRAMEWORK = rest_framework_settings()
+SPECTACULAR_SETTINGS = spectacular_settings("User service", VERSION)
+
+# --- what only the user service has -----------------------------------------------------------------
+AUTH_USER_MODEL = "users.User"
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
