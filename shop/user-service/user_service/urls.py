@@ -1,10 +1,9 @@
 """Where the user service answers."""
 
+from bandstand.identity import jwks_view
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
-
-from bandstand.identity import jwks_view
 
 urlpatterns = [
     path("admin/", admin.site.urls),
