@@ -79,3 +79,9 @@ def test_secrets_do_not_show_in_repr() -> None:
     text = repr(ServiceEnvironment.read("user-service", DEVELOPMENT))
     assert "p@ss" not in text
     assert DEVELOPMENT["SECRET_KEY"] not in text
+
+
+def test_cookies_and_hsts_are_safe_in_production_only() -> None:
+    """Behind TLS the cookies are secure and HSTS is on; plain HTTP on a laptop keeps working."""
+    assert ServiceEnvironment.read("user-service", PRODUCTION).security["SESSION_COOKIE_SECURE"] is True
+    assert ServiceEnvironment.read("user-service", DEVELOPMENT).security == {}
