@@ -1,0 +1,45 @@
+"""Who asks, for whom, until when: one frozen value that goes along by itself.
+
+- ``RequestTrackingMiddleware`` makes a ``Context`` of each request, echoes ``X-Correlation-ID``, writes one log line
+  and observes ``bandstand_request_seconds``. It stands first in ``MIDDLEWARE``.
+- ``current()`` is the bound context or a fresh root, ``bound()`` the bound one or None; ``bind(context)`` binds one for
+  a ``with`` block; ``update(user=…)`` adds what becomes known on the way; ``new_context(…)`` begins one;
+  ``carry(function)`` takes it along into a thread.
+- ``from_headers(headers)`` and ``to_headers(context)``: the wire. ``TraceContext``: W3C Trace Context.
+- ``client_ip(request)``: whose address it is, behind trusted proxies.
+- ``JsonFormatter`` and ``ConsoleFormatter``: log lines.
+- ``counter``, ``gauge``, ``histogram``, ``REGISTRY`` and ``render_metrics()``: Prometheus metrics.
+"""
+
+from bandstand.context.addresses import client_ip
+from bandstand.context.binding import bind, bound, carry, current, update
+from bandstand.context.headers import from_headers, to_headers
+from bandstand.context.logs import ConsoleFormatter, JsonFormatter
+from bandstand.context.metrics import REGISTRY, counter, gauge, histogram, render_metrics
+from bandstand.context.middleware import RequestTrackingMiddleware
+from bandstand.context.trace import TraceContext, parse_traceparent
+from bandstand.context.values import Context, is_correlation_id, new_context
+
+__all__ = [
+    "REGISTRY",
+    "ConsoleFormatter",
+    "Context",
+    "JsonFormatter",
+    "RequestTrackingMiddleware",
+    "TraceContext",
+    "bind",
+    "bound",
+    "carry",
+    "client_ip",
+    "counter",
+    "current",
+    "from_headers",
+    "gauge",
+    "histogram",
+    "is_correlation_id",
+    "new_context",
+    "parse_traceparent",
+    "render_metrics",
+    "to_headers",
+    "update",
+]

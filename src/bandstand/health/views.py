@@ -1,0 +1,50 @@
+"""What probes ask. Answers hold status words only: a reason would tell strangers of hosts and accounts."""
+
+from datetime import UTC, datetime
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from bandstand.conf import get_settings
+from bandstand.health.drain import is_draining
+from bandstand.health.report import Report, report
+
+__all__ = ["health", "live", "ready"]
+
+
+@never_cache
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes the request
+    """``/health/``: everything. 503 only when the service can't work; degraded is 200."""
+    found = report()
+    settings = get_settings()
+    return _answer(
+        found,
+        status=found.status,
+        service=settings.service,
+        version=settings.version,
+        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes the request
+    """``/health/live/``: the process answers. It asks nothing else, since a restart mends nothing else."""
+    return JsonResponse({"status": "alive"})
+
+
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes the request
+    """``/health/ready/``: whether to send requests here. 503 when a need fails, or when the process is leaving."""
+    if is_draining():
+        return JsonResponse({"status": "draining"}, status=503)
+    found = report(ready_only=True)
+    return _answer(found, status="ready" if found.ready else "not ready")
+
+
+def _answer(found: Report, **fields: str) -> JsonResponse:
+    checks = {name: "ok" if passes else "failing" for name, passes in found.checks.items()}
+    return JsonResponse({**fields, "checks": checks}, status=200 if found.ready else 503)
