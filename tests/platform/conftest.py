@@ -1,0 +1,170 @@
+"""The whole shop, started with `bandstand up` on a copy of shop/, and a client that knows only the gateway."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+BANDSTAND = Path(sys.executable).with_name("bandstand")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """Speaks JSON to one base URL, as one user."""
+
+    base: str
+    token: str = ""
+
+    def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        request = urllib.request.Request(self.base + path, method=method)
+        request.add_header("Accept", "application/json")
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=15) as response:
+                return self._answer(response.status, response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return self._answer(error.code, error)
+
+    def _answer(self, status: int, response: Any) -> Answer:
+        raw = response.read()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        is_json = "json" in headers.get("content-type", "")
+        return Answer(status=status, headers=headers, body=json.loads(raw) if raw and is_json else raw)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.request("GET", path, **headers)
+
+    def post(self, path: str, body: object, **headers: str) -> Answer:
+        return self.request("POST", path, body, **headers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A registered user who is signed in."""
+
+    id: str
+    email: str
+    client: Client
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """A running shop: where its files are and what `bandstand up --json` said."""
+
+    folder: Path
+    gateway: str
+    services: dict[str, str]
+    mail: Path
+    seconds: float
+
+    @property
+    def client(self) -> Client:
+        return Client(base=self.gateway)
+
+    def person(self, name: str) -> Person:
+        """Register somebody new and sign in."""
+        email = f"{name}-{uuid.uuid4().hex[:8]}@example.com"
+        password = "correct-horse-battery"
+        user = self.client.post(
+            "/api/users/", {"email": email, "username": email.split("@", maxsplit=1)[0], "password": password}
+        )
+        assert user.status == 201, user
+        signed_in = self.client.post("/api/users/authenticate/", {"email": email, "password": password})
+        assert signed_in.status == 200, signed_in
+        return Person(id=user.body["id"], email=email, client=Client(base=self.gateway, token=signed_in.body["token"]))
+
+    def logs(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the JSON records of each process's log by the name of its file."""
+        records: dict[str, list[dict[str, Any]]] = {}
+        for path in (self.folder / ".bandstand" / "logs").glob("*.log"):
+            lines = path.read_text(errors="replace").splitlines()
+            records[path.stem] = [json.loads(line) for line in lines if line.startswith("{")]
+        return records
+
+
+def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run `bandstand` in ``folder`` and return what it printed."""
+    return subprocess.run(
+        [BANDSTAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def copy_shop(target: Path) -> Path:
+    """Copy shop/ without its state, so that a test never touches the data of a shop that somebody runs."""
+    ignore = shutil.ignore_patterns(".bandstand", "__pycache__", ".pytest_cache")
+    return Path(shutil.copytree(ROOT / "shop", target / "shop", ignore=ignore))
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the living processes that mention ``folder`` in their command, folder or environment."""
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            mentions = [*process.cmdline(), process.cwd(), *process.environ().values()]
+            if process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in text for text in mentions):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def eventually(check: Callable[[], T], *, seconds: float = 10.0, what: str = "") -> T:
+    """Return the first true value of ``check``; the platform works asynchronously, so wait for what must come."""
+    end = time.monotonic() + seconds
+    while True:
+        if value := check():
+            return value
+        assert time.monotonic() < end, f"did not happen within {seconds} s: {what or check}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Start the shop once. Its limit for each client is raised: all these tests come from one address."""
+    folder = copy_shop(tmp_path_factory.mktemp("platform"))
+    manifest = folder / "bandstand.toml"
+    source = manifest.read_text()
+    raised = source.replace("minute = 100", "minute = 100000").replace("hour = 1000 ", "hour = 100000 ")
+    assert raised != source, "shop/bandstand.toml no longer states the default limits"
+    manifest.write_text(raised)
+    up = run(folder, "up", "--detach", "--json")
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        said = json.loads(up.stdout)
+        yield Shop(
+            folder=folder,
+            gateway=said["gateway"].rstrip("/"),
+            services=said["services"],
+            mail=Path(said["mail"]),
+            seconds=said["seconds"],
+        )
+    finally:
+        run(folder, "down")
+    assert processes_of(folder) == []
