@@ -41,13 +41,18 @@ class HealthSettings(_Room, frozen=True):
 
 
 class IdentitySettings(_Room, frozen=True):
-    """Keys and who may call. Lifetimes and leeway in seconds."""
+    """Keys and who may call. Lifetimes and leeway in seconds.
+
+    A captured service token is of use for its lifetime and the leeway at most. ``REPLAY``: ``deny`` believes a service
+    token only once on an unsafe method; it needs a cache that all processes share.
+    """
 
     service_key_file: str = ""
     trusted_keys_file: str = ""
     allowed_callers: tuple[str, ...] = ()
-    service_token_lifetime: int = 60
+    service_token_lifetime: int = 30
     leeway: int = 30
+    replay: Literal["allow", "deny"] = "allow"
     user_key_file: str = ""
     user_jwks_url: str = ""
     user_issuer: str = "user-service"

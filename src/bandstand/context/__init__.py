@@ -7,6 +7,7 @@
   ``carry(function)`` takes it along into a thread.
 - ``from_headers(headers)`` and ``to_headers(context)``: the wire. ``TraceContext``: W3C Trace Context.
 - ``client_ip(request)``: whose address it is, behind trusted proxies.
+- ``problem_response(status, code, detail)``: a problem document (RFC 9457), for what is refused before a view runs.
 - ``JsonFormatter`` and ``ConsoleFormatter``: log lines.
 - ``counter``, ``gauge``, ``histogram``, ``REGISTRY`` and ``render_metrics()``: Prometheus metrics.
 """
@@ -17,6 +18,7 @@ from bandstand.context.headers import from_headers, to_headers
 from bandstand.context.logs import ConsoleFormatter, JsonFormatter
 from bandstand.context.metrics import REGISTRY, counter, gauge, histogram, render_metrics
 from bandstand.context.middleware import RequestTrackingMiddleware
+from bandstand.context.problem import problem_response
 from bandstand.context.trace import TraceContext, parse_traceparent
 from bandstand.context.values import Context, is_correlation_id, new_context
 
@@ -39,6 +41,7 @@ __all__ = [
     "is_correlation_id",
     "new_context",
     "parse_traceparent",
+    "problem_response",
     "render_metrics",
     "to_headers",
     "update",

@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final, cast
 
-import msgspec
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.utils.decorators import sync_and_async_middleware
 
-from bandstand.conf import get_settings, wire
+from bandstand.conf import wire
 from bandstand.context.binding import bind, variable
 from bandstand.context.headers import from_environ
 from bandstand.context.metrics import histogram
+from bandstand.context.problem import problem_response
 from bandstand.context.values import Context
 
 __all__ = ["RequestTrackingMiddleware"]
@@ -52,7 +51,7 @@ def _sync_tracking(get_response: Handler) -> Handler:
         token = variable.set(context)
         status = 500
         try:
-            response = _refused(request, context) if context.expired() else get_response(request)
+            response = _refused(request) if context.expired() else get_response(request)
             status = response.status_code
             _echo(response, context)
             return response
@@ -70,7 +69,7 @@ def _async_tracking(get_response: AsyncHandler) -> AsyncHandler:
         token = variable.set(context)
         status = 500
         try:
-            response = _refused(request, context) if context.expired() else await get_response(request)
+            response = _refused(request) if context.expired() else await get_response(request)
             status = response.status_code
             _echo(response, context)
             return response
@@ -81,20 +80,10 @@ def _async_tracking(get_response: AsyncHandler) -> AsyncHandler:
     return track
 
 
-def _refused(request: HttpRequest, context: Context) -> HttpResponse:
+def _refused(request: HttpRequest) -> HttpResponse:
     """Nobody waits for the answer any more, so the work is not begun."""
-    status = HTTPStatus.GATEWAY_TIMEOUT
-    problem = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": "The time that the caller gave for this request was over when it arrived.",
-        "instance": request.path,
-        "code": "deadline_exceeded",
-        "service": get_settings().service,
-        "correlation_id": context.correlation_id,
-    }
-    return HttpResponse(msgspec.json.encode(problem), status=status.value, content_type="application/problem+json")
+    detail = "The time that the caller gave for this request was over when it arrived."
+    return problem_response(504, "deadline_exceeded", detail, instance=request.path)
 
 
 def _echo(response: HttpResponseBase, context: Context) -> None:
