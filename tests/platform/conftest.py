@@ -93,7 +93,7 @@ class Shop:
         email = f"{name}-{uuid.uuid4().hex[:8]}@example.com"
         password = "correct-horse-battery"
         user = self.client.post(
-            "/api/users/", {"email": email, "username": email.split("@", maxsplit=1)[0], "password": password}
+            "/api/users/", {"email": email, "username": email.partition("@")[0], "password": password}
         )
         assert user.status == 201, user
         signed_in = self.client.post("/api/users/authenticate/", {"email": email, "password": password})
