@@ -1,0 +1,182 @@
+"""What the runner and the exporters read: the manifest with every default filled in and every rule held."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bandstand.exceptions import WorkspaceError
+
+__all__ = ["EMBEDDED", "Gateway", "Process", "RateLimit", "Route", "Server", "Servers", "Service", "Workspace"]
+
+EMBEDDED: Final = "embedded"
+
+
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """How many requests one client address may make in a minute and in an hour."""
+
+    minute: int = 100
+    hour: int = 1000
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of a service that the gateway lets through.
+
+    ``path`` is what the service answers, without a slash at its end; ``alias`` is the same path without the version,
+    which the gateway rewrites to ``path``, or None. An ``exact`` route is this path alone, any other is the path and
+    everything below it (``/api/users`` and ``/api/users/7``, never ``/api/usersX``). Requests count against the route's
+    own ``rate_limit`` if it has one, else against the one of the gateway that all such routes share.
+    """
+
+    path: str
+    alias: str | None = None
+    exact: bool = False
+    rate_limit: RateLimit | None = None
+
+    @property
+    def public_paths(self) -> tuple[str, ...]:
+        """Every path by which clients reach the route."""
+        return (self.path,) if self.alias is None else (self.path, self.alias)
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """The one door of the platform. ``timeout`` is in seconds and bounds one request from its last byte on."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    cors_origins: tuple[str, ...] = ()
+    rate_limit: RateLimit = RateLimit()
+    timeout: float = 10.0
+    max_body_bytes: int = 1_048_576
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that the platform uses: ``url`` is None where `bandstand up` starts its own."""
+
+    kind: Literal["postgres", "redis", "nats"]
+    url: str | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """True where `bandstand up` starts the server from its wheel."""
+        return self.url is None
+
+    def __repr__(self) -> str:
+        return f"Server(kind={self.kind!r}, url={_masked(self.url)!r})"
+
+
+class Servers(msgspec.Struct, frozen=True, kw_only=True):
+    """The servers below the services."""
+
+    postgres: Server = Server(kind="postgres")
+    redis: Server = Server(kind="redis")
+    nats: Server = Server(kind="nats")
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter((self.postgres, self.redis, self.nats))
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """One Django project of the platform. ``folder`` holds its ``manage.py``; ``seed`` names management commands."""
+
+    name: str
+    folder: Path
+    module: str
+    calls: tuple[str, ...] = ()
+    issues_user_tokens: bool = False
+    seed: tuple[str, ...] = ()
+    worker: bool = True
+    threads: int = 8
+    routes: tuple[Route, ...] = ()
+
+    @property
+    def identifier(self) -> str:
+        """The name where hyphens may not stand: of the service's database and its role."""
+        return self.name.replace("-", "_")
+
+    @property
+    def wsgi(self) -> str:
+        """The WSGI application as ``module:object``."""
+        return f"{self.module}.wsgi:application"
+
+    @property
+    def settings_module(self) -> str:
+        """What ``DJANGO_SETTINGS_MODULE`` holds."""
+        return f"{self.module}.settings"
+
+    @property
+    def processes(self) -> "tuple[Process, ...]":
+        """The long-running processes of the service."""
+        kinds: tuple[Literal["web", "worker"], ...] = ("web", "worker") if self.worker else ("web",)
+        return tuple(Process(service=self.name, kind=kind) for kind in kinds)
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """One long-running process of a service."""
+
+    service: str
+    kind: Literal["web", "worker"]
+
+    @property
+    def name(self) -> str:
+        """``user-service-web``: the name in logs and tables."""
+        return f"{self.service}-{self.kind}"
+
+
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole platform. ``root`` is the folder that holds the manifest; services keep the order of the file."""
+
+    name: str
+    root: Path
+    gateway: Gateway
+    servers: Servers
+    services: tuple[Service, ...]
+
+    @property
+    def state_folder(self) -> Path:
+        """Where state, logs, keys and generated secrets of `bandstand up` live."""
+        return self.root / ".bandstand"
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """The names of the services in the order of the file."""
+        return tuple(service.name for service in self.services)
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """Every long-running process of every service."""
+        return tuple(process for service in self.services for process in service.processes)
+
+    @property
+    def token_issuer(self) -> Service | None:
+        """The service that issues user tokens, if one does."""
+        return next((service for service in self.services if service.issues_user_tokens), None)
+
+    def service(self, name: str) -> Service:
+        """Return the service called ``name``.
+
+        Raises:
+            WorkspaceError: there is none; the hint names the nearest or all that there are.
+        """
+        for service in self.services:
+            if service.name == name:
+                return service
+        near = get_close_matches(name, self.service_names, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.service_names)}."
+        raise WorkspaceError(f"The platform {self.name} has no service {name!r}.", hint=hint)
+
+    def callers_of(self, name: str) -> tuple[str, ...]:
+        """Return the names of the services that may call the service ``name``: the inverse of ``calls``."""
+        return tuple(service.name for service in self.services if name in service.calls)
+
+
+def _masked(url: str | None) -> str:
+    if url is None:
+        return EMBEDDED
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()

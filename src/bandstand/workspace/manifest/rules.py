@@ -1,0 +1,141 @@
+"""The rules that no single key can hold: between services, between routes, and inside URLs and origins."""
+
+from collections.abc import Collection, Iterator
+from itertools import combinations
+from typing import Final
+from urllib.parse import urlsplit
+
+from bandstand.workspace.manifest.model import EMBEDDED, RateLimit
+from bandstand.workspace.manifest.paths import aliases, canonical, overlap, path_fault
+from bandstand.workspace.manifest.positions import Steps
+from bandstand.workspace.manifest.shape import Fault, dotted, shown, suggestion
+from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, ServiceTable
+
+__all__ = ["faults"]
+
+RESERVED_NAMES: Final = frozenset({"gateway", "envoy", "postgres", "redis", "valkey", "nats", "localhost"})
+_SCHEMES: Final = {
+    "postgres": ("postgresql", "postgres"),
+    "redis": ("redis", "rediss"),
+    "nats": ("nats", "tls"),
+}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def faults(manifest: Manifest, names: Collection[str]) -> Iterator[Fault]:
+    """Yield what is wrong in a manifest whose single values are sound.
+
+    ``names`` are those of all services in the file, also of the ones that are not sound.
+    """
+    if not manifest.platform.name:
+        yield Fault(("platform", "name"), 'is missing; write [platform] and below it name = "shop".')
+    if not names:
+        yield Fault(("services",), "is missing; write a table for each service, such as [services.user-service].")
+    yield from _gateway_faults(manifest)
+    yield from _server_faults(manifest)
+    yield from _issuer_faults(manifest)
+    for name, service in manifest.services.items():
+        yield from _service_faults(name, service, manifest.gateway.rate_limit)
+        yield from _call_faults(name, service, names)
+    yield from _overlaps(manifest)
+
+
+def _gateway_faults(manifest: Manifest) -> Iterator[Fault]:
+    gateway = manifest.gateway
+    for index, origin in enumerate(gateway.cors_origins):
+        if text := _origin_fault(origin):
+            yield Fault(("gateway", "cors_origins", index), f"is {shown(origin)}; {text}")
+    yield from _limit_faults(gateway.rate_limit, RateLimitTable(), ("gateway", "rate_limit"))
+
+
+def _origin_fault(origin: str) -> str:
+    if "*" in origin:
+        return 'an open gateway lets every page act for your users; name each origin, such as "https://shop.example".'
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return 'it is not a URL; write scheme, host and port, such as "http://localhost:3000".'
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        return 'it is not an origin; write scheme, host and port, such as "http://localhost:3000".'
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    bare = f"{parts.scheme}://{host}" + ("" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}")
+    return "" if origin == bare else f'a browser sends an origin without path and in small letters; write "{bare}".'
+
+
+def _limit_faults(limit: RateLimitTable, default: RateLimitTable, steps: Steps) -> Iterator[Fault]:
+    if not limit.minute and not limit.hour:
+        return
+    minute = limit.minute or default.minute or RateLimit().minute
+    hour = limit.hour or default.hour or RateLimit().hour
+    if hour < minute:
+        text = f"allows {minute} requests a minute but only {hour} an hour; write an hour of at least {minute}."
+        yield Fault(steps, text)
+
+
+def _server_faults(manifest: Manifest) -> Iterator[Fault]:
+    for kind, schemes in _SCHEMES.items():
+        url = getattr(manifest.servers, kind)
+        parts = urlsplit(url)
+        if url != EMBEDDED and (parts.scheme not in schemes or not parts.netloc):
+            yield Fault(
+                ("servers", kind),
+                f'is {shown(url)}; write "{EMBEDDED}" or a URL such as "{schemes[0]}://user:password@host".',
+            )
+
+
+def _issuer_faults(manifest: Manifest) -> Iterator[Fault]:
+    issuers = [name for name, service in manifest.services.items() if service.issues_user_tokens]
+    for name in issuers[1:]:
+        text = f"is true, but {issuers[0]} issues them already; let one service do it."
+        yield Fault(("services", name, "issues_user_tokens"), text)
+
+
+def _service_faults(name: str, service: ServiceTable, limit: RateLimitTable) -> Iterator[Fault]:
+    steps: Steps = ("services", name)
+    if name in RESERVED_NAMES:
+        yield Fault(steps, f'has the name of a part of the platform; write another, such as "{name}-service".')
+    for index, route in enumerate(service.routes):
+        place = (*steps, "routes", index)
+        if not route.path:
+            yield Fault((*place, "path"), 'is missing; write path = "/api/v1/users" or the like.')
+        elif text := path_fault(route.path):
+            yield Fault((*place, "path"), f"is {shown(route.path)}; {text}")
+        yield from _limit_faults(route.rate_limit, limit, (*place, "rate_limit"))
+
+
+def _call_faults(name: str, service: ServiceTable, names: Collection[str]) -> Iterator[Fault]:
+    for index, callee in enumerate(service.calls):
+        steps = ("services", name, "calls", index)
+        if callee == name:
+            yield Fault(steps, f"names the service itself; remove {shown(callee)}.")
+        elif callee not in names:
+            others = [other for other in names if other != name]
+            hint = suggestion(callee, others, f"the services are {', '.join(others)}.")
+            yield Fault(steps, f"names {shown(callee)}, which is no service; {hint}")
+        elif callee in service.calls[:index]:
+            yield Fault(steps, f"names {shown(callee)} twice; remove one.")
+
+
+def _overlaps(manifest: Manifest) -> Iterator[Fault]:
+    """Each path leads to one service: of two routes that meet, the later one is at fault."""
+    for earlier, later in combinations(_public_paths(manifest), 2):
+        (path, owner, steps), (other, other_owner, other_steps) = earlier, later
+        if steps == other_steps or not overlap(path, other):
+            continue
+        if path == other:
+            yield Fault((*other_steps, "path"), f"leads {other} here, but {dotted(steps)} has it already; remove one.")
+        elif owner != other_owner:
+            text = f"leads {other} here, which meets {path} of {owner}; give each service paths of its own."
+            yield Fault((*other_steps, "path"), text)
+
+
+def _public_paths(manifest: Manifest) -> list[tuple[str, str, Steps]]:
+    written: list[tuple[str, str, Steps]] = [
+        (canonical(route.path), name, ("services", name, "routes", index))
+        for name, service in manifest.services.items()
+        for index, route in enumerate(service.routes)
+        if route.path and not path_fault(route.path)
+    ]
+    alias = aliases(path for path, _, _ in written)
+    return written + [(alias[path], name, steps) for path, name, steps in written if path in alias]

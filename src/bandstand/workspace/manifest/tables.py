@@ -1,0 +1,127 @@
+"""What may be written in ``bandstand.toml``: one class for each table, one line for each key.
+
+A key's type carries its rule and, as ``description``, what a fault tells the reader to write instead.
+"""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "GatewayTable",
+    "Manifest",
+    "PlatformTable",
+    "RateLimitTable",
+    "RouteTable",
+    "ServersTable",
+    "ServiceTable",
+    "Table",
+]
+
+_NAME_RULE = "a name of 2 to 41 small letters, digits and hyphens that begins with a letter"
+
+# A name becomes a DNS label, a database and a folder, so it ends with a letter or digit.
+Name: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,39}[a-z0-9]\Z", description=_NAME_RULE)]
+Names: TypeAlias = Annotated[tuple[str, ...], Meta(description='a list of service names, such as ["user-service"]')]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
+Host: TypeAlias = Annotated[str, Meta(min_length=1, description='the address to listen on, such as "127.0.0.1"')]
+Origins: TypeAlias = Annotated[
+    tuple[str, ...], Meta(description='a list of origins, such as ["http://localhost:3000"]')
+]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0.1, le=300, description="seconds from 0.1 to 300")]
+Bytes: TypeAlias = Annotated[
+    int, Meta(ge=1024, le=104_857_600, description="a number of bytes from 1024 to 104857600 (100 MiB)")
+]
+# 0 is never written: it is the default, and stands for the limit of the gateway.
+Count: TypeAlias = Annotated[
+    int, Meta(ge=1, le=10_000_000, description="a whole number of requests from 1 to 10000000")
+]
+Flag: TypeAlias = Annotated[bool, Meta(description="true or false")]
+Threads: TypeAlias = Annotated[int, Meta(ge=1, le=256, description="a whole number from 1 to 256")]
+Folder: TypeAlias = Annotated[str, Meta(min_length=1, description="the folder of the service, as text")]
+Module: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z",
+        description='the Python package that holds settings.py and wsgi.py, such as "user_service"',
+    ),
+]
+Commands: TypeAlias = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")], ...],
+    Meta(description='a list of names of management commands, such as ["seed_demo"]'),
+]
+ServerPlace: TypeAlias = Annotated[str, Meta(description='"embedded" or the URL of a server that exists')]
+RoutePath: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*|/\.well-known)+/?\Z",
+        max_length=200,
+        description='a path such as "/api/v1/users"',
+    ),
+]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of the manifest."""
+
+
+class PlatformTable(Table, frozen=True, kw_only=True):
+    """``[platform]``"""
+
+    name: Name = ""
+
+
+class RateLimitTable(Table, frozen=True, kw_only=True):
+    """``rate_limit``: requests of one client address."""
+
+    minute: Count = 0
+    hour: Count = 0
+
+
+class GatewayTable(Table, frozen=True, kw_only=True):
+    """``[gateway]``"""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8000
+    cors_origins: Origins = ()
+    rate_limit: RateLimitTable = RateLimitTable()
+    timeout: Seconds = 10.0
+    max_body_bytes: Bytes = 1_048_576
+
+
+class ServersTable(Table, frozen=True, kw_only=True):
+    """``[servers]``"""
+
+    postgres: ServerPlace = "embedded"
+    redis: ServerPlace = "embedded"
+    nats: ServerPlace = "embedded"
+
+
+class RouteTable(Table, frozen=True, kw_only=True):
+    """``[[services.NAME.routes]]``"""
+
+    path: RoutePath = ""
+    rate_limit: RateLimitTable = RateLimitTable()
+
+
+class ServiceTable(Table, frozen=True, kw_only=True):
+    """``[services.NAME]``; an empty ``path`` or ``module`` stands for what follows from the name."""
+
+    path: Folder = ""
+    module: Module = ""
+    calls: Names = ()
+    issues_user_tokens: Flag = False
+    seed: Commands = ()
+    worker: Flag = True
+    threads: Threads = 8
+    routes: tuple[RouteTable, ...] = ()
+
+
+class Manifest(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    platform: PlatformTable = PlatformTable()
+    gateway: GatewayTable = GatewayTable()
+    servers: ServersTable = ServersTable()
+    services: dict[Name, ServiceTable] = {}
