@@ -1,0 +1,202 @@
+"""The keys of this process, as its settings name them."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from bandstand.conf import get_settings, wire
+from bandstand.exceptions import ConfigurationError, KeySetUnavailable
+from bandstand.identity.key_sets import LocalKeySet, RemoteKeySet
+from bandstand.identity.keys import PrivateKey, PublicKey, parse_private_keys, parse_public_keys
+from bandstand.identity.tokens import KeySet
+from bandstand.identity.watched import WatchedFile
+
+__all__ = [
+    "KeyFetcher",
+    "kept",
+    "key_files",
+    "load_keys",
+    "own_user_keys",
+    "service_key",
+    "set_key_fetcher",
+    "trusted_keys",
+    "user_key",
+    "user_keys",
+]
+
+T = TypeVar("T")
+KeyFetcher = Callable[[str], bytes]
+
+_MAX_KEY_SET_BYTES: Final = 256 * 1024
+
+_logger: Final = logging.getLogger(__name__)
+_kept: Final[list[Callable[[], None]]] = []
+_fetcher: KeyFetcher | None = None
+
+
+class _SigningKeys(NamedTuple):
+    current: PrivateKey
+    published: Mapping[str, PublicKey]
+
+
+def kept(build: Callable[[], T]) -> Callable[[], T]:
+    """Keep what ``build`` returns until the settings change, or the process forks (locks do not survive that)."""
+    cached = functools.cache(build)
+    _kept.append(cached.cache_clear)
+    return cached
+
+
+def set_key_fetcher(fetch: KeyFetcher) -> None:
+    """Say how the bytes behind ``BANDSTAND_USER_JWKS_URL`` are fetched when it is not a file.
+
+    ``fetch`` gets the URL, has a time-out of its own, and raises when it can't have the bytes.
+    """
+    global _fetcher  # noqa: PLW0603 - one for the process, set once while it starts
+    _fetcher = fetch
+    _forget_all()
+
+
+def service_key() -> PrivateKey:
+    """Return the key that signs this service's tokens.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    return _signing(wire.SERVICE_KEY_FILE, "calls other services").current
+
+
+def user_key() -> PrivateKey:
+    """Return the key that signs user tokens.
+
+    Raises:
+        ConfigurationError: there is none: this service does not issue user tokens.
+    """
+    return _signing(wire.USER_KEY_FILE, "issues user tokens").current
+
+
+def own_user_keys() -> tuple[PublicKey, ...]:
+    """Return the public halves of all keys in the file that holds the key for user tokens.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    return tuple(_signing(wire.USER_KEY_FILE, "publishes the keys of user tokens").published.values())
+
+
+@kept
+def trusted_keys() -> KeySet:
+    """Return the keys of the services that this one knows."""
+    file = key_files().get(wire.TRUSTED_KEYS_FILE)
+    return LocalKeySet(file.get if file else dict)
+
+
+@kept
+def user_keys() -> KeySet:
+    """Return the keys that verify user tokens: our own where we issue them, else the published ones."""
+    files = key_files()
+    if wire.USER_KEY_FILE in files:
+        file = files[wire.USER_KEY_FILE]
+        return LocalKeySet(lambda: file.get().published)
+    if wire.USER_JWKS_URL in files:
+        return LocalKeySet(files[wire.USER_JWKS_URL].get)
+    identity = get_settings().identity
+    if not identity.user_jwks_url:
+        return LocalKeySet(dict)
+    return RemoteKeySet(functools.partial(_fetch, identity.user_jwks_url), interval=identity.jwks_refresh_interval)
+
+
+@kept
+def key_files() -> dict[str, WatchedFile[Any]]:
+    """Return the key files that the settings name, by the variable that names each."""
+    settings = get_settings()
+    identity = settings.identity
+    url = urlsplit(identity.user_jwks_url)
+    readers: dict[str, tuple[str, Callable[[bytes], Any]]] = {
+        wire.SERVICE_KEY_FILE: (identity.service_key_file, functools.partial(_read_signing, service=settings.service)),
+        wire.TRUSTED_KEYS_FILE: (identity.trusted_keys_file, functools.partial(_read_public, service_required=True)),
+        wire.USER_KEY_FILE: (identity.user_key_file, _read_signing),
+        wire.USER_JWKS_URL: (unquote(url.path) if url.scheme == "file" else "", _read_public),
+    }
+    return {name: WatchedFile(path, read, variable=name) for name, (path, read) in readers.items() if path}
+
+
+def load_keys() -> None:
+    """Read every key file that the settings name, so that a process with wrong keys does not start.
+
+    Raises:
+        ConfigurationError: with one sentence for each file that is missing or wrong, or holds a development key while
+            DEBUG is off.
+    """
+    faults: list[str] = []
+    for file in key_files().values():
+        try:
+            file.get()
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _signing(variable: str, deed: str) -> _SigningKeys:
+    file = key_files().get(variable)
+    if file is None:
+        raise ConfigurationError(
+            f"{variable} is not set. A service that {deed} needs a private key in the file it names."
+        )
+    keys: _SigningKeys = file.get()
+    return keys
+
+
+def _read_signing(content: bytes, *, service: str = "") -> _SigningKeys:
+    keys = parse_private_keys(content)
+    _refuse_for_development(keys)
+    for key in keys:
+        if service and key.service != service:
+            raise ValueError(f"holds a key of {key.service!r}, but this is {service!r}")
+    return _SigningKeys(keys[0], {key.kid: key.public for key in keys})
+
+
+def _read_public(content: bytes, *, service_required: bool = False) -> Mapping[str, PublicKey]:
+    keys = parse_public_keys(content, service_required=service_required)
+    _refuse_for_development(keys.values())
+    return keys
+
+
+def _refuse_for_development(keys: Iterable[PrivateKey | PublicKey]) -> None:
+    if django_settings.DEBUG:
+        return
+    for key in keys:
+        if key.is_for_development:
+            raise ValueError(f"holds {key.kid!r}, a key made for development, but DEBUG is off; make a new key")
+
+
+def _fetch(url: str) -> Mapping[str, PublicKey]:
+    if _fetcher is None:
+        raise KeySetUnavailable(f"Nothing can fetch {url}: set_key_fetcher() was not called. Is 'bandstand' installed?")
+    content = _fetcher(url)
+    if len(content) > _MAX_KEY_SET_BYTES:
+        raise ValueError(f"{url} answered {len(content)} bytes; at most {_MAX_KEY_SET_BYTES} are read")
+    try:
+        return _read_public(content)
+    except ValueError as error:
+        raise ValueError(f"{url} {error}") from error
+
+
+def _forget_all() -> None:
+    for forget in _kept:
+        forget()
+
+
+def _forget_changed(*, setting: str, **_: object) -> None:
+    if setting in {"BANDSTAND", "DEBUG"}:
+        _forget_all()
+
+
+setting_changed.connect(_forget_changed, dispatch_uid="bandstand.identity")
+os.register_at_fork(after_in_child=_forget_all)
