@@ -1,0 +1,43 @@
+"""Calls to other services that end in time, say who called and for whom, and are repeated only where that is safe.
+
+- ``ServiceClient("user-service").get("/api/v1/users/1/")`` returns a ``Response`` or raises; ``AsyncServiceClient`` is
+  the same for coroutines; ``call_service(service, endpoint, method, data, headers)`` returns the decoded JSON.
+- ``Policy`` (of ``bandstand.resilience``): the limits of a client's calls, from ``BANDSTAND["CLIENT"]`` unless given.
+- ``Transport``, ``AsyncTransport``, ``Request``, ``Response``, ``Headers`` and ``TransportError`` with its kinds: the
+  seam to the network, where ``use_transport(sync, asynchronous)`` puts others in place, as
+  ``bandstand.testing.services`` does.
+"""
+
+from bandstand.client.clients import AsyncServiceClient, ServiceClient, call_service
+from bandstand.client.messages import Headers, Request, Response
+from bandstand.client.transports import (
+    AnswerTooLarge,
+    AsyncTransport,
+    ConnectFailed,
+    ConnectionBroken,
+    NotHttp,
+    TimedOut,
+    Transport,
+    TransportError,
+    use_transport,
+)
+from bandstand.resilience import Policy
+
+__all__ = [
+    "AnswerTooLarge",
+    "AsyncServiceClient",
+    "AsyncTransport",
+    "ConnectFailed",
+    "ConnectionBroken",
+    "Headers",
+    "NotHttp",
+    "Policy",
+    "Request",
+    "Response",
+    "ServiceClient",
+    "TimedOut",
+    "Transport",
+    "TransportError",
+    "call_service",
+    "use_transport",
+]

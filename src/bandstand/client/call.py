@@ -1,0 +1,202 @@
+"""One call from its first attempt to its end: all that the sync and the async client share."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from functools import cache
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from prometheus_client import Histogram
+
+from bandstand.client.balancing import InFlight, choose, in_flight
+from bandstand.client.messages import Request, Response
+from bandstand.client.preparation import Order
+from bandstand.client.transports.base import TransportError
+from bandstand.client.verdicts import Retry, judge, outcome_word
+from bandstand.conf import get_settings, wire
+from bandstand.context import current, histogram, to_headers
+from bandstand.discovery import Instance, instances
+from bandstand.exceptions import (
+    BandstandError,
+    DeadlineExceeded,
+    DiscoveryError,
+    ServiceResponseError,
+    ServiceTimeout,
+    ServiceUnavailable,
+)
+from bandstand.identity import service_token
+from bandstand.resilience import Policy
+
+__all__ = ["Attempt", "Call"]
+
+E = TypeVar("E", bound=BandstandError)
+
+logger = logging.getLogger("bandstand.client")
+
+_seconds: Final = histogram(
+    "bandstand_client_seconds",
+    "Duration of calls to other services, with all attempts.",
+    ("service", "method", "outcome"),
+)
+
+
+class Attempt:
+    """One request to one instance, as a context: inside it the transport runs, after it ``outcome`` is known."""
+
+    __slots__ = ("_call", "instance", "outcome", "request")
+
+    def __init__(self, call: "Call", instance: Instance, request: Request) -> None:
+        self._call = call
+        self.instance = instance
+        self.request = request
+        self.outcome: Response | TransportError | None = None
+
+    def __enter__(self) -> "Attempt":
+        self._call.load.add(self.instance.url)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._call.load.remove(self.instance.url)
+        if isinstance(error, TransportError):
+            self.outcome = error
+            return True
+        if error is not None:  # the task was cancelled, or the program is to end
+            self._call.record(error)
+        return False
+
+
+class Call:
+    """The state of one call. Loop: ``with call.attempt() as attempt`` send it, then ask ``call.conclude(attempt)``.
+
+    Raises:
+        DeadlineExceeded: the time is over before anything was sent.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        policy: Policy,
+        *,
+        timeout: float | None = None,
+        load: InFlight = in_flight,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.load = load
+        self._order = order
+        self._policy = policy
+        self._clock = clock
+        self._chance = chance
+        self._began = clock()
+        self._tried: list[str] = []
+        context = current()
+        # What the callee is told is the time of this call, not all that the caller has left.
+        deadline = policy.deadline(self._began, timeout=timeout, inherited=context.deadline)
+        self._deadline = deadline
+        self._context = context.replace(deadline=deadline)
+        if deadline <= self._began:
+            raise self._failed(
+                DeadlineExceeded(
+                    f"No time is left to ask {order.service} for {order.method} {order.path}, so it was not asked."
+                )
+            )
+
+    def attempt(self) -> Attempt:
+        """Return the next attempt, at an instance not tried before if there is one.
+
+        Raises:
+            ServiceUnavailable: discovery knows no instance to ask.
+            ServiceTimeout: the time is over.
+        """
+        order, policy = self._order, self._policy
+        left = self._deadline - self._clock()
+        if left <= 0:
+            text = f"{order.service} did not answer {order.method} {order.path} in time."
+            raise self._failed(ServiceTimeout(text, service=order.service, attempts=len(self._tried)))
+        instance = self._instance()
+        self._tried.append(instance.url)
+        request = Request(
+            service=order.service,
+            method=order.method,
+            url=instance.url + order.target,
+            headers=self._headers(),
+            body=order.body,
+            timeout=left,
+            connect_timeout=min(left, policy.connect_timeout),
+            max_response_bytes=policy.max_response_bytes,
+            repeatable=order.repeatable,
+        )
+        return Attempt(self, instance, request)
+
+    def conclude(self, attempt: Attempt) -> Response | float:
+        """Return the answer, or the number of seconds to wait before the next attempt.
+
+        Raises:
+            ServiceCallError: the call has failed; its kind says how.
+        """
+        outcome = attempt.outcome
+        assert outcome is not None, "the attempt was not made"
+        verdict = judge(
+            outcome,
+            order=self._order,
+            policy=self._policy,
+            attempts=len(self._tried),
+            time_left=self._deadline - self._clock(),
+            chance=self._chance,
+        )
+        if isinstance(verdict, Retry):
+            return verdict.after
+        if isinstance(verdict, Response):
+            self.record(verdict)
+            return verdict
+        raise self._failed(verdict, attempt) from (outcome if isinstance(outcome, TransportError) else None)
+
+    def record(self, result: Response | BaseException) -> None:
+        """Count the call as ended with ``result``."""
+        timer = _timer(self._order.service, self._order.method, outcome_word(result))
+        timer.observe(self._clock() - self._began)
+
+    def _instance(self) -> Instance:
+        order = self._order
+        try:
+            known = instances(order.service)
+        except DiscoveryError as error:
+            text = f"{order.service} could not be asked for {order.method} {order.path}: {error}"
+            unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
+            raise self._failed(unavailable) from error
+        return choose(known, self._tried, self.load.count)
+
+    def _headers(self) -> dict[str, str]:
+        """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
+        headers = {**self._order.headers, **to_headers(self._context)}
+        if get_settings().identity.service_key_file:
+            headers[wire.SERVICE_TOKEN] = service_token(self._order.service)
+        return headers
+
+    def _failed(self, error: E, attempt: Attempt | None = None) -> E:
+        """Count and log the end of the call, once, and return the error to raise."""
+        self.record(error)
+        fields: dict[str, Any] = {
+            "target": self._order.service,
+            "method": self._order.method,
+            "path": self._order.path,
+            "outcome": outcome_word(error),
+            "attempts": len(self._tried),
+            "duration_ms": round((self._clock() - self._began) * 1000, 1),
+        }
+        if attempt is not None:
+            fields["instance"] = attempt.instance.id
+            fields["cause"] = str(attempt.outcome) if isinstance(attempt.outcome, TransportError) else None
+        expected = isinstance(error, ServiceResponseError) and error.status < 500
+        logger.log(logging.INFO if expected else logging.WARNING, "%s", error, extra=fields)
+        return error
+
+
+@cache
+def _timer(service: str, method: str, outcome: str) -> Histogram:
+    # Looking a child up by its labels costs more than observing; the labels have few values.
+    return _seconds.labels(service, method, outcome)

@@ -1,0 +1,135 @@
+"""The two clients: thin shells around :class:`Call`, one that waits and one that awaits."""
+
+from collections.abc import Awaitable, Mapping
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, Unpack
+
+from django.utils.asyncio import async_unsafe
+
+from bandstand.client.call import Call
+from bandstand.client.messages import Response
+from bandstand.client.preparation import Options, prepare
+from bandstand.client.transports import async_transport, transport
+from bandstand.conf import get_settings
+from bandstand.conf.settings import ClientSettings
+from bandstand.resilience import Policy
+
+__all__ = ["AsyncServiceClient", "ServiceClient", "call_service"]
+
+R = TypeVar("R")
+
+
+class _Client(Generic[R]):
+    """What both clients have: a target, its policy, and a method for each verb. Cheap to make, safe to share."""
+
+    def __init__(self, service: str, *, policy: Policy | None = None) -> None:
+        self.service = service
+        self._policy = policy
+
+    @property
+    def policy(self) -> Policy:
+        """The limits of each call: those given to the constructor, or those of ``BANDSTAND["CLIENT"]``."""
+        return self._policy or _configured(get_settings().client)
+
+    def request(self, method: str, path: str, **options: Unpack[Options]) -> R:
+        raise NotImplementedError
+
+    def get(self, path: str, **options: Unpack[Options]) -> R:
+        """Make a GET request; see :meth:`request`."""
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Unpack[Options]) -> R:
+        """Make a POST request; see :meth:`request`."""
+        return self.request("POST", path, **options)
+
+    def put(self, path: str, **options: Unpack[Options]) -> R:
+        """Make a PUT request; see :meth:`request`."""
+        return self.request("PUT", path, **options)
+
+    def patch(self, path: str, **options: Unpack[Options]) -> R:
+        """Make a PATCH request; see :meth:`request`."""
+        return self.request("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Unpack[Options]) -> R:
+        """Make a DELETE request; see :meth:`request`."""
+        return self.request("DELETE", path, **options)
+
+    def _call(self, method: str, path: str, options: Options) -> Call:
+        order = prepare(self.service, method, path, options)
+        return Call(order, self.policy, timeout=options.get("timeout"))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.service!r})"
+
+
+class ServiceClient(_Client[Response]):
+    """Calls one service: ``ServiceClient("user-service").get("/api/v1/users/1/").json()``.
+
+    Context, deadline and service token go along by themselves. Connections are kept open for each thread.
+    """
+
+    @async_unsafe("ServiceClient waits, which would stop the event loop: use AsyncServiceClient, or sync_to_async.")
+    def request(self, method: str, path: str, **options: Unpack[Options]) -> Response:
+        """Make a request and return the answer, whose status is below 400.
+
+        ``options`` are those of :class:`Options`.
+
+        Raises:
+            ServiceResponseError: the service answered with an error status (or a redirect, which is never followed).
+            ServiceTimeout: it did not answer in time.
+            ServiceUnavailable: it could not be reached, or said 502, 503 or 504 also at the last attempt.
+            DeadlineExceeded: there was no time left to ask.
+            ValueError, TypeError: the request is not one that can be sent.
+        """
+        call, way = self._call(method, path, options), transport()
+        while True:
+            with call.attempt() as attempt:
+                attempt.outcome = way.send(attempt.request)
+            result = call.conclude(attempt)
+            if isinstance(result, Response):
+                return result
+            way.pause(result)
+
+
+class AsyncServiceClient(_Client[Awaitable[Response]]):
+    """The same for coroutines: ``(await AsyncServiceClient("user-service").get("/api/v1/users/1/")).json()``.
+
+    Needs the extra ``bandstand[async]``. Connections are kept open for each event loop.
+    """
+
+    async def request(self, method: str, path: str, **options: Unpack[Options]) -> Response:
+        """Make a request; everything is as with :meth:`ServiceClient.request`."""
+        call, way = self._call(method, path, options), async_transport()
+        while True:
+            with call.attempt() as attempt:
+                attempt.outcome = await way.send(attempt.request)
+            result = call.conclude(attempt)
+            if isinstance(result, Response):
+                return result
+            await way.pause(result)
+
+
+def call_service(
+    service: str,
+    endpoint: str,
+    method: str = "GET",
+    data: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
+    """Make one call and return the decoded JSON body, or None if there is none.
+
+    Raises:
+        ServiceCallError, DeadlineExceeded: as :meth:`ServiceClient.request`.
+    """
+    answer = ServiceClient(service).request(method.upper(), endpoint, json=data, headers=headers)
+    return answer.json() if answer.content else None
+
+
+@lru_cache(maxsize=8)
+def _configured(settings: ClientSettings) -> Policy:
+    return Policy(
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.timeout,
+        retries=settings.retries,
+        max_response_bytes=settings.max_response_bytes,
+    )

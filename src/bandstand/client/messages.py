@@ -1,0 +1,128 @@
+"""What goes to another service and what comes back."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from bandstand.exceptions import ServiceResponseError
+
+__all__ = ["Headers", "Request", "Response"]
+
+T = TypeVar("T")
+
+_JSON = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+
+
+class Headers(Mapping[str, str]):
+    """Response headers: names without case, repeated ones joined by a comma (RFC 9110, section 5.3)."""
+
+    __slots__ = ("_lines", "_values")
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._lines: Sequence[bytes] = ()
+        self._values: dict[str, str] | None = _joined(pairs)
+
+    @classmethod
+    def from_lines(cls, lines: Sequence[bytes]) -> "Headers":
+        """Return the headers that ``lines`` hold, as they came. They are read when somebody first asks for one."""
+        headers = cls()
+        headers._lines, headers._values = lines, None
+        return headers
+
+    def _read(self) -> dict[str, str]:
+        if self._values is None:
+            self._values = _joined(_pairs(self._lines))
+        return self._values
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return f"Headers({', '.join(self)})"  # names only: values may be secrets
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        values[key] = f"{values[key]}, {value}" if key in values else value
+    return values
+
+
+def _pairs(lines: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+    """The last response's: what stands before a further status line belongs to an interim answer (100, 103)."""
+    last = max((number for number, line in enumerate(lines) if line.startswith(b"HTTP/")), default=-1)
+    for line in lines[last + 1 :]:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if colon:
+            yield name.strip(), value.strip()
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt, ready to be sent to one instance. Times in seconds.
+
+    ``repeatable`` says whether the same bytes may reach the service twice: a transport must not repeat others, not even
+    when a kept connection turns out to be dead.
+    """
+
+    service: str
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+    timeout: float
+    connect_timeout: float
+    max_response_bytes: int
+    repeatable: bool
+
+    def __repr__(self) -> str:  # headers hold tokens, bodies hold people
+        return f"Request({self.method} {self.url.partition('?')[0]})"
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``service`` answered: ``status`` below 400, ``headers`` with names without case, ``content`` as bytes."""
+
+    service: str
+    status: int
+    headers: Headers
+    content: bytes
+
+    def __repr__(self) -> str:
+        return f"Response({self.status} of {self.service}, {len(self.content)} bytes)"
+
+    @overload
+    def json(self) -> Any: ...
+    @overload
+    def json(self, type: type[T]) -> T: ...
+
+    def json(self, type: Any = Any) -> Any:  # noqa: A002 - msgspec's own word
+        """Return the decoded body, checked against ``type`` if one is given (a Struct, ``list[Product]`` …).
+
+        Raises:
+            ServiceResponseError: the body is not JSON, or is not of that type.
+        """
+        try:
+            return msgspec.json.decode(self.content, type=type)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ServiceResponseError(
+                f"{self.service} answered {self.status}, but its body can't be used: {error}.",
+                service=self.service,
+                status=self.status,
+            ) from error
+
+    def problem(self) -> dict[str, object]:
+        """Return the problem document (RFC 9457) or other JSON object that tells of an error; else an empty dict."""
+        if not _JSON.match(self.headers.get("content-type", "")):
+            return {}
+        try:
+            return msgspec.json.decode(self.content, type=dict[str, object])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return {}

@@ -1,0 +1,158 @@
+"""libcurl: one handle for each thread, which keeps its connections open between calls.
+
+A handle must not be used after a fork, where parent and child would write into the same connections: a child begins
+with handles of its own, and leaves the parent's alone.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import pycurl
+
+from bandstand.client.messages import Headers, Request, Response
+from bandstand.client.transports.base import (
+    AnswerTooLarge,
+    ConnectFailed,
+    ConnectionBroken,
+    NotHttp,
+    TimedOut,
+    Transport,
+    TransportError,
+)
+
+__all__ = ["CurlTransport"]
+
+_CONNECTIONS: Final = 64  # kept open by one thread, for all instances of all services
+_IDLE_SECONDS: Final = 30  # a connection that was not used for longer is not used again: its server may just close it
+
+_NOT_CONNECTED: Final = {
+    pycurl.E_COULDNT_CONNECT,
+    pycurl.E_COULDNT_RESOLVE_HOST,
+    pycurl.E_SSL_CONNECT_ERROR,
+    pycurl.E_PEER_FAILED_VERIFICATION,
+}
+_NOT_HTTP: Final = {
+    pycurl.E_UNSUPPORTED_PROTOCOL,  # also said of an answer without a status line
+    8,  # CURLE_WEIRD_SERVER_REPLY, which pycurl knows by its old name only
+    100,  # CURLE_TOO_LARGE: the headers
+}
+
+
+class CurlTransport(Transport):
+    """Total time is kept by libcurl itself, from the look-up of the name to the last byte."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def send(self, request: Request) -> Response:
+        line: _Line | None = getattr(self._local, "line", None)
+        if line is None or line.process != os.getpid():
+            if line is not None:
+                _inherited.append(line)
+            line = self._local.line = _Line()
+        return line.send(request)
+
+
+class _Line:
+    """One handle with its connections, used by one thread of one process."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._answer = _Answer()
+        self._guarded = False
+        self._handle = handle = pycurl.Curl()
+        self._setopt: Callable[[int, Any], None] = handle.setopt
+        handle.setopt(pycurl.NOSIGNAL, 1)  # signals and threads don't mix
+        handle.setopt(pycurl.PROXY, "")  # http_proxy is meant for the world outside
+        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        handle.setopt(pycurl.PATH_AS_IS, 1)  # the client has checked the path; nothing rewrites it
+        handle.setopt(pycurl.MAXCONNECTS, _CONNECTIONS)
+        handle.setopt(pycurl.MAXAGE_CONN, _IDLE_SECONDS)
+        handle.setopt(pycurl.WRITEFUNCTION, self._answer.take)
+
+    def send(self, request: Request) -> Response:
+        lines: list[bytes] = []
+        self._answer.begin(request.max_response_bytes)
+        self._describe(request)
+        self._setopt(pycurl.HEADERFUNCTION, lines.append)
+        try:
+            self._handle.perform()
+        except pycurl.error as error:
+            raise self._failure(request, *error.args) from None
+        return Response(
+            service=request.service,
+            status=self._handle.getinfo(pycurl.RESPONSE_CODE),
+            headers=Headers.from_lines(lines),
+            content=b"".join(self._answer.chunks),
+        )
+
+    def _describe(self, request: Request) -> None:
+        setopt = self._setopt
+        setopt(pycurl.URL, request.url)
+        setopt(pycurl.HTTPGET, 1)  # forgets the body and the NOBODY of the call before
+        if request.method == "HEAD":
+            setopt(pycurl.NOBODY, 1)
+        elif request.body is not None:
+            setopt(pycurl.POSTFIELDS, request.body)
+        setopt(pycurl.CUSTOMREQUEST, request.method)
+        # "Expect:" takes away `Expect: 100-continue`, for which a large body waits a second at most servers.
+        setopt(pycurl.HTTPHEADER, ["Expect:", *[f"{name}: {value}" for name, value in request.headers.items()]])
+        setopt(pycurl.TIMEOUT_MS, _milliseconds(request.timeout))
+        setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
+        if self._guarded == request.repeatable:
+            self._guarded = not request.repeatable
+            setopt(pycurl.PREREQFUNCTION, self._answer.once if self._guarded else None)
+
+    def _failure(self, request: Request, number: int, text: str) -> TransportError:
+        return self._kind(number)(f"{request.url.partition('?')[0]}: {text} (libcurl {number})")
+
+    def _kind(self, number: int) -> type[TransportError]:
+        if number in _NOT_CONNECTED:
+            return ConnectFailed
+        if number == pycurl.E_OPERATION_TIMEDOUT:
+            sent = self._handle.getinfo(pycurl.PRETRANSFER_TIME) > 0
+            return TimedOut if sent else ConnectFailed
+        if number == pycurl.E_WRITE_ERROR and self._answer.room < 0:
+            return AnswerTooLarge
+        return NotHttp if number in _NOT_HTTP else ConnectionBroken
+
+
+class _Answer:
+    """What libcurl calls while a request runs. It doesn't know its handle: a cycle would keep connections open."""
+
+    __slots__ = ("_sent", "chunks", "room")
+
+    def begin(self, room: int) -> None:
+        self.chunks: list[bytes] = []
+        self.room = room
+        self._sent = False
+
+    def take(self, chunk: bytes) -> int | None:
+        """Collect the body; another number than the chunk's length makes libcurl stop."""
+        self.room -= len(chunk)
+        if self.room < 0:
+            return 0
+        self.chunks.append(chunk)
+        return None
+
+    def once(self, *_: object) -> int:
+        """Let the request out once.
+
+        libcurl sends a request again, of whatever method, when a kept connection ends before the first byte of the
+        answer. A server that died in the middle of the work looks just like that.
+        """
+        if self._sent:
+            return int(pycurl.PREREQFUNC_ABORT)
+        self._sent = True
+        return int(pycurl.PREREQFUNC_OK)
+
+
+# Handles that came along through a fork. They are kept, since closing one says goodbye (TLS) on a connection that is
+# still the parent's.
+_inherited: Final[list[_Line]] = []
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))  # 0 would mean: without end

@@ -1,0 +1,23 @@
+"""Where a service is: names to instances, from memory.
+
+- ``instances("user-service")`` returns what serves it now, as frozen ``Instance`` values; ``get_all_services()`` every
+  name with its URLs.
+- ``DISCOVERY_URL`` chooses the registry: ``static:name=url,…`` or ``file:///path/registry.json``, which is watched;
+  the last good list is kept while the file is away or broken.
+- ``Registry`` is what a further kind of registry implements (one method); ``MemoryRegistry`` is one for tests, put in
+  place with ``use_registry(registry)``. ``active_registry()`` returns the one in use, and raises on a wrong URL.
+"""
+
+from bandstand.discovery.active import active_registry, get_all_services, instances, use_registry
+from bandstand.discovery.backends.memory import MemoryRegistry
+from bandstand.discovery.base import Instance, Registry
+
+__all__ = [
+    "Instance",
+    "MemoryRegistry",
+    "Registry",
+    "active_registry",
+    "get_all_services",
+    "instances",
+    "use_registry",
+]

@@ -1,0 +1,74 @@
+"""What an instance and a registry are."""
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bandstand.exceptions import NoInstances, UnknownService
+
+__all__ = ["Instance", "Registry", "base_url"]
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """One running copy of a service: ``url`` is scheme, host and port, without a slash at the end."""
+
+    id: str
+    url: str
+    healthy: bool = True
+
+
+class Registry(ABC):
+    """Names to instances. A backend says what it knows; what that means for a caller is decided here."""
+
+    @abstractmethod
+    def services(self) -> Mapping[str, tuple[Instance, ...]]:
+        """Return the last good list, from memory: this is asked on every call and must not wait for anything."""
+
+    def trouble(self) -> str:
+        """Return why the list may be old, as one sentence, or nothing."""
+        return ""
+
+    def instances(self, service: str) -> tuple[Instance, ...]:
+        """Return the healthy instances of ``service``, at least one.
+
+        Raises:
+            UnknownService: the registry has no such name.
+            NoInstances: it has the name, but nobody serves it now.
+        """
+        services = self.services()
+        known = services.get(service)
+        if known is None:
+            raise UnknownService(_unknown(service, services, self.trouble()))
+        healthy = tuple(instance for instance in known if instance.healthy)
+        if not healthy:
+            raise NoInstances(_sentences(f"No instance of {service} is ready now.", self.trouble()))
+        return healthy
+
+
+def base_url(text: str) -> str:
+    """Return ``text`` as the URL of an instance: scheme, host and port.
+
+    Raises:
+        ValueError: it is another kind of URL; the text says what is wrong.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{text!r} is not the URL of a service; write http://host:port")
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} has more than scheme, host and port; write http://host:port")
+    _ = parts.port  # raises ValueError when it is no port
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _unknown(service: str, services: Mapping[str, object], trouble: str) -> str:
+    near = difflib.get_close_matches(service, services, n=1)
+    known = ", ".join(sorted(services)) or "none"
+    hint = f"Did you mean {near[0]}?" if near else f"Known are: {known}."
+    return _sentences(f"No service is called {service!r}.", hint, trouble)
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
