@@ -4,6 +4,8 @@ What differs between machines comes from environment variables, all faults repor
 alike comes from Bandstand; what is left is what makes this service itself.
 """
 
+from datetime import timedelta
+
 from bandstand.api import rest_framework_settings, spectacular_settings
 from bandstand.conf import ServiceEnvironment
 
@@ -39,10 +41,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "bandstand.context.RequestTrackingMiddleware",
+    "bandstand.identity.ServiceAuthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "bandstand.api.ProblemDetailsMiddleware",
     "bandstand.api.RequestLimitsMiddleware",
-    "bandstand.identity.ServiceAuthMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -90,3 +92,5 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+
+REFRESH_TOKEN_LIFETIME = timedelta(days=30)  # from signing in; refreshing does not prolong it

@@ -7,7 +7,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("api/v1/users/", include("users.urls")),
+    path("api/v1/", include("users.urls")),
     path(".well-known/jwks.json", jwks_view, name="jwks"),
     path("", include("bandstand.urls")),
 ]

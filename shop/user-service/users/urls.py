@@ -1,7 +1,11 @@
-"""The endpoints below ``/api/v1/users/``."""
+"""The endpoints below ``/api/v1/``."""
 
-from django.urls import URLPattern
+from rest_framework.routers import SimpleRouter
 
-app_name = "users"
+from users.views import SignInViewSet, UserViewSet
 
-urlpatterns: list[URLPattern] = []
+router = SimpleRouter(use_regex_path=False)
+router.register("users", SignInViewSet, basename="sign-in")
+router.register("users", UserViewSet, basename="user")
+
+urlpatterns = router.urls

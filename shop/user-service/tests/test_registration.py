@@ -1,0 +1,192 @@
+"""Becoming a user."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from users.events import UserCreated
+from users.models import User
+from users.serializers import RegistrationSerializer
+
+NEW = {"email": "New.Person@Example.com", "username": "newcomer", "password": "correct horse battery"}
+
+pytestmark = pytest.mark.django_db
+
+
+def register(client: APIClient, **changes: Any) -> Any:
+    body = {name: value for name, value in {**NEW, **changes}.items() if value is not None}
+    return client.post("/api/v1/users/", body, format="json")
+
+
+def faults(response: Any) -> dict[str, str]:
+    """Return the code of the first fault of each field."""
+    assert response.status_code == 400, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    return {error["field"]: error["code"] for error in reversed(response.json()["errors"])}
+
+
+def test_a_user_is_made(api_client: APIClient) -> None:
+    """Registering answers 201 with the user, without the password in any form."""
+    response = register(
+        api_client, first_name="New", last_name="Person", phone_number="+49 30 1234567", date_of_birth="1990-02-28"
+    )
+    assert response.status_code == 201, response.content
+    user = User.objects.get()
+    body = response.json()
+    assert body == {
+        "id": str(user.pk),
+        "email": "new.person@example.com",
+        "username": "newcomer",
+        "first_name": "New",
+        "last_name": "Person",
+        "phone_number": "+49301234567",
+        "date_of_birth": "1990-02-28",
+        "is_verified": False,
+        "is_active": True,
+        "is_staff": False,
+        "created_at": body["created_at"],
+        "updated_at": body["updated_at"],
+    }
+    assert user.check_password(NEW["password"])
+    assert user.password.startswith("argon2$")
+
+
+def test_the_profile_comes_with_the_user(api_client: APIClient) -> None:
+    """A new user has an empty profile."""
+    register(api_client)
+    profile = User.objects.get().profile
+    assert (profile.bio, profile.preferences) == ("", {})
+
+
+def test_the_new_user_is_announced(api_client: APIClient, published_events: Callable[[], list[Any]]) -> None:
+    """Registering publishes one user.created, which says whom to welcome and holds no secret."""
+    register(api_client, first_name="New")
+    user = User.objects.get()
+    assert published_events() == [
+        UserCreated(user_id=str(user.pk), email=user.email, username="newcomer", first_name="New")
+    ]
+
+
+def test_a_rolled_back_user_is_not_announced(published_events: Callable[[], list[Any]]) -> None:
+    """The announcement shares the fate of the transaction that saves the user."""
+    with transaction.atomic():
+        User.objects.create_user("ghost@example.com", "ghost")
+        transaction.set_rollback(True)
+    assert published_events() == []
+
+
+@pytest.mark.parametrize("email", ["alice@example.com", "ALICE@EXAMPLE.COM", " Alice@Example.com "])
+def test_an_address_is_registered_once(api_client: APIClient, alice: User, email: str) -> None:
+    """An e-mail address that is taken, in whatever case, is a fault of that field."""
+    assert faults(register(api_client, email=email)) == {"email": "unique"}
+    assert User.objects.count() == 1
+
+
+def test_a_username_is_taken_in_any_case(api_client: APIClient, alice: User) -> None:
+    """Nobody can pass for another by the case of a letter."""
+    assert faults(register(api_client, username="ALICE")) == {"username": "unique"}
+
+
+def test_all_faults_are_told_at_once(api_client: APIClient) -> None:
+    """Each field that is wrong is named, with a code for machines."""
+    response = register(api_client, email="nowhere", username=None, phone_number="12", date_of_birth="31.12.1999")
+    assert faults(response) == {
+        "email": "invalid",
+        "username": "required",
+        "phone_number": "invalid_phone_number",
+        "date_of_birth": "invalid",
+    }
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("short1", "password_too_short"),
+        ("password123", "password_too_common"),
+        ("8301947263", "password_entirely_numeric"),
+        ("newcomer1", "password_too_similar"),
+        ("x" * 129, "max_length"),
+        ("", "blank"),
+    ],
+)
+def test_weak_passwords_are_refused(api_client: APIClient, password: str, code: str) -> None:
+    """Django's four validators judge the password, knowing whose it is to be."""
+    assert faults(register(api_client, password=password)) == {"password": code}
+    assert not User.objects.exists()
+
+
+def test_a_password_keeps_its_spaces(api_client: APIClient) -> None:
+    """A password is taken as it was typed."""
+    register(api_client, password="  spaces around me  ")
+    assert User.objects.get().check_password("  spaces around me  ")
+
+
+@pytest.mark.parametrize("number", ["+4930123456", "+1 (555) 010-9999", "+44.20.7946.0958"])
+def test_phone_numbers_are_stored_in_one_form(api_client: APIClient, number: str) -> None:
+    """Separators that people type are removed; what is left is E.164."""
+    phone_number = register(api_client, phone_number=number).json()["phone_number"]
+    assert phone_number[0] == "+"
+    assert phone_number[1:].isdigit()
+
+
+@pytest.mark.parametrize(
+    "number", ["030123456", "+0123456789", "+12345", "+1234567890123456", "+49x30123456", "+٤٩٣٠١٢٣٤٥٦"]
+)
+def test_other_phone_numbers_are_refused(api_client: APIClient, number: str) -> None:
+    """A number without its country code, too short, too long or not made of digits can't be called."""
+    assert faults(register(api_client, phone_number=number)) == {"phone_number": "invalid_phone_number"}
+
+
+@pytest.mark.parametrize(
+    ("day", "code"),
+    [
+        (timezone.localdate() + timedelta(days=1), "date_in_future"),
+        (timezone.localdate().replace(day=1) - timedelta(days=132 * 365), "date_too_early"),
+    ],
+)
+def test_births_are_plausible(api_client: APIClient, day: Any, code: str) -> None:
+    """Nobody is born tomorrow, and nobody lives who is older than anybody ever was."""
+    assert faults(register(api_client, date_of_birth=day.isoformat())) == {"date_of_birth": code}
+
+
+def test_a_birth_today_is_fine(api_client: APIClient) -> None:
+    """The edge belongs to what is allowed."""
+    assert register(api_client, date_of_birth=timezone.localdate().isoformat()).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_of_two_at_the_same_time_wins(api_client: APIClient) -> None:
+    """Of several who register one address at the same moment one is made, and the others get the fault, never a 500."""
+    barrier, statuses = threading.Barrier(4), []
+
+    def race(number: int) -> None:
+        client = APIClient(raise_request_exception=False)
+        barrier.wait()
+        statuses.append(register(client, username=f"racer{number}").status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201, 400, 400, 400]
+
+
+def test_losing_the_race_is_the_same_fault(api_client: APIClient, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who passes the check and is refused by the database is told what the check tells."""
+    check, calls = RegistrationSerializer.validate_email, []
+
+    def blind_at_first(self: RegistrationSerializer, email: str) -> str:
+        calls.append(email)
+        return email if len(calls) == 1 else check(self, email)
+
+    monkeypatch.setattr(RegistrationSerializer, "validate_email", blind_at_first)
+    assert faults(register(api_client, email="alice@example.com")) == {"email": "unique"}
+    assert len(calls) == 2

@@ -1,0 +1,212 @@
+"""Signing in, staying signed in, signing out."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.db import connection
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from users import sign_in
+from users.models import RefreshToken, TokenFamily, User
+
+pytestmark = pytest.mark.django_db
+
+
+def authenticate(client: APIClient, email: str, password: str) -> Any:
+    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password}, format="json")
+
+
+def refresh(client: APIClient, token: str) -> Any:
+    return client.post("/api/v1/users/token/refresh/", {"refresh": token}, format="json")
+
+
+def revoke(client: APIClient, token: str) -> Any:
+    return client.post("/api/v1/users/token/revoke/", {"refresh": token}, format="json")
+
+
+def status_of(user: User, token: str) -> int:
+    """Return how the service answers the user with an access token."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client.get(f"/api/v1/users/{user.pk}/").status_code
+
+
+def test_the_right_password_gives_tokens(api_client: APIClient, alice: User, password: str) -> None:
+    """E-mail address and password give a token that works, a refresh token and the user."""
+    response = authenticate(api_client, "alice@example.com", password)
+    assert response.status_code == 200, response.content
+    body = response.json()
+    assert set(body) == {"token", "refresh", "user"}
+    assert body["user"]["id"] == str(alice.pk)
+    assert status_of(alice, body["token"]) == 200
+    alice.refresh_from_db()
+    assert alice.last_login is not None
+
+
+@pytest.mark.parametrize("email", ["ALICE@example.com", " alice@EXAMPLE.com "])
+def test_the_address_is_known_in_any_case(api_client: APIClient, alice: User, password: str, email: str) -> None:
+    """Signing in does not depend on the shift key."""
+    assert authenticate(api_client, email, password).status_code == 200
+
+
+def test_every_refusal_is_the_same(api_client: APIClient, make_user: Callable[..., User], password: str) -> None:
+    """Unknown, wrong password, inactive, without a password, no address: the answers can't be told apart."""
+    make_user(email="known@example.com")
+    make_user(email="inactive@example.com", is_active=False)
+    make_user(email="nologin@example.com", password=None)
+    answers = [
+        authenticate(api_client, email, tried)
+        for email, tried in [
+            ("unknown@example.com", password),
+            ("known@example.com", "wrong"),
+            ("inactive@example.com", password),
+            ("nologin@example.com", password),
+            ("not an address", password),
+        ]
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    bodies = [{name: value for name, value in answer.json().items() if name != "correlation_id"} for answer in answers]
+    assert all(body == bodies[0] for body in bodies)
+    assert {answer["WWW-Authenticate"] for answer in answers} == {"Bearer"}
+
+
+def test_an_unknown_address_takes_as_long(alice: User, password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean time of a refusal for an unknown address is within a fifth of that for a wrong password."""
+    monkeypatch.setattr(Argon2PasswordHasher, "memory_cost", 32 * 1024)
+    alice.set_password(password)
+    alice.save()
+
+    def least_time(email: str) -> float:
+        times = []
+        for _ in range(9):
+            start = perf_counter()
+            assert sign_in.authenticate(email, "wrong") is None
+            times.append(perf_counter() - start)
+        return min(times)
+
+    known, unknown = least_time("alice@example.com"), least_time("unknown@example.com")
+    assert unknown == pytest.approx(known, rel=0.2)
+
+
+def test_an_expired_token_does_not_keep_anybody_out(api_client: APIClient, alice: User, password: str) -> None:
+    """Signing in and refreshing ignore whatever token comes along."""
+    api_client.credentials(HTTP_AUTHORIZATION="Bearer expired")
+    response = authenticate(api_client, "alice@example.com", password)
+    assert response.status_code == 200
+    assert refresh(api_client, response.json()["refresh"]).status_code == 200
+
+
+def test_ten_tries_for_one_account(api_client: APIClient, alice: User, password: str) -> None:
+    """After too many tries on one account even the right password gets 429, with the time to wait."""
+    statuses = [authenticate(api_client, "alice@example.com", "wrong").status_code for _ in range(12)]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
+    refused = authenticate(api_client, "ALICE@example.com", password)
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) > 0
+
+
+def test_a_refresh_token_works_once(api_client: APIClient, alice: User, password: str) -> None:
+    """Refreshing gives new tokens, and the old refresh token is spent."""
+    first = authenticate(api_client, "alice@example.com", password).json()
+    second = refresh(api_client, first["refresh"]).json()
+    assert second["refresh"] != first["refresh"]
+    assert second["user"] == first["user"]
+    assert status_of(alice, second["token"]) == 200
+    assert refresh(api_client, second["refresh"]).status_code == 200
+
+
+def test_a_stolen_refresh_token_ends_the_sign_in(api_client: APIClient, alice: User, password: str) -> None:
+    """A spent refresh token that comes back ends its whole family, and the access tokens with it."""
+    first = authenticate(api_client, "alice@example.com", password).json()
+    other_device = authenticate(api_client, "alice@example.com", password).json()
+    second = refresh(api_client, first["refresh"]).json()
+    assert refresh(api_client, first["refresh"]).status_code == 401
+    assert refresh(api_client, second["refresh"]).status_code == 401
+    assert status_of(alice, second["token"]) == 401
+    assert status_of(alice, other_device["token"]) == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_exchanges_at_once_are_one_and_a_reuse(alice: User) -> None:
+    """However many exchange one token at the same moment: one gets tokens, and the sign-in is over."""
+    tokens = sign_in.sign_in(alice)
+    assert tokens is not None
+    barrier, answers = threading.Barrier(4), []
+
+    def exchange() -> None:
+        barrier.wait()
+        answers.append(sign_in.refresh(tokens.refresh))
+        connection.close()
+
+    threads = [threading.Thread(target=exchange) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(answer is not None for answer in answers) == 1
+    assert not TokenFamily.objects.active().exists()
+
+
+def test_a_sign_in_does_not_last_for_ever(api_client: APIClient, alice: User, password: str) -> None:
+    """Refreshing does not prolong a sign-in; once it is over, the password is needed, and its rows go."""
+    token = authenticate(api_client, "alice@example.com", password).json()["refresh"]
+    TokenFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert refresh(api_client, token).status_code == 401
+    authenticate(api_client, "alice@example.com", password)
+    assert TokenFamily.objects.count() == RefreshToken.objects.count() == 1
+
+
+def test_signing_out_ends_the_sign_in(api_client: APIClient, alice: User, password: str) -> None:
+    """Revoking a refresh token ends its family: neither it nor the access token is accepted here any more."""
+    tokens = authenticate(api_client, "alice@example.com", password).json()
+    assert revoke(api_client, tokens["refresh"]).status_code == 204
+    assert refresh(api_client, tokens["refresh"]).status_code == 401
+    assert status_of(alice, tokens["token"]) == 401
+
+
+def test_revoking_what_is_unknown_is_no_error(api_client: APIClient) -> None:
+    """Whoever signs out is signed out, whatever the token was."""
+    assert revoke(api_client, "unknown").status_code == 204
+
+
+def test_a_deactivated_user_is_out_at_once(api_client: APIClient, alice: User, password: str) -> None:
+    """Neither access nor refresh tokens of an inactive user are accepted."""
+    tokens = authenticate(api_client, "alice@example.com", password).json()
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert status_of(alice, tokens["token"]) == 401
+    assert refresh(api_client, tokens["refresh"]).status_code == 401
+
+
+def test_rights_are_those_of_now(staff: User, signed_in: Callable[[User], APIClient]) -> None:
+    """Who is no longer staff has no rights of staff here, whatever the token says."""
+    client = signed_in(staff)
+    assert client.get("/api/v1/users/").status_code == 200
+    User.objects.filter(pk=staff.pk).update(is_staff=False)
+    assert client.get("/api/v1/users/").status_code == 403
+
+
+def test_a_token_without_a_sign_in_is_refused(alice: User, user_token: Callable[..., str]) -> None:
+    """A well-signed token that belongs to no sign-in of this user gives nothing here."""
+    assert status_of(alice, user_token(str(alice.pk))) == 401
+
+
+def test_tokens_are_not_stored(alice: User) -> None:
+    """The database holds no token that somebody could use who reads it."""
+    tokens = sign_in.sign_in(alice)
+    assert tokens is not None
+    assert tokens.refresh not in str(list(RefreshToken.objects.values()))
+
+
+def test_a_sign_in_needs_the_password_of_now(alice: User) -> None:
+    """A password that changes between its check and the beginning of the sign-in begins none."""
+    checked = User.objects.get(pk=alice.pk)
+    alice.set_password("another horse battery")
+    alice.save()
+    assert sign_in.sign_in(checked) is None

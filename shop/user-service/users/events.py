@@ -1,0 +1,27 @@
+"""What the user service tells the others. It handles nothing of theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bandstand.events import Event, publish
+
+if TYPE_CHECKING:
+    from users.models import User
+
+
+class UserCreated(Event, type="user.created", version=1):
+    """Somebody registered, or was added by staff."""
+
+    user_id: str
+    email: str
+    username: str
+    first_name: str = ""
+
+
+def announce_created(user: User) -> None:
+    """Publish that ``user`` is new; call it in the transaction that saves the user."""
+    publish(
+        UserCreated(user_id=str(user.pk), email=user.email, username=user.username, first_name=user.first_name),
+        key=str(user.pk),
+    )
