@@ -1,0 +1,53 @@
+"""What the gateway itself answers when a request does not get through: problem details (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Final
+
+from bandstand.conf import wire
+from bandstand.workspace.export.envoy.values import Json
+
+__all__ = ["local_replies"]
+
+# Status, code and sentence. None tells of hosts, ports or the reasons of Envoy, which its log holds.
+_PROBLEMS: Final = (
+    (400, "bad_request", "The request is not well formed."),
+    (404, "not_found", "Nothing answers under this path."),
+    (408, "request_timeout", "The request did not arrive in time."),
+    (413, "payload_too_large", "The body of the request is too large."),
+    (429, "rate_limited", "Too many requests; wait before the next one."),
+    (431, "headers_too_large", "The headers of the request are too many or too large."),
+    (502, "bad_gateway", "The service gave an answer that is not well formed."),
+    (503, "service_unavailable", "The service can't be reached at the moment; try again."),
+    (504, "gateway_timeout", "The service did not answer in time."),
+)
+
+
+def local_replies() -> Json:
+    """Return how each error that begins in the gateway reads; an answer of a service is never touched."""
+    problems = [_mapper("EQ", status, _problem(status, code, detail)) for status, code, detail in _PROBLEMS]
+    return {"mappers": [*problems, _mapper("GE", 400, _other_problem())]}
+
+
+def _mapper(comparison: str, status: int, problem: Json) -> Json:
+    value = {"default_value": status, "runtime_key": f"bandstand.problem.{status}"}
+    return {
+        "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
+        "body_format_override": {"json_format": problem, "content_type": "application/problem+json"},
+    }
+
+
+def _problem(status: int, code: str, detail: str) -> Json:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "service": "gateway",
+        "correlation_id": f"%REQ({wire.CORRELATION_ID})%",
+    }
+
+
+def _other_problem() -> Json:
+    problem = _problem(400, "request_failed", "The gateway could not answer the request.")
+    return {**problem, "title": "Request failed", "status": "%RESPONSE_CODE%"}
