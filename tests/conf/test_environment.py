@@ -85,3 +85,16 @@ def test_cookies_and_hsts_are_safe_in_production_only() -> None:
     """Behind TLS the cookies are secure and HSTS is on; plain HTTP on a laptop keeps working."""
     assert ServiceEnvironment.read("user-service", PRODUCTION).security["SESSION_COOKIE_SECURE"] is True
     assert ServiceEnvironment.read("user-service", DEVELOPMENT).security == {}
+
+
+def test_trusted_proxies_are_networks() -> None:
+    """What is no address or network is told at start, not by the first request behind a proxy."""
+    assert "BANDSTAND_TRUSTED_PROXIES names 'gateway'" in faults(BANDSTAND_TRUSTED_PROXIES="10.0.0.0/8, gateway")
+
+
+def test_draining_takes_no_time_unless_told() -> None:
+    """BANDSTAND_DRAIN_SECONDS is 0 by default and may be said to be."""
+    for source, seconds in (({}, 0), ({"BANDSTAND_DRAIN_SECONDS": "0"}, 0), ({"BANDSTAND_DRAIN_SECONDS": "5"}, 5)):
+        environment = ServiceEnvironment.read("user-service", DEVELOPMENT | source)
+        assert environment.bandstand()["HEALTH"] == {"DRAIN": seconds}
+    assert "BANDSTAND_DRAIN_SECONDS is '-1'" in faults(BANDSTAND_DRAIN_SECONDS="-1")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -70,7 +71,11 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "bandstand"}},
             "root": {"handlers": ["stderr"], "level": self.log_level},
             # The request line of RequestTrackingMiddleware says all that this logger would, and more.
-            "loggers": {"django.server": {"handlers": [], "propagate": False}},
+            # Of django.request only the tracebacks are news.
+            "loggers": {
+                "django.server": {"handlers": [], "propagate": False},
+                "django.request": {"level": "ERROR"},
+            },
         }
 
     @property
@@ -151,12 +156,21 @@ class _Reader:
         self.faults.append(f"{name} is {raw!r}; write true or false.")
         return default
 
-    def number(self, name: str, default: int) -> int:
+    def number(self, name: str, default: int, *, least: int = 1) -> int:
         raw = self.text(name, str(default))
-        if raw.isascii() and raw.isdigit() and int(raw) > 0:
+        if raw.isascii() and raw.isdigit() and int(raw) >= least:
             return int(raw)
-        self.faults.append(f"{name} is {raw!r}; write a whole number above 0.")
+        self.faults.append(f"{name} is {raw!r}; write a whole number of at least {least}.")
         return default
+
+    def networks(self, name: str, default: str) -> tuple[str, ...]:
+        networks = self.names(name, default)
+        for network in networks:
+            try:
+                ip_network(network, strict=False)
+            except ValueError:
+                self.faults.append(f"{name} names {network!r}; write addresses or networks such as 10.0.0.0/8.")
+        return networks
 
     def database(self) -> dict[str, Any]:
         url = self.text(wire.DATABASE_URL)
@@ -211,7 +225,8 @@ class _Reader:
         if urlsplit(broker_url).scheme not in {"memory", "nats", "amqp", "amqps"}:
             self.faults.append(f"{wire.BROKER_URL} is {broker_url!r}; write nats://, amqp:// or memory://.")
         return {
-            "CONTEXT": {"TRUSTED_PROXIES": self.names(wire.TRUSTED_PROXIES, "127.0.0.0/8,::1/128")},
+            "CONTEXT": {"TRUSTED_PROXIES": self.networks(wire.TRUSTED_PROXIES, "127.0.0.0/8,::1/128")},
+            "HEALTH": {"DRAIN": self.number(wire.DRAIN_SECONDS, 0, least=0)},
             "IDENTITY": {
                 "SERVICE_KEY_FILE": self.text(wire.SERVICE_KEY_FILE, ""),
                 "TRUSTED_KEYS_FILE": self.text(wire.TRUSTED_KEYS_FILE, ""),

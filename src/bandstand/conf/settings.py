@@ -34,10 +34,14 @@ class ContextSettings(_Room, frozen=True):
 
 
 class HealthSettings(_Room, frozen=True):
-    """``TIMEOUT``: seconds that one check may take. ``CACHE``: seconds that an answer is kept, so probes stay cheap."""
+    """``TIMEOUT``: seconds that one check may take. ``CACHE``: seconds that an answer is kept, so probes stay cheap.
+
+    ``DRAIN``: seconds from SIGTERM, when readiness turns 503, until the server is told to stop listening.
+    """
 
     timeout: float = 2.0
     cache: float = 1.0
+    drain: float = 0.0
 
 
 class IdentitySettings(_Room, frozen=True):
@@ -76,12 +80,20 @@ class ClientSettings(_Room, frozen=True):
 
 
 class EventsSettings(_Room, frozen=True):
-    """Intervals and retention in seconds."""
+    """Intervals and retention in seconds.
+
+    ``LEASE``: how long a process may be silent before others take over what it was sending or handling.
+    ``RETRY_DELAYS``: the wait before each attempt, so their number is the number of attempts.
+    ``MAX_BACKLOG_AGE``: how old the oldest event in the outbox may be before ``/health/`` says degraded.
+    """
 
     broker_url: str = "memory://"
+    database: str = "default"
     threads: int = 4
     batch: int = 100
     poll_interval: float = 1.0
+    lease: float = 15.0
+    max_backlog_age: float = 60.0
     retry_delays: tuple[float, ...] = (0.0, 1.0, 5.0, 30.0, 120.0)
     max_deaths: int = 5
     handler_timeout: float = 30.0

@@ -35,7 +35,11 @@ USER_KEY_FILE: Final = "BANDSTAND_USER_KEY_FILE"  # private JWK that signs user 
 USER_JWKS_URL: Final = "BANDSTAND_USER_JWKS_URL"  # where the public keys for user tokens are published
 DATABASE_POOL_SIZE: Final = "BANDSTAND_DATABASE_POOL_SIZE"
 TRUSTED_PROXIES: Final = "BANDSTAND_TRUSTED_PROXIES"  # comma-separated networks whose X-Forwarded-For is believed
+DRAIN_SECONDS: Final = "BANDSTAND_DRAIN_SECONDS"  # from SIGTERM (readiness 503) until the listener closes
 CSRF_TRUSTED_ORIGINS: Final = "BANDSTAND_CSRF_TRUSTED_ORIGINS"
+READY_FILE: Final = "BANDSTAND_READY_FILE"  # a worker touches it once it works and removes it when it does not
+TESTING: Final = "BANDSTAND_TESTING"  # 1 in fault tests only: fail-points are honoured
+FAILPOINTS: Final = "BANDSTAND_FAILPOINTS"  # name=action,name=action
 
 # --- marks --------------------------------------------------------------------------------------
 # Secrets and key ids made for development begin with this. A service with DEBUG off refuses to start on one.

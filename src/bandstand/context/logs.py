@@ -2,45 +2,32 @@
 
 import logging
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 
 from bandstand.conf import get_settings, wire
 from bandstand.context.binding import bound
-from bandstand.exceptions import ConfigurationError
+from bandstand.context.redaction import HIDDEN, escaped, is_secret, masked, safe_json
+from bandstand.context.values import REQUEST_ATTRIBUTE, Context
 
 __all__ = ["ConsoleFormatter", "JsonFormatter"]
 
-MAX_MESSAGE: Final = 8 * 1024
-MAX_TRACEBACK: Final = 16 * 1024
-_HIDDEN: Final = "***"
+_MAX_TEXT: Final = 8 * 1024  # characters of a message or of one extra field
+_MAX_TRACEBACK: Final = 16 * 1024
+_MAX_DEPTH: Final = 8  # of dictionaries in an extra field
 
 # What logging itself puts on a record (taskName from Python 3.12 on); everything else came with `extra`.
-_STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
-    "asctime",
-    "message",
-    "taskName",
-}
+_STANDARD: Final = {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "asctime", "message", "taskName"}
+# Django adds these two to its own records. They are objects of the running server, not data.
+_OMITTED: Final = frozenset(_STANDARD | {"request", "server_time"})
 _RESERVED: Final = frozenset(
     {"ts", "level", "logger", "message", "service", "process", "correlation_id", "trace_id", "exception", "stack"}
 )
-# Django adds these to its own records. They are objects of the running server, not data.
-_OBJECTS: Final = frozenset({"request", "server_time"})
-
-_SECRET_NAME: Final = re.compile(
-    r"passw|secret|token|authorization|cookie|api_?key|private_?key|credential|\bdsn\b", re.IGNORECASE
-)
-_URL_PASSWORD: Final = re.compile(r"(://[^\s/:@\"]*:)[^\s/@\"]+@")
-_JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
-
-# JSON escapes what is below U+0020. These would still reach a terminal or a log viewer: DEL and C1 controls, line and
-# paragraph separators, and the marks that turn the direction of text ("Trojan Source").
-_UNSAFE: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 class _Formatter(logging.Formatter):
@@ -49,30 +36,20 @@ class _Formatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__()
         self._second = (0, "")
-        self._origin: tuple[str, str] | None = None
 
     def timestamp(self, created: float) -> str:
         """UTC with milliseconds. The part down to the second is made once a second."""
-        second = int(created)
-        if self._second[0] != second:
-            self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-        return f"{self._second[1]}.{int((created - second) * 1000):03d}Z"
-
-    def origin(self) -> tuple[str, str]:
-        """Service and process; from the environment as long as the settings can't be read."""
-        if self._origin is None:
-            try:
-                settings = get_settings()
-            except ConfigurationError:
-                return os.environ.get(wire.SERVICE, ""), os.environ.get(wire.PROCESS, "")
-            self._origin = (settings.service, settings.process)
-        return self._origin
+        second, text = self._second
+        if second != int(created):
+            second, text = int(created), time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+            self._second = (second, text)
+        return f"{text}.{int((created - second) * 1000):03d}Z"
 
     def traceback(self, record: logging.LogRecord) -> str:
         """The traceback, its end if it is long: the cause stands last."""
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
-        return (record.exc_text or "")[-MAX_TRACEBACK:]
+        return (record.exc_text or "")[-_MAX_TRACEBACK:]
 
 
 class JsonFormatter(_Formatter):
@@ -87,8 +64,8 @@ class JsonFormatter(_Formatter):
         self._encoder = msgspec.json.Encoder(enc_hook=_plain)
 
     def format(self, record: logging.LogRecord) -> str:
-        service, process = self.origin()
-        context = bound()
+        service, process = _origin()
+        context = _context(record)
         fields: dict[str, Any] = {
             "ts": self.timestamp(record.created),
             "level": record.levelname,
@@ -103,14 +80,14 @@ class JsonFormatter(_Formatter):
         if record.exc_info or record.exc_text:
             fields["exception"] = self.traceback(record)
         if record.stack_info:
-            fields["stack"] = record.stack_info[-MAX_TRACEBACK:]
-        return _safe(self._encode(fields))
+            fields["stack"] = record.stack_info[-_MAX_TRACEBACK:]
+        return masked(safe_json(self._encode(fields)))
 
     def _encode(self, fields: dict[str, Any]) -> str:
         try:
             return self._encoder.encode(fields).decode()
         except (TypeError, ValueError, OverflowError, RecursionError):  # a lone surrogate, a key of a strange type
-            return self._encoder.encode({name: _printable(value) for name, value in fields.items()}).decode()
+            return self._encoder.encode({_text(name): _text(value) for name, value in fields.items()}).decode()
 
 
 class ConsoleFormatter(_Formatter):
@@ -120,79 +97,84 @@ class ConsoleFormatter(_Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        context = bound()
-        parts = [
-            self.timestamp(record.created)[11:-1],
-            f"{record.levelname:<7}",
-            record.name,
-            _message(record),
-            *(f"{name}={_printable(value)}" for name, value in _extra(record).items() if value is not None),
-        ]
+        context = _context(record)
+        fields = _extra(record)
+        parts = [self.timestamp(record.created)[11:-1], f"{record.levelname:<7}", record.name]
+        if record.name == "bandstand.request":
+            fields.pop("route", None)
+            parts += [_text(fields.pop(name, None)) for name in ("method", "path", "status", "duration_ms")] + ["ms"]
+        else:
+            parts.append(_message(record))
+        parts += [f"{name}={_text(value)}" for name, value in fields.items() if value is not None]
         if context:
             parts.append(f"[{context.correlation_id[-12:]}]")
         lines = [" ".join(parts), *self._block(record)]
-        return _masked("\n    | ".join(_escaped(line) for line in lines))
+        return masked("\n    | ".join(escaped(line) for line in lines))
 
     def _block(self, record: logging.LogRecord) -> Iterator[str]:
         yield from self.traceback(record).splitlines()
-        yield from (record.stack_info or "")[-MAX_TRACEBACK:].splitlines()
+        yield from (record.stack_info or "")[-_MAX_TRACEBACK:].splitlines()
+
+
+def _origin() -> tuple[str, str]:
+    """Service and process; from the environment as long as the settings can't be read."""
+    try:
+        settings = get_settings()
+    except ImproperlyConfigured:
+        return os.environ.get(wire.SERVICE, ""), os.environ.get(wire.PROCESS, "")
+    return settings.service, settings.process
+
+
+def _context(record: logging.LogRecord) -> Context | None:
+    """The bound context, or for the lines that Django writes after all middleware, that of their request."""
+    return bound() or getattr(record.__dict__.get("request"), REQUEST_ATTRIBUTE, None)
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
     except Exception as error:  # noqa: BLE001 - a wrong format string must not lose the record
-        message = f"{record.msg!s} (arguments {record.args!r} do not fit: {error})"
-    return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…"
+        message = f"{_plain(record.msg)} (its arguments do not fit: {type(error).__name__})"
+    return _shortened(message)
 
 
-def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in record.__dict__.items():
-        if name in _STANDARD or name in _OBJECTS:
-            continue
-        key = f"extra_{name}" if name in _RESERVED else name
-        fields[key] = _HIDDEN if _SECRET_NAME.search(name) else _without_secrets(value)
-    return fields
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {
+        _key(name): HIDDEN if is_secret(name) else _value(value)
+        for name, value in record.__dict__.items()
+        if name not in _OMITTED
+    }
 
 
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            key: _HIDDEN if isinstance(key, str) and _SECRET_NAME.search(key) else _without_secrets(item)
-            for key, item in value.items()
-        }
-    return value
+@lru_cache(maxsize=1024)
+def _key(name: str) -> str:
+    return f"extra_{name}" if name in _RESERVED else name
 
 
-def _plain(value: Any) -> Any:
+def _value(value: Any, depth: int = 0) -> Any:
+    if type(value) is str:
+        return _shortened(value)
+    if not isinstance(value, dict):
+        return value
+    if depth == _MAX_DEPTH:
+        return "{…}"
+    return {key: HIDDEN if is_secret(key) else _value(item, depth + 1) for key, item in value.items()}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}… ({len(text)} characters)"
+
+
+def _plain(value: Any) -> str:
     """What msgspec has no JSON for becomes text."""
     if isinstance(value, str):
         return "".join((value,))  # a subclass, as Django's SafeString
     try:
-        return str(value)
+        return _shortened(str(value))
     except Exception as error:  # noqa: BLE001 - a broken __str__ must not lose the record
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
-def _printable(value: Any) -> str:
-    text = value if type(value) is str else str(_plain(value))
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _safe(line: str) -> str:
-    if not line.isascii() or "\x7f" in line:
-        line = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
-    return _masked(line)
-
-
-def _escaped(text: str) -> str:
-    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
-def _masked(line: str) -> str:
-    if "://" in line:
-        line = _URL_PASSWORD.sub(rf"\1{_HIDDEN}@", line)
-    if "eyJ" in line:
-        line = _JWT.sub(_HIDDEN, line)
-    return line
+def _text(value: Any) -> str:
+    """Text that every encoding can write: a lone surrogate is shown as its escape."""
+    return _plain(value).encode("utf-8", "backslashreplace").decode()

@@ -8,7 +8,10 @@ import msgspec
 
 from bandstand.context.trace import TraceContext, new_span_id, new_trace_id
 
-__all__ = ["Context", "is_correlation_id", "new_context"]
+__all__ = ["REQUEST_ATTRIBUTE", "Context", "is_correlation_id", "new_context"]
+
+REQUEST_ATTRIBUTE: Final = "bandstand_context"
+"""Where the middleware leaves a request's context for log lines that are written after it."""
 
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 

@@ -1,11 +1,28 @@
-"""Leaving: readiness says no, so that nobody sends new requests, while those in flight are answered."""
+"""Leaving: readiness says no, so that nobody sends new requests, while those in flight are answered.
 
+Servers stop listening the moment that SIGTERM arrives (granian 2.8: new connections are refused and idle ones closed
+at once, requests in flight finish). Whoever routes to the process needs a moment to hear of it, so SIGTERM is taken
+first here, and handed to the server after the drain time.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
 from threading import Event
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 
-__all__ = ["is_draining", "start_draining"]
+from bandstand.conf import get_settings
+
+__all__ = ["SigtermDrain", "drain_on_sigterm", "is_draining", "start_draining"]
 
 _draining: Final = Event()
+
+_WATCH_INTERVAL: Final = 0.2  # seconds
+_WATCH_TICKS: Final = 50
+
+StartTimer = Callable[[float, Callable[[], None]], None]
 
 
 def start_draining() -> None:
@@ -16,3 +33,70 @@ def start_draining() -> None:
 def is_draining() -> bool:
     """Say whether the process is leaving."""
     return _draining.is_set()
+
+
+def drain_on_sigterm() -> None:
+    """Let SIGTERM turn readiness to 503 at once and stop the server ``BANDSTAND["HEALTH"]["DRAIN"]`` seconds later.
+
+    To be called in the main thread of a web process while the application loads. Servers that set their own handler
+    after that (granian) are found by looking for it during the first ten seconds.
+    """
+    if threading.current_thread() is threading.main_thread():
+        SigtermDrain(seconds=get_settings().health.drain).install()
+
+
+def _start_timer(seconds: float, function: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+
+
+class SigtermDrain:
+    """A SIGTERM handler in front of the server's. SIGINT is left alone, for those who can't wait."""
+
+    def __init__(self, *, seconds: float, start_timer: StartTimer = _start_timer) -> None:
+        self._seconds = seconds
+        self._start_timer = start_timer
+        self._server: Any = signal.SIG_DFL
+        self._over = False
+        self._ticks = 0
+
+    def install(self) -> None:
+        """Stand in front of the present handler, and look for a later one, if nobody else uses SIGALRM."""
+        self._stand_in_front()
+        if signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
+            signal.signal(signal.SIGALRM, self._watch)
+            signal.setitimer(signal.ITIMER_REAL, _WATCH_INTERVAL, _WATCH_INTERVAL)
+
+    def _stand_in_front(self) -> None:
+        present = signal.getsignal(signal.SIGTERM)
+        if present != self._handle:
+            self._server = present
+            signal.signal(signal.SIGTERM, self._handle)
+
+    def _watch(self, _number: int, _frame: FrameType | None) -> None:
+        """Python lets only the main thread set handlers, and only a signal reaches it inside a server's loop."""
+        self._stand_in_front()
+        self._ticks += 1
+        if self._ticks >= _WATCH_TICKS:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._over or self._seconds <= 0:
+            start_draining()
+            self._stop(number, frame)
+        elif not is_draining():  # a service manager may send it to the whole group, and the server's master again
+            start_draining()
+            self._start_timer(self._seconds, self._end)
+
+    def _end(self) -> None:
+        self._over = True
+        os.kill(os.getpid(), signal.SIGTERM)  # handlers run in the main thread, where the server expects its own
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._server):
+            self._server(number, frame)
+        elif self._server == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Mount it with ``path("health/", include("bandstand.health.urls"))``."""
+"""``/health/``, ``/health/live/`` and ``/health/ready/``; ``bandstand.urls`` includes them."""
 
 from django.urls import path
 
@@ -7,7 +7,7 @@ from bandstand.health import views
 __all__ = ["urlpatterns"]
 
 urlpatterns = [
-    path("", views.health, name="health"),
-    path("live/", views.live, name="health-live"),
-    path("ready/", views.ready, name="health-ready"),
+    path("health/", views.health, name="health"),
+    path("health/live/", views.live, name="health-live"),
+    path("health/ready/", views.ready, name="health-ready"),
 ]

@@ -15,7 +15,7 @@ __all__ = ["health", "live", "ready"]
 
 @never_cache
 @require_safe
-def health(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes the request
+def health(_request: HttpRequest) -> JsonResponse:
     """``/health/``: everything. 503 only when the service can't work; degraded is 200."""
     found = report()
     settings = get_settings()
@@ -30,14 +30,14 @@ def health(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes
 
 @never_cache
 @require_safe
-def live(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes the request
+def live(_request: HttpRequest) -> JsonResponse:
     """``/health/live/``: the process answers. It asks nothing else, since a restart mends nothing else."""
     return JsonResponse({"status": "alive"})
 
 
 @never_cache
 @require_safe
-def ready(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - a view takes the request
+def ready(_request: HttpRequest) -> JsonResponse:
     """``/health/ready/``: whether to send requests here. 503 when a need fails, or when the process is leaving."""
     if is_draining():
         return JsonResponse({"status": "draining"}, status=503)
