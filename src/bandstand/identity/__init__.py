@@ -2,6 +2,7 @@
 
 - ``service_token(audience)`` signs for one callee; ``ServiceAuthMiddleware`` verifies ``X-Service-Token``, compares the
   caller with the list of callers, and sets ``request.service``; ``verify_service_token(token)`` does the first alone.
+  ``ServiceTokens`` signs as any service whose key one has.
 - ``issue_user_token(user_id, staff=…)`` signs for a user; ``verify_user_token(token)`` returns ``UserClaims``;
   ``jwks()`` and ``jwks_view`` publish the keys; ``set_key_fetcher(fetch)`` says how others fetch them.
 - ``UserTokenAuthentication`` makes a ``TokenUser`` of ``Authorization: Bearer …`` in DRF.
@@ -16,7 +17,7 @@ from bandstand.identity.keyring import load_keys, set_key_fetcher
 from bandstand.identity.keys import PrivateKey, PublicKey, generate_key, key_set
 from bandstand.identity.middleware import ServiceAuthMiddleware
 from bandstand.identity.permissions import IsService, IsStaff, ServiceOr, is_service, owner_or_staff
-from bandstand.identity.service_tokens import service_token, verify_service_token
+from bandstand.identity.service_tokens import ServiceTokens, service_token, verify_service_token
 from bandstand.identity.user_tokens import UserClaims, issue_user_token, jwks, jwks_view, verify_user_token
 from bandstand.identity.users import TokenUser
 
@@ -27,6 +28,7 @@ __all__ = [
     "PublicKey",
     "ServiceAuthMiddleware",
     "ServiceOr",
+    "ServiceTokens",
     "TokenUser",
     "UserClaims",
     "UserTokenAuthentication",

@@ -1,0 +1,13 @@
+"""What tests of services need: real servers from the wheels, keys for everybody, other services played by rules.
+
+- ``bandstand.testing.plugin``: the pytest plugin for a service's own tests.
+- ``bandstand.testing.services``: ``fake_services()``, answers for the services that are called.
+- ``bandstand.testing.events``: what was published, and its way through the handlers.
+- ``EphemeralPostgres``: a PostgreSQL of its own for one test run.
+- ``require_server(name, found, how)``: skips a test whose server is missing, or fails it where it must not be.
+"""
+
+from bandstand.testing.postgres import EphemeralPostgres
+from bandstand.testing.requirements import require_server
+
+__all__ = ["EphemeralPostgres", "require_server"]

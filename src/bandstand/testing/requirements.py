@@ -1,0 +1,24 @@
+"""Servers that a test needs and a machine may not have."""
+
+import os
+from typing import Final
+
+import pytest
+
+__all__ = ["REQUIRED", "require_server"]
+
+REQUIRED: Final = "BANDSTAND_TEST_REQUIRE"
+"""Names, comma-separated, of the servers whose absence fails a test instead of skipping it."""
+
+
+def require_server(name: str, *, found: bool, how: str) -> None:
+    """Go on when ``found``; else skip the test, or fail it when ``BANDSTAND_TEST_REQUIRE`` holds ``name``.
+
+    ``how`` says in one sentence how one gets the server.
+    """
+    if found:
+        return
+    required = {part.strip() for part in os.environ.get(REQUIRED, "").split(",")}
+    if name in required:
+        pytest.fail(f"{name} is not installed, and {REQUIRED} requires it. {how}")
+    pytest.skip(f"{name} is not installed. {how}")
