@@ -173,7 +173,7 @@ class Call:
     def _headers(self) -> dict[str, str]:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
         headers = {**self._order.headers, **to_headers(self._context)}
-        if get_settings().identity.service_key_file:
+        if not self._order.anonymous and get_settings().identity.service_key_file:
             headers[wire.SERVICE_TOKEN] = service_token(self._order.service)
         return headers
 

@@ -1,5 +1,6 @@
 """From what a service asks for to what is sent: path, query, body and headers, checked before any network."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
@@ -45,7 +46,8 @@ class Options(TypedDict, total=False):
     ``json``: the body (Struct, dataclass, dict …; Decimal, UUID and datetime become strings). ``params``: the query;
     lists repeat their name, None is left out. ``headers``: further headers. ``timeout``: seconds for the whole call,
     instead of the policy's. ``idempotency_key``: makes repeating safe, so that failed tries are repeated.
-    ``on_behalf_of``: the user's ``Authorization`` header, to be passed on (``"Bearer …"``).
+    ``on_behalf_of``: the user's ``Authorization`` header, to be passed on (``"Bearer …"``). ``anonymous``: do not say
+    who calls, for what a service shows to everybody and this one may not call otherwise.
     """
 
     json: Any
@@ -54,6 +56,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     idempotency_key: str | None
     on_behalf_of: str | None
+    anonymous: bool
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +69,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes | None
     repeatable: bool
+    anonymous: bool = False
 
     def __repr__(self) -> str:  # headers hold tokens, bodies hold people
         return f"Order({self.method} {self.path} of {self.service})"
@@ -80,6 +84,9 @@ def prepare(service: str, method: str, path: str, options: Options) -> Order:
     """
     if method not in _METHODS:
         raise ValueError(f"{method!r} is not a method of this client; use one of {', '.join(sorted(_METHODS))}.")
+    timeout = options.get("timeout")
+    if timeout is not None and not timeout < math.inf:  # NaN is not less either
+        raise ValueError(f"timeout is {timeout!r}; write a number of seconds.")
     target = _target(path, options.get("params"))
     body = _body(options.get("json"), f"{method} {path} of {service}")
     if body is None and method in _BODY_EXPECTED:
@@ -93,6 +100,7 @@ def prepare(service: str, method: str, path: str, options: Options) -> Order:
         headers=headers,
         body=body,
         repeatable=method in SAFE_METHODS or wire.IDEMPOTENCY_KEY in headers,
+        anonymous=options.get("anonymous", False),
     )
 
 
