@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from math import inf
 from threading import Lock, Thread
 from typing import Final
 
@@ -20,7 +19,7 @@ _refreshes: Final = counter("bandstand_key_set_refreshes_total", "Times that the
 _STALE: Final = 30.0  # seconds after which the set is fetched again in the background
 _OVERDUE: Final = 60.0  # seconds after which, in a process that was idle, a request waits for the new set
 _FIRST_RETRY: Final = 1.0  # seconds between attempts while no set is known at all
-_PATIENCE: Final = 2.0  # seconds that a request waits for a fetch which another one began
+_PATIENCE: Final = 5.0  # seconds that a request waits for a fetch which another one began
 
 
 class LocalKeySet:
@@ -42,10 +41,10 @@ class RemoteKeySet:
     """The keys that ``fetch`` returns, kept for as long as the issuer can't be reached.
 
     A set older than half a minute is fetched again in the background; after an idle minute the first request waits
-    for it, so a revoked key is refused within a minute. While the issuer is down nobody waits for a known key. An
-    unknown key id fetches, at most once in ``interval`` seconds however many arrive; all that arrive meanwhile wait
-    for that one fetch. Until a first set is known, an attempt is made once a second, so that services may start in
-    any order. ``spawn`` runs a function in the background.
+    for it, so a revoked key is refused within a minute. An unknown key id fetches, at most once in ``interval``
+    seconds however many arrive; all that arrive meanwhile wait for that one fetch. Once a fetch has failed nobody
+    waits any more until one succeeds; before the first set is had that is tried once a second, so that services may
+    start in any order. ``spawn`` runs a function in the background.
     """
 
     def __init__(
@@ -61,7 +60,8 @@ class RemoteKeySet:
         self._clock = clock
         self._spawn = spawn or _in_thread
         self._keys: Mapping[str, PublicKey] | None = None
-        self._stale_at = self._overdue_at = self._allowed_at = clock()
+        self._failing = False
+        self._allowed_at = self._stale_at = self._overdue_at = clock()
         self._flight = Lock()
 
     def find(self, kid: str) -> PublicKey | None:
@@ -70,16 +70,19 @@ class RemoteKeySet:
         Raises:
             KeySetUnavailable: no set could be fetched yet.
         """
-        if self._keys is not None and kid in self._keys and self._clock() < self._overdue_at:
-            self._refresh_in_background()
-        elif self._flight.acquire(timeout=_PATIENCE):
-            self._refresh()
+        known = self._keys is not None and kid in self._keys
+        now = self._clock()
+        if now >= (self._stale_at if known else self._allowed_at):
+            if self._failing or (known and now < self._overdue_at):
+                self._refresh_in_background()
+            elif self._flight.acquire(timeout=_PATIENCE):
+                self._refresh()
         if self._keys is None:
             raise KeySetUnavailable("The keys that verify user tokens could not be fetched yet.")
         return self._keys.get(kid)
 
     def _refresh_in_background(self) -> None:
-        if self._clock() < self._stale_at or not self._flight.acquire(blocking=False):
+        if not self._flight.acquire(blocking=False):
             return
         try:
             self._spawn(self._refresh)
@@ -97,19 +100,16 @@ class RemoteKeySet:
     def _replace_keys(self) -> None:
         try:
             # In a context of its own: the deadline of the request that came first is not the deadline of this fetch.
-            keys = Context().run(self._fetch)
+            self._keys = Context().run(self._fetch)
+            self._failing = False
         except Exception as error:  # noqa: BLE001 - whatever the fetcher raises, the last good set stays in use
-            _refreshes.labels("failed").inc()
+            self._failing = True
             _logger.warning("The key set could not be fetched: %s", error)
-            self._schedule(stale=self._interval, overdue=inf, allowed=self._interval if self._keys else _FIRST_RETRY)
-        else:
-            _refreshes.labels("fetched").inc()
-            self._keys = keys
-            self._schedule(stale=_STALE, overdue=_OVERDUE, allowed=self._interval)
-
-    def _schedule(self, *, stale: float, overdue: float, allowed: float) -> None:
+        _refreshes.labels("failed" if self._failing else "fetched").inc()
         now = self._clock()  # asked after the fetch, which may have been slow
-        self._stale_at, self._overdue_at, self._allowed_at = now + stale, now + overdue, now + allowed
+        self._allowed_at = now + (self._interval if self._keys is not None else _FIRST_RETRY)
+        self._stale_at = self._allowed_at if self._failing else now + _STALE
+        self._overdue_at = now + _OVERDUE
 
 
 def _in_thread(work: Callable[[], None]) -> None:

@@ -50,28 +50,23 @@ class WatchedFile(Generic[T]):
         """
         loaded = self._loaded
         if loaded is None:
-            return self._load()
+            return self._read()
         now = self._clock()
         if now < self._next_look:
             return loaded[0]
         self._next_look = now + self._interval
-        return self._load_if_changed(loaded[0])
-
-    def _load_if_changed(self, last_good: T) -> T:
         try:
-            if self._signature() == self._seen:
-                return last_good
-            return self._load()
-        except (OSError, ConfigurationError) as error:
-            if self._fault != str(error):
-                self._fault = str(error)
-                _logger.error("The last good content stays in use: %s", error)
-            return last_good
+            return self._read()
+        except ConfigurationError as error:
+            self._tell_once(str(error))
+            return loaded[0]
 
-    def _load(self) -> T:
+    def _read(self) -> T:
         try:
             # Taken before reading: a change while we read is then seen at the next look.
             signature = self._signature()
+            if self._loaded is not None and signature == self._seen:
+                return self._loaded[0]
             content = self._parse(self._path.read_bytes())
         except OSError as error:
             raise ConfigurationError(
@@ -82,6 +77,11 @@ class WatchedFile(Generic[T]):
             raise ConfigurationError(f"{self._variable} names {self._path}, which {error}.") from error
         self._seen, self._loaded, self._fault = signature, (content,), ""
         return content
+
+    def _tell_once(self, fault: str) -> None:
+        if self._fault != fault:
+            self._fault = fault
+            _logger.error("The last good content stays in use: %s", fault)
 
     def _signature(self) -> tuple[int, ...]:
         """What changes when the file is written, replaced by rename, or mounted anew."""
