@@ -11,6 +11,7 @@ from bandstand.conf import get_settings
 __all__ = ["client_ip"]
 
 _MAX_HOPS: Final = 32
+_MAX_ADDRESS: Final = 64  # characters, with brackets and port
 _UNKNOWN: Final = "unknown"
 
 
@@ -34,10 +35,14 @@ def client_ip(request: HttpRequest) -> str:
     return str(address)
 
 
-@lru_cache(maxsize=4096)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address, with a port or not; an IPv4 address in IPv6 clothes is the IPv4 address."""
     text = text.strip()
+    return _parse_short(text) if len(text) <= _MAX_ADDRESS and "%" not in text else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_short(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address, with a port or not; an IPv4 address in IPv6 clothes is the IPv4 address."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -8,6 +8,8 @@ __all__ = ["HIDDEN", "escaped", "is_secret", "masked", "safe_json"]
 
 HIDDEN: Final = "***"
 
+_MAX_NAME: Final = 128
+
 _SECRET_NAME: Final = re.compile(
     r"passw|passphrase|secret|token|authorization|cookie|api_?key|private_?key|credential|\bdsn\b",
     re.IGNORECASE,
@@ -24,10 +26,14 @@ _UNSAFE_IN_JSON: Final = re.compile(f"[{_MARKS}]")
 _UNSAFE: Final = re.compile(f"[\x00-\x1f{_MARKS}\ud800-\udfff]")
 
 
-@lru_cache(maxsize=1024)
 def is_secret(name: object) -> bool:
-    """Say whether a field of that name is likely to hold a secret."""
-    return isinstance(name, str) and _SECRET_NAME.search(name) is not None
+    """Say whether a field of that name is likely to hold a secret. A name that is absurdly long counts as one."""
+    return isinstance(name, str) and (len(name) > _MAX_NAME or _sounds_secret(name))
+
+
+@lru_cache(maxsize=1024)
+def _sounds_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def masked(line: str) -> str:

@@ -11,7 +11,7 @@
 from bandstand.health import database
 from bandstand.health.drain import drain_on_sigterm, is_draining, start_draining
 from bandstand.health.registry import Check, register, unregister
-from bandstand.health.report import Report, report
+from bandstand.health.reports import Report, report
 
 __all__ = ["Check", "Report", "drain_on_sigterm", "is_draining", "register", "report", "start_draining", "unregister"]
 

@@ -28,17 +28,24 @@ class Outcome:
         self.done = Event()
         self._check = check
         self._clock = clock
-        # A daemon: a check that hangs must not keep the process from ending.
-        Thread(target=self._run, name=f"health-{check.name}", daemon=True).start()
+        try:
+            # A daemon: a check that hangs must not keep the process from ending.
+            Thread(target=self._run, name=f"health-{check.name}", daemon=True).start()
+        except RuntimeError as error:  # the machine has no thread left
+            self._finish(error)
 
     def _run(self) -> None:
         try:
             self._check.function()
         except BaseException as error:  # noqa: BLE001 - whatever a check raises is its answer
-            self.error = error
-        finally:
-            self.finished = self._clock()
-            self.done.set()
+            self._finish(error)
+        else:
+            self._finish(None)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self.error = error
+        self.finished = self._clock()
+        self.done.set()
 
 
 class Probe:
@@ -52,7 +59,7 @@ class Probe:
         self._clock = clock
         self._lock = Lock()
         self._outcome: Outcome | None = None
-        self._told: str | None = ""  # the reason told last; empty while all is well, None is never told
+        self._told: str | None = None  # the reason told last; empty while all is well
         self._failing_since = 0.0
 
     def begin(self) -> Outcome:
@@ -77,15 +84,15 @@ class Probe:
     def _tell(self, reason: str, error: BaseException | None) -> None:
         with self._lock:
             before, self._told = self._told, reason
-            if bool(before) != bool(reason):
-                self._failing_since, since = self._clock(), self._failing_since
+            if reason and not before:
+                self._failing_since = self._clock()
         if before == reason:
             return
         _gauge.labels(self.check.name).set(0 if reason else 1)
         if reason:
             _log.error("health check %s fails: %s%s", self.check.name, reason, f": {error}" if error else "")
-        else:
-            _log.info("health check %s passes again after %.1f s", self.check.name, self._clock() - since)
+        elif before:
+            _log.info("health check %s passes again after %.1f s", self.check.name, self._clock() - self._failing_since)
 
 
 def _reason(error: BaseException | None) -> str:

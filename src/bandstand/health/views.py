@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from bandstand.conf import get_settings
 from bandstand.health.drain import is_draining
-from bandstand.health.report import Report, report
+from bandstand.health.reports import Report, report
 
 __all__ = ["health", "live", "ready"]
 

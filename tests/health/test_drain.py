@@ -1,0 +1,109 @@
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bandstand.health import drain_on_sigterm, is_draining
+from bandstand.health.drain import SigtermDrain
+
+
+class Timers:
+    """Holds timers back until they are told to go off."""
+
+    def __init__(self) -> None:
+        self.set: list[tuple[float, Callable[[], None]]] = []
+
+    def __call__(self, seconds: float, function: Callable[[], None]) -> None:
+        self.set.append((seconds, function))
+
+
+@pytest.fixture
+def server() -> Iterator[list[int]]:
+    """A server's own SIGTERM handler, and what it heard."""
+    heard: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    yield heard
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_without_a_drain_time_the_server_stops_at_once(server: list[int]) -> None:
+    """Readiness turns, and the server hears of it in the same moment."""
+    SigtermDrain(seconds=0).install()
+    terminate()
+    assert is_draining()
+    assert server == [signal.SIGTERM]
+
+
+def test_the_server_goes_on_while_readiness_says_no(server: list[int]) -> None:
+    """SIGTERM turns readiness at once; the server hears of it when the drain time is over."""
+    timers = Timers()
+    SigtermDrain(seconds=5, start_timer=timers).install()
+    terminate()
+    assert is_draining()
+    assert server == []
+    [(seconds, go_off)] = timers.set
+    assert seconds == 5
+    go_off()
+    assert server == [signal.SIGTERM]
+
+
+def test_a_second_sigterm_does_not_cut_the_drain_time(server: list[int]) -> None:
+    """A service manager signals the whole group, and the master its workers: one process hears it twice."""
+    timers = Timers()
+    SigtermDrain(seconds=5, start_timer=timers).install()
+    terminate()
+    terminate()
+    assert server == []
+    assert len(timers.set) == 1
+
+
+def test_a_handler_that_comes_later_is_found(server: list[int]) -> None:
+    """A server that sets its handler once the application is loaded still stands behind the drain."""
+    timers = Timers()
+    SigtermDrain(seconds=5, start_timer=timers).install()
+    late: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: late.append(number))
+    os.kill(os.getpid(), signal.SIGALRM)  # as the timer does
+    terminate()
+    assert (is_draining(), late, server) == (True, [], [])
+    timers.set[0][1]()
+    assert (late, server) == ([signal.SIGTERM], [])
+
+
+def test_looking_for_a_later_handler_ends(server: list[int]) -> None:
+    """After ten seconds nothing is looked for, and SIGALRM is as it was."""
+    SigtermDrain(seconds=5).install()
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(0.2)
+    for _ in range(50):
+        os.kill(os.getpid(), signal.SIGALRM)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_an_alarm_of_somebody_else_is_left_alone(server: list[int]) -> None:
+    """Where the application uses SIGALRM, it keeps it."""
+    alarms: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, _: alarms.append(number))
+    SigtermDrain(seconds=5).install()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    os.kill(os.getpid(), signal.SIGALRM)
+    assert alarms == [signal.SIGALRM]
+
+
+def test_other_threads_install_nothing(server: list[int]) -> None:
+    """Only the main thread may set handlers; elsewhere the call does nothing and does not fail."""
+    thread = threading.Thread(target=drain_on_sigterm)
+    thread.start()
+    thread.join()
+    terminate()
+    assert server == [signal.SIGTERM]
+    assert not is_draining()
