@@ -12,6 +12,7 @@ from bandstand.workspace.manifest import Workspace
 __all__ = ["dynamic_bootstrap", "static_bootstrap"]
 
 MAX_CONNECTIONS: Final = 10_000
+MAX_HEAP_BYTES: Final = 512 * 1024 * 1024
 
 
 def dynamic_bootstrap(workspace: Workspace, runtime: GatewayRuntime) -> Json:
@@ -40,7 +41,7 @@ def _process(workspace: Workspace, runtime: GatewayRuntime) -> Json:
     return {
         "node": {"id": f"{workspace.name}-gateway", "cluster": workspace.name},
         "admin": _admin(runtime),
-        "overload_manager": {"resource_monitors": [_connection_limit()]},
+        "overload_manager": _overload_manager(),
     }
 
 
@@ -55,9 +56,27 @@ def _admin(runtime: GatewayRuntime) -> Json:
     }
 
 
-def _connection_limit() -> Json:
-    monitor = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+def _overload_manager() -> Json:
+    """Bounds for the process, whatever clients do: the gateway refuses before the machine suffers."""
     return {
-        "name": "envoy.resource_monitors.global_downstream_max_connections",
-        "typed_config": typed(monitor, max_active_downstream_connections=MAX_CONNECTIONS),
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            _monitor("fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=MAX_HEAP_BYTES),
+            _monitor(
+                "global_downstream_max_connections",
+                "downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=MAX_CONNECTIONS,
+            ),
+        ],
+        "actions": [_at_heap("shrink_heap", 0.9), _at_heap("stop_accepting_requests", 0.95)],
     }
+
+
+def _monitor(name: str, kind: str, **limits: int) -> Json:
+    config = typed(f"envoy.extensions.resource_monitors.{kind}", **limits)
+    return {"name": f"envoy.resource_monitors.{name}", "typed_config": config}
+
+
+def _at_heap(action: str, share: float) -> Json:
+    trigger = {"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}
+    return {"name": f"envoy.overload_actions.{action}", "triggers": [trigger]}

@@ -57,6 +57,7 @@ def http_filters(workspace: Workspace) -> list[Json]:
     gateway = workspace.gateway
     return [
         {"name": "bandstand.headers", "typed_config": _headers(gateway.timeout)},
+        {"name": "bandstand.retry_after", "typed_config": _retry_after()},
         {"name": "bandstand.correlation_id", "typed_config": _correlation_id()},
         {"name": "envoy.filters.http.cors", "typed_config": typed("envoy.extensions.filters.http.cors.v3.Cors")},
         {"name": "envoy.filters.http.local_ratelimit", "typed_config": _rate_limits(workspace)},
@@ -85,26 +86,42 @@ def _headers(timeout: float) -> Json:
 
 
 def _correlation_id() -> Json:
-    """A well-formed correlation id skips the filter that sets a new one."""
-    header = typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=wire.CORRELATION_ID.lower())
-    skip = typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")
+    """Set a fresh correlation id, unless the request has a well-formed one."""
     well_formed = {
-        "single_predicate": {
-            "input": {"name": "correlation_id", "typed_config": header},
-            "value_match": {"safe_regex": {"google_re2": {}, "regex": CORRELATION_ID_FORM}},
-        }
+        "input": {
+            "name": "correlation_id",
+            "typed_config": typed(
+                "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=wire.CORRELATION_ID.lower()
+            ),
+        },
+        "value_match": {"safe_regex": {"google_re2": {}, "regex": CORRELATION_ID_FORM}},
     }
     fresh = {"request_mutations": [_set(wire.CORRELATION_ID, "%REQ(X-REQUEST-ID)%")]}
+    return _unless({"single_predicate": well_formed}, fresh)
+
+
+def _retry_after() -> Json:
+    """Tell whoever is refused for asking too often when to come back."""
+    limited = {
+        "input": {
+            "name": "status",
+            "typed_config": typed("envoy.type.matcher.v3.HttpResponseHeaderMatchInput", header_name=":status"),
+        },
+        "value_match": {"exact": "429"},
+    }
+    told = {"response_mutations": [_set("retry-after", "%RESP(X-RATELIMIT-RESET)%", action="ADD_IF_ABSENT")]}
+    return _unless({"not_matcher": {"single_predicate": limited}}, told)
+
+
+def _unless(predicate: Json, mutations: Json) -> Json:
+    """Return a filter that changes headers, and that is skipped where ``predicate`` holds."""
+    skip = {"name": "skip", "typed_config": typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter")}
     return typed(
         "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
-        xds_matcher={
-            "matcher_list": {
-                "matchers": [{"predicate": well_formed, "on_match": {"action": {"name": "keep", "typed_config": skip}}}]
-            }
-        },
+        xds_matcher={"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": skip}}]}},
         extension_config={
             "name": "envoy.filters.http.header_mutation",
-            "typed_config": typed(_HEADER_MUTATION, mutations=fresh),
+            "typed_config": typed(_HEADER_MUTATION, mutations=mutations),
         },
     )
 
@@ -123,7 +140,7 @@ def _rate_limits(workspace: Workspace) -> Json:
         filter_enforced=_always(),
         enable_x_ratelimit_headers="DRAFT_VERSION_03",
         max_dynamic_descriptors=MAX_ADDRESSES,
-        rate_limits=[{"actions": _actions(window)} for window in ("minute", "hour")],
+        rate_limits=[{"actions": _actions(window)} for window in ("hour", "minute")],
         descriptors=list(_descriptors(workspace)),
     )
 
@@ -165,6 +182,5 @@ def _always() -> Json:
     return {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
-def _set(name: str, value: str) -> Json:
-    header = {"key": name.lower(), "value": value}
-    return {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+def _set(name: str, value: str, *, action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> Json:
+    return {"append": {"header": {"key": name.lower(), "value": value}, "append_action": action}}

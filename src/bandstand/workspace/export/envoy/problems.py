@@ -9,6 +9,9 @@ from bandstand.workspace.export.envoy.values import Json
 __all__ = ["local_replies"]
 
 # Status, code and sentence. None tells of hosts, ports or the reasons of Envoy, which its log holds.
+# In seconds, as text of a header. For 429 the filters know the time.
+_RETRY_AFTER: Final = {503: "1"}
+
 _PROBLEMS: Final = (
     (400, "bad_request", "The request is not well formed."),
     (404, "not_found", "Nothing answers under this path."),
@@ -30,7 +33,9 @@ def local_replies() -> Json:
 
 def _mapper(comparison: str, status: int, problem: Json) -> Json:
     value = {"default_value": status, "runtime_key": f"bandstand.problem.{status}"}
+    wait = _RETRY_AFTER.get(status) if comparison == "EQ" else None
     return {
+        "headers_to_add": [{"header": {"key": "retry-after", "value": wait}}] if wait else [],
         "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
         "body_format_override": {"json_format": problem, "content_type": "application/problem+json"},
     }

@@ -1,0 +1,319 @@
+"""What only Envoy does: it reads its configuration from files, and changes while it runs."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bandstand.workspace.export.envoy import Endpoint, Health
+from bandstand.workspace.manifest import Workspace, parse
+from tests.integration.gateway.client import Answer, Client
+from tests.integration.gateway.envoy_process import Envoy, running_envoy, validate
+from tests.integration.gateway.upstream import Upstream, free_port
+
+pytestmark = pytest.mark.integration
+
+SHOP = Path(__file__).parents[3] / "shop" / "bandstand.toml"
+MANIFEST = """
+[platform]
+name = "shop"
+
+[gateway]
+rate_limit = { minute = 1000000, hour = 10000000 }
+
+[services.user-service]
+
+[[services.user-service.routes]]
+path = "/api/v1/users"
+
+[[services.user-service.routes]]
+path = "/api/v1/users/limited"
+rate_limit = { minute = 3, hour = 1000 }
+"""
+# Generous for a machine with much else to do; what is measured in rest is some ten milliseconds.
+SOON = 2.0
+
+
+@pytest.fixture
+def first() -> Iterator[Upstream]:
+    with Upstream("first") as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def second() -> Iterator[Upstream]:
+    with Upstream("second") as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def envoy(tmp_path: Path, first: Upstream) -> Iterator[Envoy]:
+    """A gateway whose user-service is the instance ``first``."""
+    with running_envoy(parse(MANIFEST), tmp_path, {"user-service": (Endpoint(port=first.port),)}) as running:
+        yield running
+
+
+def wait_for(condition: Callable[[], bool]) -> float:
+    """Return the seconds until ``condition`` holds."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < SOON, "it did not happen in time"
+        time.sleep(0.001)
+    return time.monotonic() - begun
+
+
+def serving(client: Client, path: str = "/api/users/") -> str:
+    answer = client.get(path)
+    return str(answer.json()["service"]) if answer.status == 200 else str(answer.status)
+
+
+@contextmanager
+def load(client: Client, *paths: str, threads: int = 4) -> Iterator[list[Answer | Exception]]:
+    """Ask for ``paths`` without a pause from several threads; the answers are there at the end."""
+    answers: list[Answer | Exception] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            for path in paths:
+                try:
+                    answers.append(client.get(path))
+                except Exception as error:  # noqa: BLE001 - whatever fails is counted
+                    answers.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(threads)]
+    for asker in askers:
+        asker.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for asker in askers:
+            asker.join()
+
+
+def failures(answers: list[Answer | Exception]) -> list[object]:
+    return [answer for answer in answers if isinstance(answer, Exception) or answer.status != 200]
+
+
+# --- what Envoy thinks of the rendering ----------------------------------------------------------
+
+
+def test_envoy_accepts_the_shop(tmp_path: Path) -> None:
+    """The shop's own manifest becomes a configuration without an unknown field, an error or a warning."""
+    workspace = parse(SHOP.read_text())
+    endpoints = {name: (Endpoint(port=9000),) for name in workspace.service_names}
+    assert validate(workspace, tmp_path, endpoints) == ""
+
+
+def test_envoy_accepts_a_platform_without_routes(tmp_path: Path) -> None:
+    """A platform that has just begun has a gateway too."""
+    assert validate(parse('platform.name = "new"\nservices.a-service = {}'), tmp_path, {}) == ""
+
+
+def test_envoy_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    """The check is worth something: an origin that is no text is found."""
+    workspace = parse(MANIFEST)
+    gateway = msgspec.structs.replace(workspace.gateway, cors_origins=({"no": "text"},))  # type: ignore[arg-type]
+    assert "exact" in validate(msgspec.structs.replace(workspace, gateway=gateway), tmp_path, {})
+
+
+# --- health and routes, live ---------------------------------------------------------------------
+
+
+def test_a_new_instance_is_used_at_once(envoy: Envoy, second: Upstream) -> None:
+    """A change of endpoints takes effect within moments, and nothing else is read again."""
+    assert serving(envoy.client) == "first"
+    envoy.tell_endpoints(user_service=(Endpoint(port=second.port),))
+    wait_for(lambda: serving(envoy.client) == "second")
+    assert envoy.statistic("cluster_manager.cds.update_attempt") == 1
+
+
+@pytest.mark.parametrize("health", [Health.DRAINING, Health.UNHEALTHY])
+def test_an_instance_that_is_not_healthy_gets_no_requests(
+    envoy: Envoy, first: Upstream, second: Upstream, health: Health
+) -> None:
+    """The supervisor's word on health is the gateway's, in both directions."""
+    healthy = Endpoint(port=second.port)
+    envoy.tell_endpoints(user_service=(Endpoint(port=first.port, health=health), healthy))
+    wait_for(lambda: serving(envoy.client) == "second")
+    assert {serving(envoy.client) for _ in range(20)} == {"second"}
+    envoy.tell_endpoints(user_service=(Endpoint(port=first.port), healthy))
+    wait_for(lambda: serving(envoy.client) == "first")
+
+
+def test_the_last_instance_can_go_and_come_back(envoy: Envoy, first: Upstream) -> None:
+    """Without an instance the gateway answers 503 itself; it does not try an unhealthy one in a panic."""
+    envoy.tell_endpoints(user_service=(Endpoint(port=first.port, health=Health.UNHEALTHY),))
+    wait_for(lambda: serving(envoy.client) == "503")
+    envoy.tell_endpoints(user_service=())
+    assert serving(envoy.client) == "503"
+    envoy.tell_endpoints(user_service=(Endpoint(port=first.port),))
+    wait_for(lambda: serving(envoy.client) == "first")
+
+
+def test_replacing_an_instance_fails_no_request(envoy: Envoy, first: Upstream) -> None:
+    """Ten new instances under load, each told before the old one ends: clients notice nothing."""
+    current = first
+    with load(envoy.client, "/api/users/", "/api/v1/users/?sleep=0.02") as answers:
+        for number in range(10):
+            replacement = Upstream(f"replacement-{number}")
+            envoy.tell_endpoints(user_service=(Endpoint(port=replacement.port),))
+            wait_for(lambda name=replacement.name: serving(envoy.client) == name)  # type: ignore[misc]
+            time.sleep(0.05)  # what was in flight on the old one
+            current.__exit__()
+            current = replacement
+    current.__exit__()
+    assert len(answers) > 50
+    assert failures(answers) == []
+
+
+def test_new_routes_fail_no_request(envoy: Envoy) -> None:
+    """Routes, origins and limits change under load; clients of the other routes notice nothing."""
+    extended = MANIFEST + '\n[[services.user-service.routes]]\npath = "/api/v1/extra"\n'
+    stricter = extended.replace("[gateway]", '[gateway]\ncors_origins = ["https://a.example"]\ntimeout = 5.0')
+    with load(envoy.client, "/api/users/", "/api/v1/users/7/") as answers:
+        for _ in range(8):
+            envoy.tell_routes(parse(extended))
+            wait_for(lambda: serving(envoy.client, "/api/extra/") == "first")
+            envoy.tell_routes(parse(stricter))
+            time.sleep(0.03)
+            envoy.tell_routes(parse(MANIFEST))
+            wait_for(lambda: serving(envoy.client, "/api/extra/") == "404")
+    assert len(answers) > 50
+    assert failures(answers) == []
+    assert envoy.statistic("http.public.rds.public.update_rejected") == 0
+    assert envoy.statistic("listener_manager.lds.update_rejected") == 0
+
+
+def test_new_routes_give_no_new_allowance(envoy: Envoy) -> None:
+    """Buckets outlive a change of routes: saving a file does not forget who asked too often."""
+    assert [envoy.client.get("/api/users/limited/").status for _ in range(4)] == [200, 200, 200, 429]
+    envoy.tell_routes(parse(MANIFEST + '\n[[services.user-service.routes]]\npath = "/api/v1/extra"\n'))
+    wait_for(lambda: serving(envoy.client, "/api/extra/") == "first")
+    assert envoy.client.get("/api/users/limited/").status == 429
+
+
+def test_wrong_routes_leave_the_old_ones(envoy: Envoy) -> None:
+    """Routes to a service that is not known, or files that are no JSON, change nothing."""
+    routes = envoy.folder / "rds.json"
+    for content in (routes.read_text().replace('"cluster": "user-service"', '"cluster": "nobody"'), "{ broken"):
+        temporary = envoy.folder / "new"
+        temporary.write_text(content)
+        temporary.replace(routes)
+        time.sleep(0.2)
+        assert serving(envoy.client) == "first"
+    rejected = envoy.statistic("http.public.rds.public.update_rejected")
+    assert rejected + envoy.statistic("http.public.rds.public.update_failure") >= 1
+
+
+# --- faults of services --------------------------------------------------------------------------
+
+
+def test_an_instance_that_keeps_failing_is_left_out(envoy: Envoy, first: Upstream) -> None:
+    """After five 503 in a row of one instance, writes too go to the other alone."""
+    with Upstream("failing", status=503) as failing:
+        envoy.tell_endpoints(user_service=(Endpoint(port=first.port), Endpoint(port=failing.port)))
+        wait_for(lambda: envoy.client.post("/api/users/").status == 503)
+        wait_for(lambda: {envoy.client.post("/api/users/").status for _ in range(20)} == {200})
+        assert failing.calls.total() >= 5
+
+
+def test_an_instance_that_answers_500_stays(envoy: Envoy, first: Upstream) -> None:
+    """A fault in the code is the same in every instance; leaving one out would only double the load."""
+    with Upstream("buggy", status=500) as buggy:
+        envoy.tell_endpoints(user_service=(Endpoint(port=first.port), Endpoint(port=buggy.port)))
+        wait_for(lambda: envoy.client.post("/api/users/").status == 500)
+        statuses = [envoy.client.post("/api/users/").status for _ in range(40)]
+        assert 500 in statuses[-20:]
+        assert envoy.statistic("cluster.user-service.outlier_detection.ejections_active") == 0
+
+
+def test_a_killed_instance_is_not_noticed_by_readers(envoy: Envoy, first: Upstream) -> None:
+    """Before the supervisor knows, reads go on to the other instance."""
+    envoy.tell_endpoints(user_service=(Endpoint(port=free_port()), Endpoint(port=first.port)))
+    wait_for(lambda: envoy.statistic("cluster.user-service.membership_total") == 2)
+    assert {envoy.client.get("/api/users/").status for _ in range(40)} == {200}
+
+
+# --- clients that do not speak -------------------------------------------------------------------
+
+
+def test_a_client_that_sends_its_headers_slowly_is_sent_away(envoy: Envoy) -> None:
+    """Connections are not held open by a byte now and then."""
+    begun = time.monotonic()
+    answer = envoy.client.raw(b"GET /api/users/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    assert (answer.status, answer.json()["code"]) == (408, "request_timeout")
+    assert 4 < time.monotonic() - begun < 7
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+def log_lines(envoy: Envoy, count: int) -> list[dict[str, object]]:
+    """Wait until ``count`` requests are logged; every line must be JSON."""
+    wait_for(lambda: envoy.log.read_bytes().count(b"\n") >= count)
+    return [json.loads(line) for line in envoy.log.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_request_is_one_line_of_json(envoy: Envoy) -> None:
+    """The line names who, what and how long, by the same keys as the services' lines."""
+    envoy.client.get("/api/users/7/?token=s3cret", headers={"X-Correlation-ID": "find-me-1"})
+    [line] = log_lines(envoy, 1)
+    expected = {
+        "level": "INFO",
+        "service": "gateway",
+        "correlation_id": "find-me-1",
+        "method": "GET",
+        "path": "/api/users/7/",
+        "status": 200,
+        "client": "127.0.0.1",
+        "route": "user-service:/api/users",
+        "attempts": 1,
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line["ts"]))
+    assert "s3cret" not in envoy.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b'GET /api/users/"},{"status":200 HTTP/1.1\r\nHost: x\r\n\r\n',
+        b"GET /api/users/\xff\xfe%0a%0d HTTP/1.1\r\nHost: x\r\n\r\n",
+        b'GET /api/users/ HTTP/1.1\r\nHost: x\r\nX-Correlation-ID: \xff\xfe"}\r\n\r\n',
+        b"GET /api/users/ HTTP/1.1\r\nHost: x\r\nX-Correlation-ID: \x1b[31mred\r\n\r\n",
+        b"GET /api/users/..%2f HTTP/1.1\r\nHost: x\r\nX-Correlation-ID: \xc3\x28{}\r\n\r\n",
+        b"B\xffD / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=["quotes", "no UTF-8", "no UTF-8 in the id", "escape", "refused early", "method"],
+)
+def test_a_hostile_request_is_one_line_of_json_too(envoy: Envoy, request_bytes: bytes) -> None:
+    """Nothing that a client sends can break the log or forge a line in it."""
+    envoy.client.raw(request_bytes)
+    assert len(log_lines(envoy, 1)) == 1
+
+
+# --- the door and its keys -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["/quitquitquit", "/config_dump", "/logging?level=trace", "/", "/runtime_modify"])
+def test_the_admin_pages_cannot_harm(envoy: Envoy, page: str) -> None:
+    """A page in a browser on the same machine can reach the loopback interface, so what stops a gateway is shut."""
+    assert Client(f"http://127.0.0.1:{envoy.admin_port}").post(page).status == 403
+    assert serving(envoy.client) == "first"
+
+
+def test_a_platform_has_the_promised_limits(tmp_path: Path, first: Upstream) -> None:
+    """Where nothing is written a client has 100 requests a minute, also for what is not there."""
+    workspace: Workspace = parse(MANIFEST.replace("rate_limit = { minute = 1000000, hour = 10000000 }", ""))
+    with running_envoy(workspace, tmp_path, {"user-service": (Endpoint(port=first.port),)}) as envoy:
+        statuses = [envoy.client.get(path).status for path in ("/api/users/", "/nothing") for _ in range(55)]
+    assert 429 not in statuses[:100]
+    assert 429 in statuses[100:]  # some more pass, since buckets fill while the test runs
