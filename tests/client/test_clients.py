@@ -1,4 +1,6 @@
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from bandstand.exceptions import (
     ServiceTimeout,
     ServiceUnavailable,
 )
+from bandstand.identity import generate_key, key_set, verify_service_token
 from bandstand.testing.services import fake_services
 
 from .conftest import Call
@@ -75,6 +78,43 @@ def test_a_write_without_a_key_is_sent_once(call: Call) -> None:
         with pytest.raises(ServiceUnavailable):
             call("user-service", "POST", "/x/", json={}, idempotency_key="key")
     assert [made.headers.get(wire.IDEMPOTENCY_KEY) for made in rule.calls] == [None, "key", "key", "key"]
+
+
+@pytest.fixture
+def keyed(settings: Settings, tmp_path: Path) -> None:
+    """Give this service a key that it trusts itself."""
+    key = generate_key("test-service")
+    own, trusted = tmp_path / "own.json", tmp_path / "trusted.json"
+    own.write_text(json.dumps(key.to_jwk()))
+    trusted.write_text(json.dumps(key_set([key.public])))
+    files = {"SERVICE_KEY_FILE": str(own), "TRUSTED_KEYS_FILE": str(trusted)}
+    settings.BANDSTAND = {**settings.BANDSTAND, "IDENTITY": files}
+
+
+@pytest.mark.usefixtures("keyed")
+def test_the_service_says_who_it_is(call: Call) -> None:
+    """Every call carries a token signed for its callee, unless it is told to be anonymous."""
+    with fake_services() as fake:
+        fake.on("test-service", "GET", "/x/")
+        call("test-service", "GET", "/x/")
+        call("test-service", "GET", "/x/", anonymous=True)
+    signed, anonymous = fake.calls
+    assert verify_service_token(signed.headers[wire.SERVICE_TOKEN]).iss == "test-service"
+    assert wire.SERVICE_TOKEN not in anonymous.headers
+
+
+@pytest.mark.usefixtures("keyed")
+def test_a_write_has_a_token_of_its_own(call: Call) -> None:
+    """A callee may believe a token only once where something is changed, so each such try has a fresh one."""
+    with fake_services() as fake:
+        fake.on("test-service", "POST", "/x/", status=503).then()
+        fake.on("test-service", "GET", "/x/")
+        call("test-service", "POST", "/x/", idempotency_key="key")
+        for _ in range(2):
+            call("test-service", "GET", "/x/")
+    tokens = [made.headers[wire.SERVICE_TOKEN] for made in fake.calls]
+    assert len(set(tokens[:2])) == 2
+    assert len(set(tokens[2:])) == 1
 
 
 def test_nothing_is_sent_without_time(call: Call) -> None:

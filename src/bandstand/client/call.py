@@ -12,7 +12,7 @@ from prometheus_client import Histogram
 
 from bandstand.client.balancing import InFlight, choose, in_flight
 from bandstand.client.messages import Request, Response
-from bandstand.client.preparation import Order
+from bandstand.client.preparation import SAFE_METHODS, Order
 from bandstand.client.transports.base import TransportError
 from bandstand.client.verdicts import Retry, judge, outcome_word
 from bandstand.conf import get_settings, wire
@@ -172,9 +172,11 @@ class Call:
 
     def _headers(self) -> dict[str, str]:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
-        headers = {**self._order.headers, **to_headers(self._context)}
-        if not self._order.anonymous and get_settings().identity.service_key_file:
-            headers[wire.SERVICE_TOKEN] = service_token(self._order.service)
+        order = self._order
+        headers = {**order.headers, **to_headers(self._context)}
+        if not order.anonymous and get_settings().identity.service_key_file:
+            # A callee may believe a token only once where something is changed.
+            headers[wire.SERVICE_TOKEN] = service_token(order.service, fresh=order.method not in SAFE_METHODS)
         return headers
 
     def _failed(self, error: E, attempt: Attempt | None = None) -> E:
