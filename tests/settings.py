@@ -1,5 +1,7 @@
 """Settings of the tests that need no server: SQLite in memory, the memory broker, the memory cache."""
 
+from bandstand.api import rest_framework_settings, spectacular_settings
+
 SECRET_KEY = "tests-only"
 DEBUG = False
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
@@ -7,10 +9,16 @@ USE_TZ = True
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "rest_framework",
+    "drf_spectacular",
     "bandstand",
+    "bandstand.api",
+    "bandstand.events",
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 ROOT_URLCONF = "tests.urls"
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 BANDSTAND = {"SERVICE": "test-service", "PLATFORM": "tests"}
+REST_FRAMEWORK = rest_framework_settings()
+SPECTACULAR_SETTINGS = spectacular_settings("Tests", "1.0.0")

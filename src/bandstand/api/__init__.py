@@ -1,0 +1,93 @@
+"""What REST framework needs to behave the same in every service.
+
+- ``rest_framework_settings()`` and ``spectacular_settings(title, version)`` are the values of ``REST_FRAMEWORK`` and
+  ``SPECTACULAR_SETTINGS``.
+- ``ProblemDetailsMiddleware`` makes every error a problem document (RFC 9457); ``exception_handler`` does so inside
+  views, ``problem_response(status, code, detail)`` by hand.
+- ``RequestLimitsMiddleware`` refuses what no view should see: bodies over 1 MB, deep JSON, NUL, other charsets.
+  ``StrictJSONParser`` and ``JSONRenderer`` read and write JSON and nothing else.
+- ``Idempotent`` (a mixin) and ``idempotent`` (a decorator) make a write safe to repeat under an ``Idempotency-Key``.
+  ``IdempotencyRecord`` is their table, ``purge_expired()`` its broom.
+- ``PageNumberPagination`` and ``CursorPagination``; ``ClientThrottle``, ``AccountThrottle`` and ``LoginThrottle``.
+- ``ProblemAutoSchema``: the OpenAPI document says what errors look like. ``bandstand.api.urls``: the document at
+  ``/api/schema/`` and pages to read it at ``/api/docs/``.
+
+Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the table and a system check that refuses views without an
+explicit permission policy.
+
+``settings.py`` imports from here while settings are still being read, and REST framework reads settings when it is
+imported. So the names below are looked up when they are first used.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+from bandstand.api.settings import rest_framework_settings, spectacular_settings
+
+if TYPE_CHECKING:
+    from bandstand.api.handling import exception_handler
+    from bandstand.api.idempotency import Idempotent, idempotent, purge_expired
+    from bandstand.api.middleware import ProblemDetailsMiddleware
+    from bandstand.api.models import IdempotencyRecord
+    from bandstand.api.pagination import CursorPagination, PageNumberPagination
+    from bandstand.api.parsers import StrictJSONParser
+    from bandstand.api.problems import FieldFault, Problem, problem_response
+    from bandstand.api.renderers import JSONRenderer
+    from bandstand.api.request_limits import RequestLimitsMiddleware
+    from bandstand.api.schema import ProblemAutoSchema
+    from bandstand.api.throttles import AccountThrottle, ClientThrottle, LoginThrottle
+
+__all__ = [
+    "AccountThrottle",
+    "ClientThrottle",
+    "CursorPagination",
+    "FieldFault",
+    "IdempotencyRecord",
+    "Idempotent",
+    "JSONRenderer",
+    "LoginThrottle",
+    "PageNumberPagination",
+    "Problem",
+    "ProblemAutoSchema",
+    "ProblemDetailsMiddleware",
+    "RequestLimitsMiddleware",
+    "StrictJSONParser",
+    "exception_handler",
+    "idempotent",
+    "problem_response",
+    "purge_expired",
+    "rest_framework_settings",
+    "spectacular_settings",
+]
+
+_HOMES = {
+    "AccountThrottle": "throttles",
+    "ClientThrottle": "throttles",
+    "CursorPagination": "pagination",
+    "FieldFault": "problems",
+    "IdempotencyRecord": "models",
+    "Idempotent": "idempotency",
+    "JSONRenderer": "renderers",
+    "LoginThrottle": "throttles",
+    "PageNumberPagination": "pagination",
+    "Problem": "problems",
+    "ProblemAutoSchema": "schema",
+    "ProblemDetailsMiddleware": "middleware",
+    "RequestLimitsMiddleware": "request_limits",
+    "StrictJSONParser": "parsers",
+    "exception_handler": "handling",
+    "idempotent": "idempotency",
+    "problem_response": "problems",
+    "purge_expired": "idempotency",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

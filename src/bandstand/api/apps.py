@@ -1,0 +1,18 @@
+"""The Django app of this room: the table of idempotency keys and the check of permission policies."""
+
+from django.apps import AppConfig
+
+__all__ = ["BandstandApiConfig"]
+
+
+class BandstandApiConfig(AppConfig):
+    """Add ``"bandstand.api"`` to ``INSTALLED_APPS``."""
+
+    name = "bandstand.api"
+    label = "bandstand_api"
+    verbose_name = "Bandstand API"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from bandstand.api import checks  # noqa: F401, PLC0415 - REST framework may be imported only once apps are ready

@@ -1,0 +1,122 @@
+"""System checks: no view without a permission policy of its own, no access to single objects by being signed in alone.
+
+The commonest hole in APIs is that any signed-in user may read and change every object (OWASP API1:2023). A policy that
+is left out can't be seen in a review; so it must be written down, and `manage.py check` looks at each route.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser
+from rest_framework.views import APIView
+
+__all__ = ["check_permission_policies"]
+
+_PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
+_FRAMEWORKS: Final = ("rest_framework", "drf_spectacular")
+# Who may do something with every object, whichever it is: no policy for single objects is needed.
+_FOR_EVERY_OBJECT: Final = (AllowAny, IsAdminUser)
+
+_NO_POLICY: Final = (
+    "Write permission_classes on the view, or get_permissions() where actions differ. AllowAny says that everybody may."
+)
+_NO_OBJECT_POLICY: Final = (
+    "Add a permission that looks at the object, such as bandstand.identity.owner_or_staff('user_id'), or narrow "
+    "get_queryset() to what the user may see. Where each signed-in user really may, say so on the view: "
+    "object_policy = 'any signed-in user'."
+)
+
+
+@register(Tags.security)
+def check_permission_policies(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return an error for each view of the URLconf that does not say who may use it."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    faults: dict[tuple[str, str], CheckMessage] = {}
+    for route, pattern in _patterns(get_resolver().url_patterns):
+        for fault in _faults(route, pattern):
+            faults.setdefault((str(fault.id), str(fault.obj)), fault)
+    return list(faults.values())
+
+
+def _patterns(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern):
+            yield route, pattern
+
+
+def _faults(route: str, pattern: URLPattern) -> Iterator[CheckMessage]:
+    cls = getattr(pattern.callback, "cls", None)
+    if not (isinstance(cls, type) and issubclass(cls, APIView)) or _is_foreign(cls):
+        return
+    initial: dict[str, Any] = getattr(pattern.callback, "initkwargs", {})
+    if not _has_policy(cls, initial):
+        text = f"{_name(cls)} (at /{route}) does not say who may use it."
+        yield Error(text, hint=_NO_POLICY, obj=_name(cls), id="bandstand.api.E001")
+    elif set(_PARAMETER.findall(route)) - {"format", "version"}:
+        for action in _actions(pattern.callback):
+            if not _has_object_policy(cls, initial, action):
+                name = f"{_name(cls)}.{action}" if action else _name(cls)
+                text = f"{name} (at /{route}) gives every object to whoever is let in."
+                yield Error(text, hint=_NO_OBJECT_POLICY, obj=name, id="bandstand.api.E002")
+
+
+def _has_policy(cls: type[APIView], initial: dict[str, Any]) -> bool:
+    if "permission_classes" in initial:
+        return True
+    written = _written(cls, "permission_classes")
+    # What @api_view makes of a function carries the default as if it had been written.
+    default = cls.__name__ == "WrappedAPIView" and written is APIView.permission_classes
+    return _written(cls, "get_permissions") is not None or (written is not None and not default)
+
+
+def _has_object_policy(cls: type[APIView], initial: dict[str, Any], action: str | None) -> bool:
+    if getattr(cls, "object_policy", None) or _written(cls, "get_queryset") or _written(cls, "get_object"):
+        return True
+    view = cls(**initial)
+    view.action = action  # type: ignore[attr-defined]
+    view.request, view.args, view.kwargs = None, (), {}  # type: ignore[assignment]
+    try:
+        permissions = view.get_permissions()
+    except Exception:  # noqa: BLE001 - a method that looks at the request has thought of more than is seen from here
+        return True
+    return any(_judges_objects(permission) for permission in permissions)
+
+
+def _judges_objects(permission: Any) -> bool:
+    """Say whether the permission decides about single objects: itself, or by what it is composed of."""
+    operands = [getattr(permission, name) for name in ("op1", "op2") if hasattr(permission, name)]
+    if len(operands) == 2:
+        combine = any if type(permission).__name__ == "AND" else all
+        return combine(_judges_objects(operand) for operand in operands)
+    if isinstance(permission, _FOR_EVERY_OBJECT):
+        return True
+    return type(permission).has_object_permission is not BasePermission.has_object_permission
+
+
+def _actions(callback: Any) -> Iterable[str | None]:
+    actions: dict[str, str] | None = getattr(callback, "actions", None)
+    return sorted(set(actions.values())) if actions else (None,)
+
+
+def _written(cls: type, name: str) -> Any:
+    """Return the attribute where a class that is not a framework's defines it, else None."""
+    for base in cls.__mro__:
+        if name in vars(base) and (not _is_foreign(base) or base.__name__ == "WrappedAPIView"):
+            return vars(base)[name]
+    return None
+
+
+def _is_foreign(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in _FRAMEWORKS and cls.__name__ != "WrappedAPIView"
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
