@@ -1,0 +1,22 @@
+"""Events that lose nothing: what happened in one service reaches every subscriber in the others.
+
+- ``class UserCreated(Event, type="user.created", version=1)``: an event, frozen, with typed fields.
+- ``publish(event, key=…)``: inside a transaction, writes the event to the outbox. The request never talks to the
+  broker.
+- ``@subscribe("user.created")``: a handler, with the consumer's own view of the event. Its database changes are
+  applied once; it is retried with backoff, then the event goes to the dead letters.
+- ``Message``: what a handler may ask about the event it handles.
+- ``autodiscover()``: imports ``events.py`` of each installed app. ``register_checks()``: the outbox in ``/health/``.
+- ``manage.py worker`` moves the events, ``manage.py events`` shows and mends.
+
+The way of an event: ``publishing`` → outbox → ``relay`` → ``brokers`` → ``consumer`` → handler; one that fails
+waits in ``deliveries`` and ends, if it must, in ``dead_letters``.
+"""
+
+from bandstand.events.envelope import Message
+from bandstand.events.event import Event
+from bandstand.events.health import register_checks
+from bandstand.events.publishing import publish
+from bandstand.events.subscriptions import autodiscover, subscribe
+
+__all__ = ["Event", "Message", "autodiscover", "publish", "register_checks", "subscribe"]

@@ -1,0 +1,272 @@
+"""One connection to NATS, from the handshake to its loss. It never comes back: the broker makes a new one, and with
+it stream, consumers and pull requests, so that there is one way only to come into a working state.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from typing import Final
+from urllib.parse import SplitResult, unquote
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    Header,
+    PubAck,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+
+from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
+from bandstand.events.brokers.nats.names import Names
+from bandstand.events.brokers.nats.pull import TROUBLE, Pull
+from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
+
+__all__ = ["Session"]
+
+logger: Final = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT: Final = 2
+_API_TIMEOUT: Final = 5.0
+_CONFIRM_TIMEOUT: Final = 5.0
+_PING_INTERVAL: Final = 4  # seconds; two pings without an answer and the connection counts as lost
+_RETENTION: Final = 7 * 24 * 3600.0
+_DUPLICATE_WINDOW: Final = 120.0
+_MAX_UNACKNOWLEDGED: Final = 4096
+_STREAM_EXISTS: Final = 10058  # with another configuration: the operator's, which we leave alone
+
+
+class Session:
+    """A connected client with what runs on it. Everything here runs on the broker's event loop."""
+
+    def __init__(self, url: SplitResult, options: BrokerOptions, names: Names) -> None:
+        self.lost = asyncio.Event()
+        self._url = url
+        self._options = options
+        self._names = names
+        self._client = Client()
+        self._stream: JetStreamContext = self._client.jetstream(timeout=_API_TIMEOUT)
+        self._pulls: dict[str, Pull] = {}
+        self._refused = ""
+        self._publishing: list[tuple[str, asyncio.Future[PubAck]]] = []
+        self._signs: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and make sure that the stream is there.
+
+        Raises:
+            BrokerError: there is no connection, or the user may not do what is needed; the text says why.
+        """
+        try:
+            await self._connect()
+            await self.declare_stream()
+        except TROUBLE as error:
+            raise self._explained(error) from error
+        self._signs = asyncio.create_task(self._give_signs_of_life())
+
+    async def _connect(self) -> None:
+        host = f"{self._url.scheme}://{self._url.hostname}:{self._url.port or 4222}"
+        await self._client.connect(
+            host,
+            name=self._options.service,
+            user=unquote(self._url.username) if self._url.username else None,
+            password=unquote(self._url.password) if self._url.password else None,
+            connect_timeout=_CONNECT_TIMEOUT,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # of the first connection, too: 0 would mean for ever
+            reconnect_time_wait=0,
+            ping_interval=_PING_INTERVAL,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_lost,
+            closed_cb=self._on_lost,
+        )
+
+    async def declare_stream(self) -> None:
+        """Make the platform's stream unless it exists. One that exists keeps its configuration."""
+        try:
+            await self._stream.stream_info(self._names.stream)
+        except NotFoundError:
+            try:
+                await self._stream.add_stream(self._stream_config())
+            except BadRequestError as error:
+                if error.err_code != _STREAM_EXISTS:
+                    raise
+
+    def _stream_config(self) -> StreamConfig:
+        return StreamConfig(
+            name=self._names.stream,
+            subjects=[self._names.subjects],
+            storage=StorageType.FILE,
+            retention=RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.OLD,
+            max_age=_RETENTION,
+            duplicate_window=_DUPLICATE_WINDOW,
+        )
+
+    async def consume(self, bindings: Collection[Binding], receiver: Receiver) -> None:
+        """Declare the consumers and ask for their messages.
+
+        Raises:
+            BrokerError: the consumers can't be made.
+        """
+        for binding in bindings:
+            name = self._names.durable(binding.subscription)
+            pull = Pull(
+                client=self._client,
+                stream=self._names.stream,
+                consumer=name,
+                subscription=binding.subscription,
+                capacity=self._options.prefetch,
+                receiver=receiver,
+                repair=lambda binding=binding: self.declare_consumer(binding),  # type: ignore[misc]
+            )
+            try:
+                await self.declare_consumer(binding)
+                await pull.start()
+            except TROUBLE as error:
+                raise self._explained(error) from error
+            self._pulls[name] = pull
+
+    async def declare_consumer(self, binding: Binding) -> None:
+        """Make the durable consumer, or give the one that exists the filter and limits of now."""
+        await self.declare_stream()
+        await self._stream.add_consumer(
+            self._names.stream,
+            ConsumerConfig(
+                name=self._names.durable(binding.subscription),
+                durable_name=self._names.durable(binding.subscription),
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=self._options.lease,
+                max_deliver=-1,
+                max_ack_pending=_MAX_UNACKNOWLEDGED,
+                filter_subjects=[self._names.filter(binding.pattern)],
+            ),
+        )
+
+    async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
+        """Send all ``messages``, then wait for their confirmations."""
+        futures = [await self._send(message) for message in messages]
+        pending = [future for future in futures if isinstance(future, asyncio.Future)]
+        if pending:
+            await self._confirmed(pending)
+        self._publishing.clear()
+        outcomes = [self._outcome(future) for future in futures]
+        if any(isinstance(outcome, Unroutable) for outcome in outcomes):
+            await self._declare_again()
+        return outcomes
+
+    async def _send(self, message: Outgoing) -> "asyncio.Future[PubAck] | BrokerError":
+        subject = self._names.subject(message.type)
+        try:
+            future = await self._stream.publish_async(
+                subject, message.body, headers={Header.MSG_ID.value: message.id, "Content-Type": _CONTENT_TYPE}
+            )
+        except nats.errors.MaxPayloadError:
+            return BrokerError(
+                f"The event has {len(message.body):,} bytes; this NATS server takes {self._client.max_payload:,}."
+            )
+        except TROUBLE as error:
+            return BrokerUnavailable(f"NATS could not be written to: {error}")
+        self._publishing.append((subject, future))
+        return future
+
+    async def _confirmed(self, futures: "list[asyncio.Future[PubAck]]") -> None:
+        """Wait for all confirmations, but not longer than the connection lives or the time-out allows."""
+        lost = asyncio.ensure_future(self.lost.wait())
+        everything = asyncio.ensure_future(asyncio.wait(futures))
+        try:
+            await asyncio.wait({lost, everything}, timeout=_CONFIRM_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+            everything.cancel()
+
+    def _outcome(self, future: "asyncio.Future[PubAck] | BrokerError") -> BrokerError | None:
+        if isinstance(future, BrokerError):
+            return future
+        if not future.done():
+            future.cancel()
+            return BrokerUnavailable("NATS did not confirm in time, or the connection was lost.")
+        error = future.exception()
+        return None if error is None else self._meant_by(error)
+
+    def _meant_by(self, error: BaseException) -> BrokerError:
+        if isinstance(error, BrokerError):
+            return error
+        if isinstance(error, NoStreamResponseError):
+            return Unroutable(f"No stream takes the subject; {self._names.stream} is declared again.")
+        if isinstance(error, ServiceUnavailableError) or not isinstance(error, APIError):
+            return BrokerUnavailable(f"NATS can't take messages now: {error}")
+        return BrokerError(f"NATS refused the message: {error.description}")
+
+    async def _declare_again(self) -> None:
+        try:
+            await self.declare_stream()
+        except TROUBLE as error:
+            logger.warning("The stream can't be declared", extra={"error": str(self._explained(error))})
+
+    async def stop_consuming(self) -> None:
+        """Ask for no more messages."""
+        for pull in self._pulls.values():
+            await pull.stop()
+
+    async def end(self) -> None:
+        """Send what is still to be sent, and close. Never raises."""
+        if self._signs:
+            self._signs.cancel()
+        try:
+            await self.stop_consuming()
+            if self._client.is_connected:
+                await self._client.flush(timeout=2)
+            await self._client.close()
+        except TROUBLE as error:
+            logger.debug("NATS was not left in good order", extra={"error": str(error)})
+        for pull in self._pulls.values():
+            pull.close()
+
+    async def _give_signs_of_life(self) -> None:
+        """Tell the server about messages that take their time, or it would bring them again."""
+        while True:
+            await asyncio.sleep(self._options.lease / 3)
+            for pull in self._pulls.values():
+                await pull.give_signs_of_life(older_than=self._options.lease / 4)
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error)
+        if "permissions violation" not in text.lower():
+            logger.debug("NATS reported an error", extra={"error": text})
+            return
+        # What the user may not publish is answered here and nowhere else: without this, it would only time out.
+        self._refused = text.removeprefix("nats: ")
+        logger.error(
+            "NATS refuses what this service needs; the permissions of its user must be changed",
+            extra={"error": self._refused, "user": self._url.username or ""},
+        )
+        for subject, future in self._publishing:
+            if subject in text and not future.done():
+                future.set_exception(BrokerError(f"NATS refuses it: {self._refused}"))
+
+    async def _on_lost(self) -> None:
+        self.lost.set()
+
+    def _explained(self, error: Exception) -> BrokerError:
+        if isinstance(error, BrokerError):
+            return error
+        place = f"{self._url.hostname}:{self._url.port or 4222}"
+        if self._refused:
+            return BrokerError(f"NATS at {place} refuses the user {self._url.username!r}: {self._refused}")
+        if "authorization violation" in str(error).lower():
+            return BrokerError(f"NATS at {place} does not know the user {self._url.username!r}, or not that password.")
+        reason = str(error) or type(error).__name__
+        return BrokerUnavailable(f"NATS at {place} can't be used: {reason.removeprefix('nats: ')}")
+
+
+_CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"

@@ -1,0 +1,48 @@
+"""System checks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
+from django.db import connections
+
+from bandstand.conf import get_settings
+from bandstand.exceptions import ConfigurationError
+
+__all__ = ["check_broker", "check_database"]
+
+
+@register(Tags.compatibility, deploy=True)
+def check_broker(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """The memory broker reaches nobody outside its process."""
+    del app_configs, kwargs
+    if not get_settings().events.broker_url.startswith("memory:"):
+        return []
+    return [
+        CheckWarning(
+            "Events go to the memory broker, so they reach no other service.",
+            hint="Set BROKER_URL to nats://…",
+            id="bandstand.events.W001",
+        )
+    ]
+
+
+@register(Tags.compatibility)
+def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """The outbox must be in a database that exists and that has transactions."""
+    del app_configs, kwargs
+    try:
+        alias = get_settings().events.database
+    except ConfigurationError:
+        return []  # told by whoever reads the settings first
+    if alias not in connections.settings:
+        return [
+            Error(
+                f"The events are to be kept in the database {alias!r}, which DATABASES does not have.",
+                hint='Correct BANDSTAND["EVENTS"]["DATABASE"].',
+                id="bandstand.events.E001",
+            )
+        ]
+    return []

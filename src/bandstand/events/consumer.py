@@ -1,0 +1,159 @@
+"""The consumer: from the broker to the handlers, each event once for each subscription.
+
+The broker brings an event for its first attempt only. One whose handler fails, or whose process may have died over
+it, or that must wait behind an older one of its key, is taken over into ``deliveries`` and acknowledged: from there
+the ``Retrier`` goes on. So attempts and deaths are counted in one place, and the happy path writes the inbox row only.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from typing import Final
+
+from django.db import connections, reset_queries
+
+from bandstand.conf.settings import EventsSettings
+from bandstand.events import failpoints
+from bandstand.events.brokers import Binding, Broker, Incoming
+from bandstand.events.deliveries import Deliveries, Letter, lane_key
+from bandstand.events.envelope import Message, decode
+from bandstand.events.handling import HandlerFailed, Handling
+from bandstand.events.inbox import Entry, Inbox
+from bandstand.events.lanes import Lanes
+from bandstand.events.retrier import Retrier
+from bandstand.events.subscriptions import Registry, Subscription
+from bandstand.exceptions import InvalidEvent
+
+__all__ = ["Consumer"]
+
+logger: Final = logging.getLogger(__name__)
+
+_RELEASE: Final = 1.0  # seconds until the broker brings an event again that this process could do nothing about
+
+Flight = tuple[str, str]
+"""Subscription and message id."""
+
+
+class Consumer:
+    """Receives from the broker and runs the handlers on threads."""
+
+    def __init__(self, broker: Broker, registry: Registry, settings: EventsSettings) -> None:
+        self._broker = broker
+        self._registry = registry
+        self._settings = settings
+        alias = settings.database
+        self._lanes = Lanes(settings.threads, connections.close_all)
+        self._inbox = Inbox(alias)
+        self._deliveries = Deliveries(alias)
+        self._handling = Handling(alias, timeout=settings.handler_timeout)
+        self.retrier = Retrier(
+            lanes=self._lanes,
+            inbox=self._inbox,
+            deliveries=self._deliveries,
+            handling=self._handling,
+            registry=registry,
+            settings=settings,
+        )
+        self._flights: dict[Flight, Incoming] = {}
+        self._released: set[Flight] = set()
+        self._lock = Lock()
+
+    def start(self) -> None:
+        """Start the threads and subscribe; messages come once the broker is open."""
+        self._lanes.start()
+        self.retrier.start()
+        bindings = [Binding(subscription=each.name, pattern=each.pattern) for each in self._registry]
+        self._broker.consume(bindings, self.receive)
+
+    def stop(self, timeout: float) -> bool:
+        """Take nothing more, finish what was taken within ``timeout`` seconds, and give the rest back."""
+        self._broker.stop_consuming()
+        self.retrier.stop_claiming()
+        finished = self._lanes.drain(timeout)
+        self._lanes.close()
+        self.retrier.stop()
+        with self._lock:
+            left = list(self._flights.values())
+        for incoming in left:
+            incoming.release(0.0)
+        return finished
+
+    def receive(self, incoming: Incoming) -> None:
+        """Take a message from the broker, on the broker's thread."""
+        subscription = self._registry.get(incoming.subscription)
+        if subscription is None:
+            incoming.release(_RELEASE)
+            return
+        try:
+            message, data = decode(incoming.body)
+        except InvalidEvent as error:
+            letter = Letter(subscription=subscription.name, message_id=incoming.id, body=incoming.body)
+            work: Callable[[], None] = partial(self._bury, letter, str(error))
+            lane = incoming.id
+            flight = (subscription.name, incoming.id)
+        else:
+            repeated = incoming.repeated and (subscription.name, message.id) not in self._released
+            work = partial(self._first, subscription, message, data, incoming.body, repeated=repeated)
+            lane = lane_key(message)
+            flight = (subscription.name, message.id)
+        if self._take_off(flight, incoming):
+            self._lanes.submit(subscription.name, lane, partial(self._fly, flight, work))
+
+    def _take_off(self, flight: Flight, incoming: Incoming) -> bool:
+        """Remember what is being handled. The same again, after a reconnection, is only the newer way to settle it."""
+        with self._lock:
+            known = flight in self._flights
+            self._flights[flight] = incoming
+            self._released.discard(flight)
+        return not known
+
+    def _fly(self, flight: Flight, work: Callable[[], None]) -> None:
+        """Do ``work``, then settle the message. If even the bookkeeping fails, the broker keeps the message."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - most likely the database is down; nothing may be lost whatever it is
+            logger.warning("An event has to wait", extra={"subscription": flight[0], "error": repr(error)})
+            connections[self._settings.database].close()
+            with self._lock:
+                self._released.add(flight)
+                incoming = self._flights.pop(flight)
+            incoming.release(_RELEASE)
+        else:
+            with self._lock:
+                incoming = self._flights.pop(flight)
+            failpoints.hit("consumer.before_acknowledge")
+            incoming.acknowledge()
+        finally:
+            reset_queries()
+
+    def _first(self, subscription: Subscription, message: Message, data: bytes, body: bytes, *, repeated: bool) -> None:
+        letter = Letter.of(subscription.name, message, body)
+        if repeated:
+            self._suspect(letter)
+            return
+        try:
+            event = subscription.decode(message, data)
+            enter = partial(self._inbox.enter, subscription.name, message.id, letter.key)
+            entry = self._handling.run(subscription, message, event, enter=enter)
+        except InvalidEvent as error:
+            self._bury(letter, str(error))
+        except HandlerFailed as error:
+            self.retrier.after_first_failure(letter, error)
+        else:
+            if entry is Entry.WAITING:
+                self._deliveries.take_over(letter, attempts=0, deaths=0, delay=0.0)
+                self.retrier.wake()
+
+    def _suspect(self, letter: Letter) -> None:
+        """It was brought before and never settled: perhaps it ended the process that handled it."""
+        if not self._inbox.is_settled(letter.subscription, letter.message_id):
+            self._deliveries.take_over(letter, attempts=0, deaths=1, delay=0.0)
+            self.retrier.wake()
+
+    def _bury(self, letter: Letter, error: str) -> None:
+        logger.error(
+            "An event can't be read, so it is a dead letter now",
+            extra={"subscription": letter.subscription, "event_id": letter.message_id, "error": error},
+        )
+        self._deliveries.bury(letter, reason="invalid", error=error, attempts=0)

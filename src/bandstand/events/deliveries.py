@@ -1,0 +1,209 @@
+"""Events that wait in this service's database: for their next attempt, or behind an older event of their key.
+
+The count of attempts lives here, so it survives restarts and is the same on every broker. A process that holds a row
+renews its lease; when it stops to, another takes the row and counts a death.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+from django.db import connections, transaction
+from django.db.models import Case, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models.fields import DurationField
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from bandstand.events import metrics
+from bandstand.events.envelope import Message
+from bandstand.events.models import DeadLetter, Delivery
+from bandstand.events.outbox import after
+
+__all__ = ["Deliveries", "DeliveryRow", "Letter"]
+
+_MAX_ERROR: Final = 8000
+
+
+class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that this process may handle, as long as it renews its lease. Counts are those before this attempt."""
+
+    position: int
+    subscription: str
+    message_id: str
+    key: str
+    body: bytes
+    attempts: int
+    deaths: int
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """An event for a subscription, with what is known of it; a message that can't be read has only id and body."""
+
+    subscription: str
+    message_id: str
+    body: bytes
+    type: str = ""
+    source: str = ""
+    key: str = ""
+
+    @classmethod
+    def of(cls, subscription: str, message: Message, body: bytes) -> "Letter":
+        """Return the letter for an event that could be read."""
+        return cls(
+            subscription=subscription,
+            message_id=message.id,
+            body=body,
+            type=message.type,
+            source=message.source,
+            key=lane_key(message),
+        )
+
+
+def lane_key(message: Message) -> str:
+    """What the event is ordered by. One without a key is ordered by nothing but itself."""
+    return message.key or message.id
+
+
+class Deliveries:
+    """The waiting events and the dead letters in the database of that alias."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    @property
+    def _rows(self) -> QuerySet[Delivery]:
+        return Delivery.objects.using(self._alias)
+
+    def _due(self, subscriptions: Collection[str]) -> QuerySet[Delivery]:
+        """Rows whose turn it is, due now or later: the oldest of each key."""
+        older = self._rows.filter(subscription=OuterRef("subscription"), key=OuterRef("key"), id__lt=OuterRef("id"))
+        return self._rows.filter(~Exists(older), subscription__in=subscriptions).order_by("due_at")
+
+    def take_over(self, letter: Letter, *, attempts: int, deaths: int, delay: float, error: str = "") -> None:
+        """Keep ``letter`` from now on, so that the broker can forget it; due in ``delay`` seconds. Once is enough."""
+        self._rows.bulk_create(
+            [
+                Delivery(
+                    **_columns(letter),
+                    body=letter.body.decode(),
+                    attempts=attempts,
+                    deaths=deaths,
+                    due_at=after(delay),
+                    error=_text(error),
+                    created_at=timezone.now(),
+                )
+            ],
+            ignore_conflicts=True,
+        )
+
+    def claim(self, subscriptions: Collection[str], limit: int, lease: float, *, suspects: bool) -> list[DeliveryRow]:
+        """Hold at most ``limit`` rows that are due, for ``lease`` seconds, and return them.
+
+        ``suspects`` chooses between rows whose process ended while it handled them and all others. A row whose lease
+        ran out is one more death.
+        """
+        suspicious = Q(running=True) | Q(deaths__gt=0)
+        features = connections[self._alias].features
+        with transaction.atomic(using=self._alias):
+            found = self._due(subscriptions).filter(suspicious if suspects else ~suspicious, due_at__lte=Now())
+            if features.has_select_for_update:
+                found = found.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+            rows = [_row(delivery) for delivery in found[:limit]]
+            if rows:
+                self._rows.filter(id__in=[row.position for row in rows]).update(
+                    deaths=Case(When(running=True, then=F("deaths") + 1), default=F("deaths")),
+                    running=Value(True),
+                    due_at=after(lease),
+                )
+        return rows
+
+    def renew(self, positions: Collection[int], lease: float) -> None:
+        """Hold rows for ``lease`` seconds more."""
+        if positions:
+            self._rows.filter(id__in=positions, running=True).update(due_at=after(lease))
+
+    def release(self, positions: Collection[int]) -> None:
+        """Let any process handle rows at once: nobody has begun to."""
+        if positions:
+            self._rows.filter(id__in=positions).update(running=False, due_at=Now())
+
+    def wait(self, subscriptions: Collection[str]) -> float | None:
+        """Return the seconds until the next row is due, at least 0, or None when no row waits."""
+        left = ExpressionWrapper(F("due_at") - Now(), output_field=DurationField())
+        first = self._due(subscriptions).annotate(left=left).values_list("left", flat=True).first()
+        return None if first is None else max(0.0, first.total_seconds())
+
+    def finish(self, row: DeliveryRow) -> None:
+        """Forget a row that was handled; call it in the handler's transaction."""
+        self._rows.filter(id=row.position).delete()
+
+    def postpone(self, row: DeliveryRow, *, delay: float, error: str) -> None:
+        """Record a failed attempt; the next is in ``delay`` seconds."""
+        self._rows.filter(id=row.position).update(
+            attempts=F("attempts") + 1, running=False, due_at=after(delay), error=_text(error)
+        )
+
+    def bury(self, letter: Letter, *, reason: str, error: str, attempts: int, deaths: int = 0) -> None:
+        """Make ``letter`` a dead letter, and let the events behind it go on."""
+        with transaction.atomic(using=self._alias):
+            DeadLetter.objects.using(self._alias).update_or_create(
+                subscription=letter.subscription,
+                message_id=letter.message_id,
+                defaults={
+                    **_columns(letter),
+                    "body": letter.body,
+                    "reason": reason,
+                    "error": _text(error),
+                    "attempts": attempts,
+                    "deaths": deaths,
+                    "created_at": timezone.now(),
+                    "died_at": timezone.now(),
+                },
+            )
+            self._rows.filter(subscription=letter.subscription, message_id=letter.message_id).delete()
+        metrics.dead.labels(letter.subscription, reason).inc()
+
+    def replay(self, dead: DeadLetter) -> None:
+        """Give a dead letter all its attempts again, from now on; it is no dead letter any more.
+
+        Raises:
+            UnicodeDecodeError: its body is not text, so no handler could ever read it.
+        """
+        letter = Letter(
+            subscription=dead.subscription,
+            message_id=dead.message_id,
+            body=bytes(dead.body),
+            type=dead.type,
+            source=dead.source,
+            key=dead.key or dead.message_id,
+        )
+        with transaction.atomic(using=self._alias):
+            self.take_over(letter, attempts=0, deaths=0, delay=0.0)
+            dead.delete(using=self._alias)
+
+
+def _text(error: str) -> str:
+    """The end of an error as every database takes it: without NUL and lone surrogates."""
+    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[-_MAX_ERROR:]
+
+
+def _columns(letter: Letter) -> dict[str, str]:
+    return {
+        "subscription": letter.subscription,
+        "message_id": letter.message_id,
+        "type": letter.type,
+        "source": letter.source,
+        "key": letter.key,
+    }
+
+
+def _row(delivery: Delivery) -> DeliveryRow:
+    return DeliveryRow(
+        position=delivery.pk,
+        subscription=delivery.subscription,
+        message_id=delivery.message_id,
+        key=delivery.key,
+        body=delivery.body.encode(),
+        attempts=delivery.attempts,
+        deaths=delivery.deaths + int(delivery.running),
+    )

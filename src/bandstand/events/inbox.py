@@ -1,0 +1,81 @@
+"""The inbox: a row for each event and subscription, in the transaction of the handler, so that effects happen once."""
+
+from enum import Enum
+from typing import Final
+
+from django.db import connections
+from django.db.models.constants import OnConflict
+
+from bandstand.events import failpoints
+from bandstand.events.models import DeadLetter, InboxMessage
+from bandstand.events.outbox import after
+from bandstand.events.tables import DELIVERIES, INBOX
+
+__all__ = ["Entry", "Inbox"]
+
+_COLUMNS: Final = "(subscription, message_id, handled_at)"
+_UNIQUE: Final = ("subscription", "message_id")
+
+
+class Entry(Enum):
+    """What the inbox says to an event."""
+
+    FIRST = "first"
+    """Never handled: handle it now, in this transaction."""
+    DUPLICATE = "duplicate"
+    """Handled already, or given up already."""
+    WAITING = "waiting"
+    """An older event of its key is being retried, so this one has to wait behind it."""
+
+
+class Inbox:
+    """The inbox in the database of that alias."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def enter(self, subscription: str, message_id: str, key: str) -> Entry:
+        """Write the row that says "handled", if it is this event's turn. Call it in the handler's transaction.
+
+        When another process is handling the same event, this waits for the end of its transaction.
+        """
+        if failpoints.switched_off("consumer.inbox"):
+            return Entry.FIRST
+        condition = f"NOT EXISTS (SELECT 1 FROM {DELIVERIES} WHERE subscription = %s AND key = %s)"  # noqa: S608 - a constant name
+        if self._insert(subscription, message_id, condition, [subscription, key]):
+            return Entry.FIRST
+        return Entry.DUPLICATE if self.is_settled(subscription, message_id) else Entry.WAITING
+
+    def enter_again(self, subscription: str, message_id: str) -> bool:
+        """Do the same for an event that waited for its turn; say whether it is to be handled."""
+        return failpoints.switched_off("consumer.inbox") or self._insert(subscription, message_id, "1 = 1", [])
+
+    def is_settled(self, subscription: str, message_id: str) -> bool:
+        """Say whether the event was handled or given up."""
+        same = {"subscription": subscription, "message_id": message_id}
+        return (
+            InboxMessage.objects.using(self._alias).filter(**same).exists()
+            or DeadLetter.objects.using(self._alias).filter(**same).exists()
+        )
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete, among the oldest ``limit`` rows, those older than ``retention`` seconds; return how many.
+
+        Rows get older in the order of their ids, so looking at the first ones is enough and needs no other index.
+        """
+        rows = InboxMessage.objects.using(self._alias)
+        oldest = rows.order_by("id").values_list("id", flat=True)[:limit]
+        deleted, _ = rows.filter(id__in=list(oldest), handled_at__lt=after(-retention)).delete()
+        return deleted
+
+    def _insert(self, subscription: str, message_id: str, condition: str, parameters: list[str]) -> bool:
+        connection = connections[self._alias]
+        operations = connection.ops
+        insert = operations.insert_statement(on_conflict=OnConflict.IGNORE)
+        ignore = operations.on_conflict_suffix_sql([], OnConflict.IGNORE, [], _UNIQUE)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"{insert} {INBOX} {_COLUMNS} SELECT %s, %s, CURRENT_TIMESTAMP WHERE {condition} {ignore}",
+                [subscription, message_id, *parameters],
+            )
+            return bool(cursor.rowcount == 1)

@@ -1,0 +1,70 @@
+"""publish(): from the application's transaction into the outbox."""
+
+from typing import Final
+
+from django.db import connections
+from django.utils import timezone
+
+from bandstand.conf import get_settings
+from bandstand.context import current
+from bandstand.events import failpoints, metrics, wakeup
+from bandstand.events.envelope import encode, uuid7
+from bandstand.events.event import Event
+from bandstand.events.tables import OUTBOX
+from bandstand.exceptions import InvalidEvent, NotInTransaction
+
+__all__ = ["MAX_BYTES", "publish"]
+
+MAX_BYTES: Final = 512 * 1024
+"""Brokers limit a message to 1 MB by default. What is larger is refused here, where it can still be repaired."""
+
+_MAX_KEY: Final = 200
+
+_INSERT: Final = f"INSERT INTO {OUTBOX} (message_id, type, key, body, created_at) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608 - a constant name
+
+
+def publish(event: Event, *, key: str) -> str:
+    """Publish ``event`` when the surrounding transaction commits, and never if it does not; return the event's id.
+
+    Costs one INSERT; the broker may be down. ``key`` says what the event is about, as the id of the order: events of
+    one key reach each subscriber in the order in which they were published, events of different keys may overtake
+    each other.
+
+    Raises:
+        NotInTransaction: there is no transaction that the event could belong to.
+        InvalidEvent: the event has no type, no JSON form, is larger than 512 KiB, or the key is empty or longer than
+            200 characters.
+    """
+    kind = type(event)
+    settings = get_settings()
+    connection = connections[settings.events.database]
+    if not connection.in_atomic_block:
+        raise NotInTransaction(
+            f"publish({kind.__name__}) was called outside a transaction, where the event could be lost, or tell of "
+            f"what never was. Put the change and publish() together inside `with transaction.atomic():`."
+        )
+    if not kind.__event_type__:
+        raise InvalidEvent(f"{kind.__name__} has no type: class {kind.__name__}(Event, type=…, version=1).")
+    _check_key(kind, key)
+    identifier = uuid7()
+    body = encode(event, id=identifier, source=settings.service, key=key, context=current())
+    if len(body) > MAX_BYTES:
+        raise InvalidEvent(
+            f"{kind.__name__} has {len(body):,} bytes, above the limit of {MAX_BYTES:,}. "
+            f"Publish where the data can be had, not the data."
+        )
+    created = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [identifier, kind.__event_type__, key, body.decode(), created])
+    wakeup.on_commit(connection)
+    metrics.published.labels(kind.__event_type__).inc()
+    failpoints.hit("publish.after_insert")
+    return identifier
+
+
+def _check_key(kind: type[Event], key: str) -> None:
+    if not 0 < len(key) <= _MAX_KEY or not key.isprintable():
+        raise InvalidEvent(
+            f"{kind.__name__} was published with the key {key!r:.60}; "
+            f"give the id of what it is about, as text of 1 to {_MAX_KEY} characters: key=str(order.pk)."
+        )

@@ -1,0 +1,163 @@
+"""The relay: from the outbox to the broker, in order for each key, with as many messages in flight as can be."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from threading import Event, Thread
+from time import monotonic
+from typing import Final
+
+from django.db import Error as DatabaseError
+from django.db import connections, reset_queries
+
+from bandstand.conf.settings import EventsSettings
+from bandstand.events import failpoints, metrics
+from bandstand.events.brokers import Broker, Outgoing
+from bandstand.events.outbox import Outbox, OutboxRow
+from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
+
+__all__ = ["Relay", "waves"]
+
+logger: Final = logging.getLogger(__name__)
+
+_LONGEST_PARKING: Final = 60.0
+_PAUSE: Final = 0.2  # after the broker failed as a whole
+
+
+def waves(rows: Collection[OutboxRow]) -> Iterator[list[OutboxRow]]:
+    """Yield the rows so that each wave has at most one of a key, the oldest that is left.
+
+    A wave is confirmed before the next is sent. So a row is only ever sent when all older ones of its key have
+    arrived, whatever fails, and yet a batch of different keys is in flight at once.
+    """
+    seen: dict[str, int] = defaultdict(int)
+    found: dict[int, list[OutboxRow]] = defaultdict(list)
+    for row in rows:
+        found[seen[row.key]].append(row)
+        seen[row.key] += 1
+    for number in sorted(found):
+        yield found[number]
+
+
+class Relay:
+    """A thread that sends what is in the outbox. Many may run, in one process or in several."""
+
+    def __init__(self, broker: Broker, outbox: Outbox, settings: EventsSettings) -> None:
+        self._broker = broker
+        self._outbox = outbox
+        self._settings = settings
+        self._awake = Event()
+        self._stopping = False
+        self._thread = Thread(target=self._run, name="bandstand-relay", daemon=True)
+
+    def start(self) -> None:
+        """Begin to relay."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at the outbox now: a transaction was committed, or the broker came back."""
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Finish the batch that is being sent, then end."""
+        self._stopping = True
+        self._awake.set()
+
+    def join(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds for the end; say whether it came."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._awake.clear()
+                if self._turn():
+                    continue
+                self._awake.wait(self._settings.poll_interval)
+        finally:
+            connections.close_all()
+
+    def _turn(self) -> bool:
+        """Relay one batch and keep house; say whether there may be more to relay at once."""
+        try:
+            return self._broker.connected and self.relay() >= self._settings.batch
+        except DatabaseError as error:
+            # Healed by closing: the next query opens a new connection. What was claimed comes free with its lease.
+            logger.warning("The relay can't use the database", extra={"error": str(error)})
+            connections[self._settings.database].close()
+            return False
+        finally:
+            reset_queries()
+
+    def relay(self) -> int:
+        """Send one batch; return how many rows the broker confirmed."""
+        if self._outbox.is_empty():
+            return 0
+        rows = self._outbox.claim(self._settings.batch, self._settings.lease)
+        failpoints.hit("relay.after_claim")
+        return _Batch(self._broker, self._outbox, rows, lease=self._settings.lease).send() if rows else 0
+
+
+class _Batch:
+    """The rows of one claim on their way."""
+
+    def __init__(self, broker: Broker, outbox: Outbox, rows: list[OutboxRow], *, lease: float) -> None:
+        self._broker = broker
+        self._outbox = outbox
+        self._rows = rows
+        self._until = monotonic() + lease / 2
+        self._sent: list[OutboxRow] = []
+        self._stuck: set[str] = set()
+        self._parked: set[int] = set()
+        self._failed = False
+
+    def send(self) -> int:
+        try:
+            for wave in waves(self._rows):
+                if self._failed or monotonic() > self._until:
+                    break
+                self._send_wave([row for row in wave if row.key not in self._stuck])
+            failpoints.hit("relay.after_publish")
+        finally:
+            self._settle()
+        if self._failed:
+            time.sleep(_PAUSE)
+        return len(self._sent)
+
+    def _send_wave(self, rows: list[OutboxRow]) -> None:
+        outcomes = self._broker.publish(
+            [Outgoing(id=row.message_id, type=row.type, body=row.body.encode()) for row in rows]
+        )
+        for row, error in zip(rows, outcomes, strict=True):
+            if error is None:
+                self._sent.append(row)
+                metrics.relayed.labels(row.type).inc()
+                continue
+            metrics.relay_failures.labels(error.code).inc()
+            self._stuck.add(row.key)
+            if isinstance(error, (BrokerUnavailable, Unroutable)):
+                self._fail(error)
+            else:
+                self._park(row, error)
+
+    def _fail(self, error: BrokerError) -> None:
+        """The broker is in trouble, not the row: nothing is counted, everything unsent is tried again soon."""
+        if not self._failed:
+            logger.warning("The broker does not take events", extra={"error": str(error), "error_code": error.code})
+        self._failed = True
+
+    def _park(self, row: OutboxRow, error: BrokerError) -> None:
+        delay = min(_LONGEST_PARKING, 2.0 ** min(row.attempts, 10))
+        logger.error(
+            "An event can't be sent, so its key waits",
+            extra={"event_id": row.message_id, "event_type": row.type, "key": row.key, "error": str(error)},
+        )
+        self._parked.add(row.position)
+        self._outbox.park(row, delay=delay, error=str(error))
+
+    def _settle(self) -> None:
+        self._outbox.mark_sent(self._sent)
+        done = self._parked.union(row.position for row in self._sent)
+        self._outbox.release([row for row in self._rows if row.position not in done])

@@ -1,0 +1,217 @@
+"""Retries: events that wait in ``deliveries``, handled when their time has come, and given up when it is too late."""
+
+import logging
+import traceback
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Lock, Thread
+from typing import Final
+
+import msgspec
+from django.db import Error as DatabaseError
+from django.db import connections, reset_queries
+
+from bandstand.conf.settings import EventsSettings
+from bandstand.events.deliveries import Deliveries, DeliveryRow, Letter
+from bandstand.events.envelope import Message, decode
+from bandstand.events.handling import HandlerFailed, Handling
+from bandstand.events.inbox import Entry, Inbox
+from bandstand.events.lanes import Lanes
+from bandstand.events.subscriptions import Registry, Subscription
+from bandstand.exceptions import InvalidEvent
+
+__all__ = ["Retrier"]
+
+logger: Final = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 5.0  # for rows whose process died, and for replays that nobody told us of
+_PAUSE: Final = 1.0  # after the database failed
+_PURGE_BATCH: Final = 500
+
+
+class Retrier:
+    """A thread that claims rows that are due, and renews the leases of those that are being handled."""
+
+    def __init__(
+        self,
+        *,
+        lanes: Lanes,
+        inbox: Inbox,
+        deliveries: Deliveries,
+        handling: Handling,
+        registry: Registry,
+        settings: EventsSettings,
+    ) -> None:
+        self._lanes = lanes
+        self._inbox = inbox
+        self._deliveries = deliveries
+        self._handling = handling
+        self._registry = registry
+        self._settings = settings
+        self._awake = Event()
+        self._claiming = True
+        self._stopping = False
+        self._lock = Lock()
+        self._held: dict[int, bool] = {}  # position -> whether it is a suspect
+        self._abandoned: set[int] = set()  # held, but the database failed before it could be settled
+        self._thread = Thread(target=self._run, name="bandstand-retrier", daemon=True)
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A row was added that may be due at once."""
+        self._awake.set()
+
+    def stop_claiming(self) -> None:
+        """Take nothing more; leases of what is being handled are still renewed."""
+        self._claiming = False
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Give back what is still held, and end."""
+        self._stopping = True
+        self._awake.set()
+        self._thread.join(self._settings.lease)
+
+    def after_first_failure(self, letter: Letter, error: HandlerFailed) -> None:
+        """Take over an event whose first attempt failed."""
+        delays = self._settings.retry_delays
+        if len(delays) == 1:
+            self._give_up(letter, error, attempts=1)
+            return
+        self._deliveries.take_over(letter, attempts=1, deaths=0, delay=delays[1], error=_told(error))
+        self.wake()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._awake.clear()
+                self._awake.wait(self._turn())
+            self._deliveries.release(list(self._held))
+        except DatabaseError:
+            logger.warning("What was held could not be given back; its leases run out")
+        finally:
+            connections.close_all()
+
+    def _turn(self) -> float:
+        """Do what is to be done now; return for how many seconds nothing will be."""
+        try:
+            self._settle_abandoned()
+            self._deliveries.renew(list(self._held), self._settings.lease)
+            return self._claim() if self._claiming else self._settings.lease / 3
+        except DatabaseError as error:
+            logger.warning("Retries can't use the database", extra={"error": str(error)})
+            connections[self._settings.database].close()
+            return _PAUSE
+        finally:
+            reset_queries()
+
+    def _claim(self) -> float:
+        names = [subscription.name for subscription in self._registry]
+        room = 2 * self._settings.threads - len(self._held)
+        if room > 0:
+            self._submit(self._deliveries.claim(names, room, self._settings.lease, suspects=False), suspects=False)
+        # One at a time: if this process dies again, it is clear over which event.
+        if not any(self._held.values()):
+            self._submit(self._deliveries.claim(names, 1, self._settings.lease, suspects=True), suspects=True)
+        longest = self._settings.lease / 3 if self._held else _LOOK_EVERY
+        if len(self._held) >= 2 * self._settings.threads:
+            return longest
+        wait = self._deliveries.wait(names)
+        return longest if wait is None else min(longest, max(wait, 0.01))
+
+    def _submit(self, rows: list[DeliveryRow], *, suspects: bool) -> None:
+        for row in rows:
+            with self._lock:
+                self._held[row.position] = suspects
+            self._lanes.submit(row.subscription, row.key, partial(self._settle, row))
+
+    def _settle(self, row: DeliveryRow) -> None:
+        """Handle a row, on a handler's thread."""
+        try:
+            self._handle(row)
+        except Exception as error:  # noqa: BLE001 - most likely the database is down; nothing may be lost whatever it is
+            logger.warning("An event has to wait", extra={"subscription": row.subscription, "error": repr(error)})
+            connections[self._settings.database].close()
+            with self._lock:
+                self._abandoned.add(row.position)
+        finally:
+            with self._lock:
+                self._held.pop(row.position, None)
+            self.wake()
+            reset_queries()
+
+    def _settle_abandoned(self) -> None:
+        with self._lock:
+            abandoned, self._abandoned = self._abandoned, set()
+        try:
+            self._deliveries.release(abandoned)
+        except DatabaseError:
+            with self._lock:
+                self._abandoned |= abandoned
+            raise
+
+    def _handle(self, row: DeliveryRow) -> None:
+        subscription = self._registry.get(row.subscription)
+        if subscription is None:
+            self._deliveries.release([row.position])
+            return
+        try:
+            message, data = decode(row.body)
+            letter = Letter.of(row.subscription, message, row.body)
+            if row.deaths >= self._settings.max_deaths:
+                self._give_up_deadly(row, letter)
+                return
+            self._attempt(row, letter, subscription, message, data)
+        except InvalidEvent as error:
+            letter = Letter(subscription=row.subscription, message_id=row.message_id, body=row.body)
+            self._deliveries.bury(letter, reason="invalid", error=str(error), attempts=row.attempts)
+
+    def _attempt(
+        self, row: DeliveryRow, letter: Letter, subscription: Subscription, message: Message, data: bytes
+    ) -> None:
+        message = _at_attempt(message, row.attempts + row.deaths + 1)
+        event = subscription.decode(message, data)
+        try:
+            self._handling.run(
+                subscription, message, event, enter=self._entrance(row), leave=partial(self._deliveries.finish, row)
+            )
+        except HandlerFailed as error:
+            attempts = row.attempts + 1
+            if attempts >= len(self._settings.retry_delays):
+                self._give_up(letter, error, attempts=attempts, deaths=row.deaths)
+            else:
+                delay = self._settings.retry_delays[attempts]
+                self._deliveries.postpone(row, delay=delay, error=_told(error))
+
+    def _entrance(self, row: DeliveryRow) -> Callable[[], Entry]:
+        def enter() -> Entry:
+            first = self._inbox.enter_again(row.subscription, row.message_id)
+            return Entry.FIRST if first else Entry.DUPLICATE
+
+        return enter
+
+    def _give_up(self, letter: Letter, error: HandlerFailed, *, attempts: int, deaths: int = 0) -> None:
+        logger.error(
+            "An event is a dead letter now: every attempt failed",
+            extra={"subscription": letter.subscription, "event_id": letter.message_id, "attempts": attempts},
+        )
+        self._deliveries.bury(letter, reason="failed", error=_told(error), attempts=attempts, deaths=deaths)
+
+    def _give_up_deadly(self, row: DeliveryRow, letter: Letter) -> None:
+        logger.error(
+            "An event is a dead letter now: process after process ended while it was handled",
+            extra={"subscription": letter.subscription, "event_id": letter.message_id, "deaths": row.deaths},
+        )
+        error = f"{row.deaths} processes ended while they handled it, the last without a word."
+        self._deliveries.bury(letter, reason="deaths", error=error, attempts=row.attempts, deaths=row.deaths)
+
+
+def _told(error: HandlerFailed) -> str:
+    return "".join(traceback.format_exception(error.__cause__ or error))
+
+
+def _at_attempt(message: Message, attempt: int) -> Message:
+    return msgspec.structs.replace(message, attempt=attempt)

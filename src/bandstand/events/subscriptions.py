@@ -1,0 +1,194 @@
+"""Who handles what: ``@subscribe`` and the registry of this service's subscriptions."""
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from threading import Lock
+from typing import Any, Final, TypeVar
+
+import msgspec
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+
+from bandstand.events.envelope import Message
+from bandstand.events.event import Event
+from bandstand.exceptions import ConfigurationError, InvalidEvent
+
+__all__ = ["REGISTRY", "Registry", "Subscription", "autodiscover", "subscribe"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_PATTERN: Final = re.compile(r"([a-z][a-z0-9_]*|\*)(\.([a-z][a-z0-9_]*|\*))+")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
+
+
+class Subscription:
+    """One handler with what it subscribes to. Inbox, retries and dead letters are kept for each by its ``name``."""
+
+    def __init__(self, *, name: str, pattern: str, handler: Callable[..., object]) -> None:
+        self.name = name
+        self.pattern = pattern
+        self.handler = handler
+        self.view, self._wants_message = _signature(handler)
+        self._check_type()
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.view)
+        self._expression = re.compile(re.escape(pattern).replace(r"\*", "[a-z0-9_]+"))
+
+    def _check_type(self) -> None:
+        declared = self.view.__event_type__ if issubclass(self.view, Event) else ""
+        if declared and "*" not in self.pattern and declared != self.pattern:
+            raise ConfigurationError(
+                f"{_place(self.handler)} subscribes to {self.pattern!r}, but reads it as {self.view.__name__}, "
+                f"which is {declared!r}. Subscribe to that, or declare a view with type={self.pattern!r}."
+            )
+
+    def matches(self, event_type: str) -> bool:
+        """Say whether events of that type are for this subscription; ``*`` stands for one word."""
+        return self._expression.fullmatch(event_type) is not None
+
+    def decode(self, message: Message, data: bytes) -> Any:
+        """Return the consumer's own view of the event.
+
+        Raises:
+            InvalidEvent: the version is another than the view's, or the data do not fit it.
+        """
+        if issubclass(self.view, Event):
+            version = self.view.__event_version__
+            if self.view.__event_type__ and message.version != version:
+                raise InvalidEvent(
+                    f"{message.type} has version {message.version}, but {self.view.__name__} reads {version}. "
+                    f"Add a subscription with a view of that version, then replay the event."
+                )
+        try:
+            return self._decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidEvent(f"{message.type} does not fit {self.view.__name__}: {error}") from error
+
+    def call(self, event: Any, message: Message) -> None:
+        """Run the handler."""
+        if self._wants_message:
+            self.handler(event, message)
+        else:
+            self.handler(event)
+
+
+class Registry:
+    """The subscriptions of a service, by name."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[str, Subscription] = {}
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[Subscription]:
+        with self._lock:
+            return iter(tuple(self._subscriptions.values()))
+
+    def get(self, name: str) -> Subscription | None:
+        """Return the subscription of that name, if there is one."""
+        return self._subscriptions.get(name)
+
+    def add(self, subscription: Subscription) -> None:
+        """Add ``subscription``; the same handler again is no change.
+
+        Raises:
+            ConfigurationError: another handler has the name.
+        """
+        with self._lock:
+            known = self._subscriptions.setdefault(subscription.name, subscription)
+        if known is not subscription and _place(known.handler) != _place(subscription.handler):
+            raise ConfigurationError(
+                f"Two handlers subscribe as {subscription.name!r}: {_place(known.handler)} and "
+                f"{_place(subscription.handler)}. Give one of them another name: @subscribe(…, name=…)."
+            )
+
+    def remove(self, name: str) -> None:
+        """Forget the subscription of that name."""
+        with self._lock:
+            self._subscriptions.pop(name, None)
+
+
+REGISTRY: Final = Registry()
+
+
+def subscribe(pattern: str, *, name: str | None = None) -> Callable[[F], F]:
+    """Let a function handle the events of a type::
+
+        @subscribe("user.created")
+        def welcome(event: UserCreated, message: Message) -> None: ...
+
+    ``pattern`` is a type, or has ``*`` for one of its words: ``order.*``. The annotation of the first parameter is
+    the consumer's own ``Event`` class (or ``dict``, for the data as they are); the second parameter is optional. The
+    handler runs in a transaction that also holds its inbox row.
+
+    ``name`` is what the broker and the inbox know the subscription by: module and function unless given. With
+    another name it is another subscription, which begins with all events that the broker still keeps: give the old
+    name when you rename the function.
+
+    Raises:
+        ConfigurationError: the pattern, the name or the handler's signature is wrong.
+    """
+    if _PATTERN.fullmatch(pattern) is None:
+        raise ConfigurationError(
+            f'@subscribe({pattern!r}): write an event type ("order.placed"), or one with * for a word ("order.*").'
+        )
+
+    def decorate(handler: F) -> F:
+        REGISTRY.add(Subscription(name=_checked_name(handler, name), pattern=pattern, handler=handler))
+        return handler
+
+    return decorate
+
+
+def autodiscover() -> None:
+    """Import the module ``events`` of each installed app that has one, so that its handlers subscribe."""
+    for config in apps.get_app_configs():
+        if config.module is not None and module_has_submodule(config.module, "events"):
+            import_module(f"{config.name}.events")
+
+
+def _checked_name(handler: Callable[..., object], name: str | None) -> str:
+    name = name or f"{handler.__module__.removesuffix('.events')}.{handler.__name__}".lower()
+    if _NAME.fullmatch(name) is None:
+        raise ConfigurationError(
+            f"{_place(handler)} subscribes as {name!r}; give a name of at most 80 lower-case letters, digits, "
+            f"'.', '_' and '-': @subscribe(…, name=…)."
+        )
+    return name
+
+
+def _place(handler: Callable[..., object]) -> str:
+    return f"{handler.__module__}.{handler.__qualname__}"
+
+
+def _signature(handler: Callable[..., object]) -> tuple[type[Any], bool]:
+    """Return the view that the handler wants and whether it wants the message too."""
+    if inspect.iscoroutinefunction(handler):
+        raise ConfigurationError(f"{_place(handler)} is async; handlers run on threads. Write `def`, not `async def`.")
+    parameters = list(inspect.signature(handler).parameters.values())
+    positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    required = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
+    if not positional or len(required) > 2 or len(required) > len(positional):
+        raise ConfigurationError(f"{_place(handler)} must take (event) or (event, message).")
+    return _view(handler, positional[0]), len(required) == 2
+
+
+def _view(handler: Callable[..., object], parameter: inspect.Parameter) -> type[Any]:
+    """Resolve only the first annotation: others may name what is imported for type checkers alone."""
+    holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        view = typing.get_type_hints(holder, globalns=getattr(handler, "__globals__", {})).get(parameter.name)
+    except NameError as error:
+        raise ConfigurationError(
+            f"The annotation of {parameter.name!r} in {_place(handler)} can't be resolved: {error}. "
+            f"Import the class where it is there at run time, not under TYPE_CHECKING."
+        ) from error
+    plain = typing.get_origin(view) or view
+    if isinstance(plain, type) and plain is not Event and issubclass(plain, (Event, dict)):
+        return dict if issubclass(plain, dict) else plain
+    raise ConfigurationError(
+        f"The first parameter of {_place(handler)} needs an annotation that says how to read the event: "
+        f"a class of your own (class OrderPlaced(Event, type=…, version=1)), or dict."
+    )

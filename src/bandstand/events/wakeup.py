@@ -1,0 +1,95 @@
+"""Waking the relay when a transaction with events commits: by NOTIFY on PostgreSQL, elsewhere it looks each second.
+
+NOTIFY is sent just after the commit, not in the transaction: PostgreSQL takes one lock for all databases of a server
+from NOTIFY to the end of the transaction, so that within the application's transactions it would queue up their
+flushes to disk. A notification that gets lost, as the process dies between the two, costs one poll interval.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from typing import Any, Final
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import on_commit as django_on_commit
+
+__all__ = ["CHANNEL", "Listener", "notify", "on_commit"]
+
+logger: Final = logging.getLogger(__name__)
+
+CHANNEL: Final = "bandstand_events"
+_RETRY: Final = 1.0
+_LOOK: Final = 1.0
+
+
+def notify(connection: BaseDatabaseWrapper, what: str) -> None:
+    """Wake the workers of this database: ``what`` is ``outbox`` or ``deliveries``."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"NOTIFY {CHANNEL}, '{what}'")
+
+
+class _Notify:
+    """Equal for one connection, so that a transaction carries it once however many events it publishes."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    def __call__(self) -> None:
+        notify(self.connection, "outbox")
+
+
+def on_commit(connection: BaseDatabaseWrapper) -> None:
+    """Notify the relays once when the transaction of ``connection`` commits.
+
+    A savepoint that is rolled back takes its callbacks with it, so what counts is the list of those that are left.
+    """
+    if connection.vendor != "postgresql":
+        return
+    if any(isinstance(entry[1], _Notify) for entry in connection.run_on_commit):
+        return
+    django_on_commit(_Notify(connection), using=connection.alias, robust=True)
+
+
+class Listener:
+    """A thread that passes notifications on. It comes back by itself when the connection breaks."""
+
+    def __init__(self, alias: str, wake: Mapping[str, Callable[[], None]]) -> None:
+        self._alias = alias
+        self._wake = wake
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="bandstand-listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen, where the database can notify."""
+        if connections[self._alias].vendor == "postgresql":
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End within a second; does not wait for it."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises: polling goes on, this tries again
+                logger.warning("The outbox can't be listened to, so the relay polls", extra={"error": str(error)})
+                self._stopping.wait(_RETRY)
+
+    def _listen(self) -> None:
+        """Use a connection of our own, outside of any pool: notifications belong to the session."""
+        wrapper: Any = connections[self._alias]
+        parameters = {**wrapper.get_connection_params(), "autocommit": True}
+        with wrapper.Database.connect(**parameters) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            for wake in self._wake.values():  # what was committed before we listened
+                wake()
+            while not self._stopping.is_set():
+                for notification in connection.notifies(timeout=_LOOK, stop_after=1):
+                    self._wake.get(notification.payload, _ignore)()
+
+
+def _ignore() -> None:
+    """A newer release may have more to say."""
