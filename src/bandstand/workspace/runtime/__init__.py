@@ -1,0 +1,62 @@
+"""Starts a whole platform on this machine, keeps it running, and leaves nothing behind.
+
+``run_platform`` is a run in the foreground, ``start_in_background`` one that outlives its command; both tell a
+``Reporter`` what happens. ``look``, ``stop_platform``, ``reload_platform``, ``run_migrations`` and
+``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable.
+
+Inside, a plan is data (``plan.py`` makes it from a workspace and the facts of this machine, ``resources.py`` is what
+it is made of), the rules by which it is brought up and kept up are pure (``supervision.py``), and one loop acts
+(``supervisor.py``). ``servers/`` holds what each embedded server needs; ``find_postgres`` and its like find programs.
+"""
+
+from bandstand.workspace.runtime.background import Background, start_in_background
+from bandstand.workspace.runtime.binaries import find_envoy, find_nats, find_postgres, find_valkey
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.logs import read_tail
+from bandstand.workspace.runtime.operations import (
+    Overview,
+    command_environment,
+    look,
+    reload_platform,
+    stop_platform,
+)
+from bandstand.workspace.runtime.plan import make_plan
+from bandstand.workspace.runtime.ports import LOOPBACK, free_port
+from bandstand.workspace.runtime.rendering import Line, render_record
+from bandstand.workspace.runtime.reports import Failed, Notice, Output, Ready, Report, Reporter, StepDone, Stopping
+from bandstand.workspace.runtime.resources import Plan
+from bandstand.workspace.runtime.runner import run_migrations, run_platform
+from bandstand.workspace.runtime.services import migrate_name
+
+__all__ = [
+    "LOOPBACK",
+    "Background",
+    "Failed",
+    "Line",
+    "Notice",
+    "Output",
+    "Overview",
+    "Plan",
+    "Ready",
+    "Report",
+    "Reporter",
+    "StateFolder",
+    "StepDone",
+    "Stopping",
+    "command_environment",
+    "find_envoy",
+    "find_nats",
+    "find_postgres",
+    "find_valkey",
+    "free_port",
+    "look",
+    "make_plan",
+    "migrate_name",
+    "read_tail",
+    "reload_platform",
+    "render_record",
+    "run_migrations",
+    "run_platform",
+    "start_in_background",
+    "stop_platform",
+]

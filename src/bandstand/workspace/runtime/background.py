@@ -1,0 +1,97 @@
+"""A runner in the background: started by `bandstand up --detach`, which follows it through a pipe until it is ready."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from bandstand.exceptions import BandstandError
+from bandstand.workspace.manifest import Workspace, load
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.logs import LogFile
+from bandstand.workspace.runtime.reports import Failed, Output, Ready, Report, decode, encode
+from bandstand.workspace.runtime.runner import run_platform
+
+__all__ = ["Background", "main", "start_in_background"]
+
+
+class Background:
+    """A runner that was started in the background."""
+
+    def __init__(self, process: subprocess.Popen[bytes], reports: int) -> None:
+        self._process = process
+        self._reports = reports
+
+    def follow(self) -> Iterator[Report]:
+        """Yield what it reports until it is ready or has failed; then it needs nobody any more."""
+        with os.fdopen(self._reports, "rb") as pipe:
+            for line in pipe:
+                report = decode(line)
+                yield report
+                if isinstance(report, Ready | Failed):
+                    return
+
+    def stop(self) -> None:
+        """Stop it, and wait until everything has ended."""
+        self._process.terminate()
+        self._process.wait()
+
+
+def start_in_background(workspace: Workspace, manifest: Path) -> Background:
+    """Start a runner in a session of its own. Its output goes to ``.bandstand/logs/runner.log``."""
+    folder = StateFolder(workspace.state_folder)
+    folder.prepare()
+    read, write = os.pipe()
+    with folder.log("runner").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bandstand.workspace.runtime", str(manifest), str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[write],
+            start_new_session=True,
+        )
+    os.close(write)
+    return Background(process, read)
+
+
+def main(manifest: str, descriptor: str) -> int:
+    """The runner in the background itself; reports go to the file descriptor until nobody reads them any more."""
+    reporter = _PipeReporter(int(descriptor))
+    try:
+        workspace = load(Path(manifest))
+        reporter.log = LogFile(StateFolder(workspace.state_folder).log("runner"))
+        run_platform(workspace, Path(manifest), reporter)
+    except BandstandError as error:
+        hint = getattr(error, "hint", "")
+        message = str(getattr(error, "message", error))
+        reporter(Failed(code=error.code, message=message, hint=hint))
+        return 1
+    return 0
+
+
+class _PipeReporter:
+    """Writes reports to whoever waits, and to the runner's log; what processes write is in their own logs."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        self.log: LogFile | None = None
+
+    def __call__(self, report: Report) -> None:
+        if isinstance(report, Output):
+            return
+        line = encode(report)
+        if self.log is not None:
+            self.log.write(line)
+        if self._descriptor is not None:
+            self._tell(self._descriptor, line, last=isinstance(report, Ready | Failed))
+
+    def _tell(self, descriptor: int, line: bytes, *, last: bool) -> None:
+        try:
+            os.write(descriptor, line)
+        except BrokenPipeError:
+            last = True  # whoever waited has gone; the platform runs on
+        if last:
+            os.close(descriptor)
+            self._descriptor = None

@@ -1,0 +1,98 @@
+"""The folder ``.bandstand/`` of a workspace: where everything that a run leaves behind is kept."""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+import msgspec
+
+__all__ = ["StateFolder", "replace_file"]
+
+_PARTS: Final = ("logs", "mail", "keys", "ready", "envoy", "postgres", "nats", "redis")
+
+
+class StateFolder(msgspec.Struct, frozen=True):
+    """Names the places inside ``.bandstand/``. Nobody but the owner may look into it (mode 0700)."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, workspace: Path) -> "StateFolder":
+        """Return the state folder of the workspace whose ``bandstand.toml`` lies in the folder ``workspace``."""
+        return cls(workspace / ".bandstand")
+
+    def prepare(self) -> None:
+        """Make the folder and its parts, with a ``.gitignore`` so that no secret is ever committed."""
+        for folder in (self.root, *(self.root / part for part in _PARTS)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def credentials(self) -> Path:
+        return self.root / "secrets.json"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def mail(self) -> Path:
+        return self.root / "mail"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def envoy(self) -> Path:
+        return self.root / "envoy"
+
+    @property
+    def postgres(self) -> Path:
+        return self.root / "postgres"
+
+    @property
+    def nats(self) -> Path:
+        return self.root / "nats"
+
+    @property
+    def redis(self) -> Path:
+        return self.root / "redis"
+
+    def log(self, process: str) -> Path:
+        return self.logs / f"{process}.log"
+
+    def ready(self, process: str) -> Path:
+        """The file that a worker makes when it is ready, and removes when it is not."""
+        return self.root / "ready" / process
+
+
+def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = False) -> None:
+    """Put ``content`` in the place of ``path`` in one step, so that no reader ever sees half of it.
+
+    ``durable`` waits until the disk has it: for what cannot be made anew, as the passwords of a database.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    Path(file.name).replace(path)

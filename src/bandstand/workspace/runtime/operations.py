@@ -1,0 +1,111 @@
+"""What the other commands do with a workspace that runs, or does not: stop, look, reload, run a command."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from bandstand.exceptions import NotRunning, WorkspaceError
+from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.runtime.facts import Facts, survey
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.plan import environment_of
+from bandstand.workspace.runtime.state import ProcessState, RunState, end_leftovers, memory, read_state, running
+
+__all__ = ["Overview", "command_environment", "look", "reload_platform", "stop_platform"]
+
+# Longer than a worker may take to finish what it has begun.
+_STOP_PATIENCE: Final = 40.0
+_POLL: Final = 0.05
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """A workspace as `bandstand ps` shows it; ``memory`` is in bytes, by the names of processes."""
+
+    pid: int | None
+    state: RunState
+    memory: dict[str, int]
+
+    @property
+    def processes(self) -> tuple[ProcessState, ...]:
+        """The processes of a platform that runs, none of one that does not, whatever was written last."""
+        return self.state.processes if self.pid is not None else ()
+
+
+def look(folder: StateFolder) -> Overview:
+    """Return what runs now."""
+    state = read_state(folder)
+    pids = {process.name: process.pid for process in state.processes if process.pid is not None}
+    return Overview(pid=running(folder), state=state, memory=memory(pids))
+
+
+def stop_platform(folder: StateFolder, *, patience: float = _STOP_PATIENCE) -> int | None:
+    """Stop the platform and wait until it has ended; return the runner's process id, or None when none ran.
+
+    What a killed runner left behind is ended too.
+
+    Raises:
+        WorkspaceError: it did not end.
+    """
+    pid = running(folder)
+    if pid is None:
+        end_leftovers(read_state(folder))
+        return None
+    # In order; then in a hurry; then by force, where the watchdog ends what the runner started.
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if _eventually(lambda: running(folder) is None, seconds):
+            end_leftovers(read_state(folder))
+            return pid
+    raise WorkspaceError(f"The runner (process {pid}) does not end.", hint=f"Look at {folder.log('runner')}.")
+
+
+def reload_platform(folder: StateFolder, *, patience: float = 15.0) -> tuple[bool, str]:
+    """Let the runner read its manifest; return whether the gateway changed, and what stayed as it was.
+
+    Raises:
+        NotRunning: nothing runs.
+        WorkspaceError: the manifest was refused, or there was no answer.
+    """
+    pid = running(folder)
+    if pid is None:
+        raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
+    before = read_state(folder).reloading.number
+    os.kill(pid, signal.SIGUSR1)
+    if not _eventually(lambda: read_state(folder).reloading.number > before, patience):
+        raise WorkspaceError("The runner did not answer.", hint=f"Look at {folder.log('runner')}.")
+    result = read_state(folder).reloading
+    if result.refused:
+        raise WorkspaceError(f"The old routes stay, because:\n{result.text}", hint="Mend it and reload again.")
+    return result.changed, result.text
+
+
+def command_environment(workspace: Workspace, service: Service) -> tuple[dict[str, str], bool]:
+    """Return the environment of a command of ``service``, and whether the platform runs.
+
+    Raises:
+        NotRunning: it never ran, so that there is no database that the command could use.
+    """
+    folder = StateFolder(workspace.state_folder)
+    ports = read_state(folder).ports
+    if not ports:
+        raise NotRunning(
+            "The platform was never started, so its services have no databases yet.",
+            hint="Start it with `bandstand up`.",
+        )
+    facts: Facts = survey(workspace, ports, keep_ports=True)
+    return environment_of(workspace, service, facts), running(folder) is not None
+
+
+def _eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True

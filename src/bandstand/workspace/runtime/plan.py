@@ -1,0 +1,171 @@
+"""From a workspace and the facts of this machine to everything that `bandstand up` is going to do, as data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bandstand.workspace.export.envoy import GatewayRuntime
+from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.runtime.environment import Addresses, service_environment
+from bandstand.workspace.runtime.facts import Facts
+from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
+from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.envoy import plan_envoy
+from bandstand.workspace.runtime.servers.nats import NatsUser, plan_nats
+from bandstand.workspace.runtime.servers.postgres import (
+    DatabasePlan,
+    Login,
+    PrepareDatabases,
+    RecordDatabase,
+    plan_postgres,
+)
+from bandstand.workspace.runtime.servers.redis import RedisUser, plan_redis
+from bandstand.workspace.runtime.services import ServicePlan, migrate_name, seed_names
+
+__all__ = ["DATABASES", "environment_of", "gateway_runtime", "make_plan", "place_of"]
+
+DATABASES = "databases"
+# Connections of one service beside those of its web process: worker, migrations, a shell or two.
+_OTHER_CONNECTIONS = 24
+
+
+def make_plan(workspace: Workspace, facts: Facts, *, migrate_always: bool = False) -> Plan:
+    """Plan the whole platform. Whatever a resource comes after or needs stands before it.
+
+    ``migrate_always`` runs migrations also where nothing changed since they ran last.
+    """
+    resources: list[Resource] = []
+    files: list[File] = []
+    for more_resources, more_files in _servers(workspace, facts):
+        resources += more_resources
+        files += more_files
+    resources.append(_databases(workspace, facts, migrate_always=migrate_always))
+    for service in workspace.services:
+        resources += _service(workspace, service, facts)
+    return Plan(resources=tuple(resources), files=tuple(files), notices=tuple(_notices(workspace, facts)))
+
+
+def gateway_runtime(facts: Facts) -> GatewayRuntime:
+    """Where the gateway runs, before any service is ready."""
+    return GatewayRuntime(
+        port=facts.ports["gateway"], admin_port=facts.ports["gateway-admin"], xds_dir=facts.folder.envoy
+    )
+
+
+def environment_of(workspace: Workspace, service: Service, facts: Facts) -> dict[str, str]:
+    """The environment of the processes of ``service``, and of a command that somebody runs by hand for it."""
+    credentials = facts.credentials.services[service.name]
+    redis, nats = workspace.servers.redis.url, workspace.servers.nats.url
+    addresses = Addresses(
+        secret_key=credentials.secret_key,
+        database_url=_login(workspace, service, facts).url,
+        cache_url=redis or RedisUser(name=service.name, password=credentials.redis).url(facts.ports["redis"]),
+        broker_url=nats or NatsUser(name=service.name, password=credentials.nats).url(facts.ports["nats"]),
+        gateway_url=f"http://127.0.0.1:{facts.ports['gateway']}",
+    )
+    return service_environment(workspace, service, addresses, facts.folder, facts.base)
+
+
+def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource], list[File]]]:
+    folder, programs, known = facts.folder, facts.binaries, facts.credentials.services
+    if programs.postgres is not None:
+        yield plan_postgres(
+            place_of(facts, "postgres", folder.postgres),
+            binaries=programs.postgres,
+            administrator=_administrator(workspace, facts),
+            account=facts.account,
+            connections=20 + sum(service.threads + _OTHER_CONNECTIONS for service in workspace.services),
+            exists=facts.has_cluster,
+        )
+    if programs.valkey is not None:
+        yield plan_redis(
+            place_of(facts, "redis", folder.redis),
+            binary=programs.valkey,
+            port=facts.ports["redis"],
+            password=facts.credentials.redis,
+            users=[RedisUser(name=name, password=known[name].redis) for name in workspace.service_names],
+        )
+    if programs.nats is not None:
+        yield plan_nats(
+            place_of(facts, "nats", folder.nats),
+            binary=programs.nats,
+            port=facts.ports["nats"],
+            platform=workspace.name,
+            password=facts.credentials.nats,
+            users=[NatsUser(name=name, password=known[name].nats) for name in workspace.service_names],
+        )
+    if programs.envoy is not None:
+        yield plan_envoy(
+            place_of(facts, "gateway", folder.envoy),
+            workspace=workspace,
+            runtime=gateway_runtime(facts),
+            binary=programs.envoy,
+        )
+
+
+def place_of(facts: Facts, name: str, folder: Path) -> Place:
+    """Where the server ``name`` runs."""
+    return Place(folder=folder, log=facts.folder.log(name), environment=facts.base)
+
+
+def _databases(workspace: Workspace, facts: Facts, *, migrate_always: bool) -> Step:
+    return Step(
+        name=DATABASES,
+        label="Databases and roles",
+        stage=Stage.TASK,
+        after=("postgres",) if workspace.servers.postgres.embedded else (),
+        action=PrepareDatabases(
+            administrator=_administrator(workspace, facts),
+            closed=("postgres", "template1") if workspace.servers.postgres.embedded else (),
+            databases=tuple(
+                DatabasePlan(
+                    login=_login(workspace, service, facts),
+                    fingerprint="" if migrate_always else facts.fingerprints[service.name],
+                    migrate=migrate_name(service),
+                    seeds=seed_names(service),
+                )
+                for service in workspace.services
+            ),
+        ),
+    )
+
+
+def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[Resource]:
+    login = _login(workspace, service, facts)
+    return ServicePlan(
+        service=service,
+        folder=facts.folder,
+        python=facts.python,
+        environment=environment_of(workspace, service, facts),
+        port=facts.ports[f"{service.name}-web"],
+        databases=DATABASES,
+        servers=tuple(server.kind for server in workspace.servers if server.embedded),
+        migrated=RecordDatabase(login=login, fingerprint=facts.fingerprints[service.name]),
+        seeded=RecordDatabase(login=login, seeded=True),
+    ).resources()
+
+
+def _administrator(workspace: Workspace, facts: Facts) -> Login:
+    """Who may make roles and databases: of our own cluster its superuser, else whom the URL names."""
+    url = workspace.servers.postgres.url
+    if url is None:
+        return Login(
+            port=facts.ports["postgres"], user="postgres", password=facts.credentials.postgres, database="postgres"
+        )
+    return Login.parse(url)
+
+
+def _login(workspace: Workspace, service: Service, facts: Facts) -> Login:
+    administrator = _administrator(workspace, facts)
+    return Login(
+        host=administrator.host,
+        port=administrator.port,
+        user=service.identifier,
+        password=facts.credentials.services[service.name].postgres,
+        database=service.identifier,
+    )
+
+
+def _notices(workspace: Workspace, facts: Facts) -> Iterator[str]:
+    wanted, port = workspace.gateway.port, facts.ports["gateway"]
+    if port != wanted:
+        yield f"Port {wanted} is taken, so the gateway listens on {port}."

@@ -1,0 +1,85 @@
+"""Keeps ``state.json`` true, for `ps`, `down` and the next start."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.resources import Process, Step
+from bandstand.workspace.runtime.state import ProcessState, Reloading, RunState, started_at, write_state
+from bandstand.workspace.runtime.supervision import Status
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Writes the state of the run whenever something changes.
+
+    ``pid_of`` returns the process id of a resource that runs now.
+    """
+
+    def __init__(
+        self, folder: StateFolder, *, platform: str, ports: Mapping[str, int], pid_of: Callable[[str], int | None]
+    ) -> None:
+        self._folder = folder
+        self._pid_of = pid_of
+        self._processes: dict[str, ProcessState] = {}
+        self._state = RunState(
+            platform=platform,
+            pid=os.getpid(),
+            started=started_at(os.getpid()) or 0.0,
+            gateway=f"http://127.0.0.1:{ports['gateway']}" if "gateway" in ports else "",
+            ports=dict(ports),
+        )
+
+    def changed(self, status: Status) -> None:
+        name = status.resource.name
+        before = self._processes.get(name)
+        self._processes[name] = self._describe(status, before)
+        self._write()
+
+    def ready(self) -> None:
+        self._state = msgspec.structs.replace(self._state, ready=True)
+        self._write()
+
+    def reloaded(self, text: str, *, changed: bool = False, refused: bool = False) -> None:
+        """Note how a reading of the manifest went."""
+        number = self._state.reloading.number + 1
+        result = Reloading(number=number, changed=changed, refused=refused, text=text)
+        self._state = msgspec.structs.replace(self._state, reloading=result)
+        self._write()
+
+    def end(self) -> None:
+        """Keep what the next run wants to know, and say that nothing runs."""
+        self._processes = {}
+        self._state = msgspec.structs.replace(self._state, pid=0, started=0.0, ready=False)
+        self._write()
+
+    def _describe(self, status: Status, before: ProcessState | None) -> ProcessState:
+        resource = status.resource
+        pid = self._pid_of(resource.name)
+        known = before is not None and before.pid == pid
+        return ProcessState(
+            name=resource.name,
+            label=resource.label,
+            kind=type(resource).__name__.lower(),
+            state="skipped" if status.skipped else str(status.phase),
+            service=resource.service,
+            pid=pid,
+            started=before.started if before is not None and known else _started(pid),
+            port=resource.port if isinstance(resource, Process) else None,
+            url=resource.url if isinstance(resource, Process) else None,
+            restarts=status.restarts,
+            since=before.since if before is not None and before.state == status.phase else time.time(),
+            reason=status.reason,
+        )
+
+    def _write(self) -> None:
+        shown = tuple(process for process in self._processes.values() if process.kind != Step.__name__.lower())
+        write_state(self._folder, msgspec.structs.replace(self._state, processes=shown))
+
+
+def _started(pid: int | None) -> float | None:
+    return None if pid is None else started_at(pid)

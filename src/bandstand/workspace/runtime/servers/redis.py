@@ -1,0 +1,108 @@
+"""Redis, as Valkey: each service has a user that reaches only keys beginning with the service's name."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
+from bandstand.workspace.runtime.servers.base import Place
+
+__all__ = ["RedisProbe", "RedisUser", "plan_redis"]
+
+ADMINISTRATOR: Final = "bandstand"
+
+_CONFIGURATION: Final = """\
+bind {host}
+port {port}
+dir {folder}
+daemonize no
+protected-mode yes
+logfile ""
+loglevel notice
+save ""
+appendonly yes
+appendfsync everysec
+maxmemory 128mb
+maxmemory-policy allkeys-lru
+aclfile {users}
+"""
+
+
+class RedisUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A service and its password."""
+
+    name: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"RedisUser({self.name!r})"
+
+    def url(self, port: int) -> str:
+        return f"redis://{self.name}:{self.password}@{LOOPBACK}:{port}/0"
+
+
+class RedisProbe(Probe, frozen=True, kw_only=True):
+    """Ready when it answers PING, which it refuses while it still reads its data."""
+
+    port: int
+    password: str
+
+    async def check(self) -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        try:
+            writer.write(f"AUTH {ADMINISTRATOR} {self.password}\r\nPING\r\n".encode())
+            answers = [await reader.readline(), await reader.readline()]
+        finally:
+            writer.transport.abort()
+        if answers != [b"+OK\r\n", b"+PONG\r\n"]:
+            raise NotReady(b" ".join(answers).decode(errors="replace").strip())
+
+
+def plan_redis(
+    place: Place, *, binary: Path, port: int, password: str, users: Iterable[RedisUser]
+) -> tuple[list[Resource], list[File]]:
+    """Plan the server; ``password`` is its administrator's."""
+    configuration, acl = place.folder / "valkey.conf", place.folder / "users.acl"
+    files = [
+        File(
+            path=configuration,
+            content=_CONFIGURATION.format(host=LOOPBACK, port=port, folder=_quoted(place.folder), users=_quoted(acl)),
+        ),
+        File(path=acl, content="".join(_rules(password, users))),
+    ]
+    server = Process(
+        name="redis",
+        label="Redis (Valkey)",
+        stage=Stage.SERVER,
+        command=place.command(binary, str(configuration)),
+        log=place.log,
+        probe=RedisProbe(port=port, password=password),
+        port=port,
+    )
+    return [server], files
+
+
+def _rules(password: str, users: Iterable[RedisUser]) -> Iterable[str]:
+    """Yield one line for each user. Only hashes are written, and nobody gets in without a name."""
+    yield "user default off\n"
+    yield f"user {ADMINISTRATOR} on #{_digest(password)} ~* &* +@all\n"
+    for user in users:
+        # @dangerous holds KEYS, FLUSHALL, CONFIG and the like, which reach beyond one service's keys.
+        yield (
+            f"user {user.name} on #{_digest(user.password)} resetkeys ~{user.name}:* "
+            f"resetchannels &{user.name}:* +@all -@admin -@dangerous\n"
+        )
+
+
+def _digest(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def _quoted(path: Path) -> str:
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,123 @@
+"""The plan of one service: migrate, seed, web, worker."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from bandstand.conf import wire
+from bandstand.workspace.manifest import Service
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.probes import FileProbe, HttpProbe
+from bandstand.workspace.runtime.resources import Action, Command, Process, Resource, Stage, Task
+
+__all__ = ["ServicePlan", "migrate_name", "seed_names"]
+
+# Seconds that requests in flight have at a stop; then granian ends its worker process.
+_WEB_GRACE = 5
+# What handlers in flight have; settings.events.shutdown_timeout is 25 s.
+_WORKER_GRACE = 27.0
+
+
+def migrate_name(service: Service) -> str:
+    """The name of the task that migrates ``service``."""
+    return f"{service.name}-migrate"
+
+
+def seed_names(service: Service) -> tuple[str, ...]:
+    """The names of the tasks that fill the new database of ``service``."""
+    return tuple(f"{service.name}-{command.replace('_', '-')}" for command in service.seed)
+
+
+class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the resources of a service are made from.
+
+    ``migrated`` and ``seeded`` note on its database what was done. ``databases`` names the step that makes the
+    database, ``servers`` the processes that the service uses.
+    """
+
+    service: Service
+    folder: StateFolder
+    python: str
+    environment: Mapping[str, str]
+    port: int
+    databases: str
+    servers: tuple[str, ...]
+    migrated: Action
+    seeded: Action
+
+    def resources(self) -> Iterator[Resource]:
+        """Yield the tasks, then the processes, each after what it depends on."""
+        yield self._task(migrate_name(self.service), "migrate", "--no-input", after=self.databases, then=self.migrated)
+        yield from self._seeds()
+        yield self._web()
+        if self.service.worker:
+            yield self._worker()
+
+    def _seeds(self) -> Iterator[Task]:
+        """One after the other, since a later one may build on what an earlier one made."""
+        names = seed_names(self.service)
+        before = (migrate_name(self.service), *names)
+        for index, command in enumerate(self.service.seed):
+            then = self.seeded if index == len(names) - 1 else None
+            yield self._task(names[index], command, after=before[index], then=then)
+
+    def _task(self, name: str, *arguments: str, after: str, then: Action | None) -> Task:
+        return Task(
+            name=name,
+            label=f"{self.service.name}: {arguments[0]}",
+            stage=Stage.TASK,
+            service=self.service.name,
+            after=(after,),
+            command=self._command("command", "manage.py", *arguments),
+            log=self.folder.log(name),
+            then=then,
+        )
+
+    def _web(self) -> Process:
+        """It starts at once, before its database is there: it is ready when /health/ready/ says so."""
+        name = f"{self.service.name}-web"
+        server = (
+            *("-m", "granian", self.service.wsgi, "--interface", "wsgi", "--http", "1", "--no-ws"),
+            *("--host", LOOPBACK, "--port", str(self.port), "--workers", "1"),
+            *("--blocking-threads", str(self.service.threads), "--workers-kill-timeout", str(_WEB_GRACE)),
+            # Its warnings are about a number of threads that the manifest chose.
+            *("--log-level", "error"),
+        )
+        return Process(
+            name=name,
+            label=f"{self.service.name} web",
+            stage=Stage.WEB,
+            service=self.service.name,
+            needs=(*self.servers, migrate_name(self.service), *seed_names(self.service)),
+            command=self._command("web", *server),
+            log=self.folder.log(name),
+            probe=HttpProbe(port=self.port, path="/health/ready/", again=1.0),
+            port=self.port,
+            url=f"http://{LOOPBACK}:{self.port}",
+            grace=_WEB_GRACE + 3.0,
+        )
+
+    def _worker(self) -> Process:
+        """It starts after the migrations, since its tables must be there."""
+        name = f"{self.service.name}-worker"
+        ready_file = self.folder.ready(name)
+        return Process(
+            name=name,
+            label=f"{self.service.name} worker",
+            stage=Stage.WORKER,
+            service=self.service.name,
+            after=(migrate_name(self.service),),
+            needs=self.servers,
+            command=self._command("worker", "manage.py", "worker", ready_file=str(ready_file)),
+            log=self.folder.log(name),
+            probe=FileProbe(path=ready_file, again=0.5),
+            ready_file=ready_file,
+            grace=_WORKER_GRACE,
+        )
+
+    def _command(self, process: str, *arguments: str, ready_file: str = "") -> Command:
+        environment = {**self.environment, wire.PROCESS: process}
+        if ready_file:
+            environment[wire.READY_FILE] = ready_file
+        return Command(arguments=(self.python, *arguments), folder=self.service.folder, environment=environment)

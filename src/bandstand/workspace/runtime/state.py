@@ -1,0 +1,201 @@
+"""What a run tells the other commands: ``state.json``, and the lock that says whether it is true."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import msgspec
+import psutil
+
+from bandstand.exceptions import AlreadyRunning
+from bandstand.workspace.runtime.folder import StateFolder, replace_file
+
+__all__ = [
+    "ProcessState",
+    "Reloading",
+    "RunState",
+    "claim",
+    "end_leftovers",
+    "is_same_process",
+    "read_state",
+    "running",
+    "started_at",
+    "write_state",
+]
+
+
+class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
+    """One resource as `bandstand ps` shows it. ``since`` is in seconds since 1970, ``started`` is the system's own."""
+
+    name: str
+    label: str
+    kind: str
+    state: str
+    service: str | None = None
+    pid: int | None = None
+    started: float | None = None
+    port: int | None = None
+    url: str | None = None
+    restarts: int = 0
+    since: float = 0.0
+    reason: str = ""
+
+
+class Reloading(msgspec.Struct, frozen=True, kw_only=True):
+    """How the last reading of the manifest went; ``number`` grows with each.
+
+    ``text`` says why it was ``refused``, or what of it comes true only at the next start.
+    """
+
+    number: int = 0
+    changed: bool = False
+    refused: bool = False
+    text: str = ""
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of a workspace. ``ports`` outlives it, so that the next run has the same addresses."""
+
+    version: int = 1
+    platform: str = ""
+    pid: int = 0
+    started: float = 0.0
+    ready: bool = False
+    gateway: str = ""
+    ports: dict[str, int] = {}
+    processes: tuple[ProcessState, ...] = ()
+    reloading: Reloading = Reloading()
+
+    @property
+    def services(self) -> dict[str, str]:
+        """The URL of each service's web process."""
+        return {
+            process.service: process.url
+            for process in self.processes
+            if process.service and process.url and process.kind == "process"
+        }
+
+
+def read_state(folder: StateFolder) -> RunState:
+    """Return the last state that was written; an empty one when there is none, or when it can't be read."""
+    with suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(folder.state.read_bytes(), type=RunState)
+    return RunState()
+
+
+def write_state(folder: StateFolder, state: RunState) -> None:
+    replace_file(folder.state, msgspec.json.format(msgspec.json.encode(state)))
+
+
+@contextmanager
+def claim(folder: StateFolder) -> Iterator[None]:
+    """Be the one runner of the workspace. The system gives the lock back however this process ends.
+
+    Raises:
+        AlreadyRunning: another one is.
+    """
+    with folder.lock.open("a+") as file:
+        if not any(_try_lock(file.fileno()) for _ in range(5)):
+            raise _already_running(folder)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    """A command that only looks holds the lock for a moment, so one refusal says nothing."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.02)
+        return False
+    return True
+
+
+def running(folder: StateFolder) -> int | None:
+    """Return the process id of the workspace's runner, or None when it does not run."""
+    if not folder.lock.exists():
+        return None
+    with folder.lock.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _written_pid(folder)
+    return None
+
+
+def _written_pid(folder: StateFolder) -> int:
+    """The one who holds the lock writes its id a moment after taking it."""
+    for _ in range(50):
+        text = folder.lock.read_text().strip()
+        if text.isdigit():
+            return int(text)
+        time.sleep(0.01)
+    return 0
+
+
+def _already_running(folder: StateFolder) -> AlreadyRunning:
+    pid, state = _written_pid(folder), read_state(folder)
+    address = f", {state.gateway}" if state.gateway else ""
+    return AlreadyRunning(
+        f"The platform {state.platform or folder.root.parent.name} is running already (process {pid}{address}).",
+        hint="See it with `bandstand ps`; stop it with `bandstand down`; after a change of routes, `bandstand reload`.",
+    )
+
+
+def started_at(pid: int) -> float | None:
+    """Return when a process started, by the system's clock: with the id it names a process for ever."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+def is_same_process(pid: int | None, started: float | None) -> bool:
+    """Tell whether the process that had the id ``pid`` then still runs: not a zombie, not another with the same id."""
+    if pid is None or started is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        # The kernel tells it in hundredths of a second since the boot, whose time the clock may have shifted.
+        return abs(process.create_time() - started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def end_leftovers(state: RunState, *, grace: float = 5.0) -> tuple[str, ...]:
+    """End what an earlier run left behind, which needs its runner and its watchdog killed; return the names."""
+    left = {
+        process.name: psutil.Process(process.pid)
+        for process in state.processes
+        if process.pid and is_same_process(process.pid, process.started)
+    }
+    for process in left.values():
+        _signal_group(process.pid, 15)
+    _, stubborn = psutil.wait_procs(left.values(), timeout=grace)
+    for process in stubborn:
+        _signal_group(process.pid, 9)
+    return tuple(left)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def memory(pids: Mapping[str, int]) -> dict[str, int]:
+    """Return the resident memory in bytes of each process with all that it started."""
+    return {name: _tree_memory(pid) for name, pid in pids.items()}
+
+
+def _tree_memory(pid: int) -> int:
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += member.memory_info().rss
+    return total

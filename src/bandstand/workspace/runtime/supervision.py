@@ -1,0 +1,436 @@
+"""The rules by which a plan is brought up, kept up and taken down: pure, so that a test replays any history.
+
+:class:`Supervision` is told what happened (an event and the time) and answers what is to be done (actions). It starts
+nothing, waits for nothing and reads no clock; ``supervisor.py`` is the loop that does.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from bandstand.workspace.runtime.resources import Plan, Process, Resource, Stage, Task
+
+__all__ = [
+    "Act",
+    "Ask",
+    "Broke",
+    "Change",
+    "Ended",
+    "Event",
+    "Exited",
+    "Failure",
+    "Finished",
+    "HurryRequested",
+    "Kill",
+    "Launch",
+    "Missed",
+    "Passed",
+    "Perform",
+    "Phase",
+    "PlatformReady",
+    "RestartPolicy",
+    "Status",
+    "Stop",
+    "StopRequested",
+    "Supervision",
+    "Wake",
+    "Woke",
+]
+
+
+class Phase(StrEnum):
+    """Where a resource is in its life."""
+
+    WAITING = "waiting"  # for what it must come after
+    STARTING = "starting"
+    READY = "ready"
+    UNREADY = "unready"  # it was ready, and its probe fails now
+    BACKOFF = "backoff"  # it died and is started anew after a pause
+    DONE = "done"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+
+
+class Exited(_Message, frozen=True, kw_only=True):
+    """A process ended; ``status`` is negative when a signal ended it."""
+
+    status: int
+
+
+class Passed(_Message, frozen=True, kw_only=True):
+    """A probe said: ready."""
+
+
+class Missed(_Message, frozen=True, kw_only=True):
+    """The probe of a process that was ready says: not any more."""
+
+    reason: str
+
+
+class Finished(_Message, frozen=True, kw_only=True):
+    """An action of the runner itself ended well; ``skipped`` need not run."""
+
+    skipped: tuple[str, ...] = ()
+
+
+class Broke(_Message, frozen=True, kw_only=True):
+    """An action failed, or a process could not be started at all."""
+
+    reason: str
+
+
+class Woke(_Message, frozen=True, kw_only=True):
+    """The time of a :class:`Wake` has come."""
+
+    generation: int
+
+
+class StopRequested(msgspec.Struct, frozen=True):
+    """Somebody wants the platform to end in good order."""
+
+
+class HurryRequested(msgspec.Struct, frozen=True):
+    """Somebody does not want to wait for good order."""
+
+
+Event = Exited | Passed | Missed | Finished | Broke | Woke | StopRequested | HurryRequested
+
+
+class Launch(_Message, frozen=True, kw_only=True):
+    """Start the process, or perform the step."""
+
+
+class Ask(_Message, frozen=True, kw_only=True):
+    """Begin to ask the process whether it is ready: what it needs is there."""
+
+
+class Perform(_Message, frozen=True, kw_only=True):
+    """Perform what a task does after its command."""
+
+
+class Stop(_Message, frozen=True, kw_only=True):
+    """Ask the process to end; with ``hurry`` without draining it first."""
+
+    hurry: bool = False
+
+
+class Kill(_Message, frozen=True, kw_only=True):
+    """End the process group at once."""
+
+
+class Wake(_Message, frozen=True, kw_only=True):
+    """Send :class:`Woke` after ``delay`` seconds. A generation that has passed is ignored then."""
+
+    generation: int
+    delay: float
+
+
+class Change(_Message, frozen=True, kw_only=True):
+    """A resource is in another phase now: for whoever shows or publishes that."""
+
+    phase: Phase
+
+
+class PlatformReady(msgspec.Struct, frozen=True):
+    """Everything is ready for the first time."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Nothing runs any more."""
+
+
+Act = Launch | Ask | Perform | Stop | Kill | Wake | Change | PlatformReady | Ended
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the platform could not start. ``status`` is the exit status of the process, if it was one."""
+
+    name: str
+    reason: str
+    status: int | None = None
+
+
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a dead process is started anew: exponential backoff with jitter, in seconds.
+
+    ``patience`` is how often a process may die before it was ever ready; ``calm`` how long it must be ready for the
+    backoff to begin anew.
+    """
+
+    base: float = 0.2
+    cap: float = 10.0
+    patience: int = 3
+    calm: float = 10.0
+
+    def delay(self, deaths: int, fraction: float) -> float:
+        """Return the pause after ``deaths`` deaths in a row: between half and the whole of the exponential value."""
+        return float(min(self.cap, self.base * 2 ** min(deaths - 1, 16))) * (0.5 + fraction / 2)
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """What is known of one resource now; times are the clock's seconds."""
+
+    resource: Resource
+    phase: Phase = Phase.WAITING
+    generation: int = 0
+    restarts: int = 0
+    deaths: int = 0  # in a row, without a calm time between them
+    since: float = 0.0
+    launched: float = 0.0
+    was_ready: bool = False
+    asked: bool = False
+    skipped: bool = False
+    reason: str = ""
+
+    @property
+    def fulfilled(self) -> bool:
+        """True when those who depend on it may go on."""
+        return self.phase in {Phase.READY, Phase.DONE}
+
+    @property
+    def alive(self) -> bool:
+        return self.phase in {Phase.STARTING, Phase.READY, Phase.UNREADY, Phase.STOPPING}
+
+
+class Supervision:
+    """Decides; see the module's text. ``fraction`` returns a random number from 0 to 1 for the jitter.
+
+    ``slots`` bounds how many services' tasks run at once, since each keeps a core busy.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        policy: RestartPolicy | None = None,
+        slots: int = 2,
+        fraction: Callable[[], float] = random.random,
+    ) -> None:
+        self.policy = policy or RestartPolicy()
+        self.slots = slots
+        self.fraction = fraction
+        self.statuses = {resource.name: Status(resource=resource) for resource in plan.resources}
+        self.failure: Failure | None = None
+        self.ready = False
+        self.stopping = False
+        self.hurrying = False
+        self.ended = False
+        self.now = 0.0
+        self._acts: deque[Act] = deque()
+
+    def begin(self, now: float) -> list[Act]:
+        """Return what is to be done first."""
+        self.now = now
+        self._advance()
+        return self._taken()
+
+    def react(self, event: Event, now: float) -> list[Act]:
+        """Return what is to be done because of ``event``."""
+        self.now = now
+        match event:
+            case StopRequested():
+                self.stopping = True
+            case HurryRequested():
+                self._hurry()
+            case _:
+                self._tell(self.statuses[event.name], event)
+        self._advance()
+        return self._taken()
+
+    # --- what an event does to its resource -----------------------------------------------------
+
+    def _tell(self, status: Status, event: Exited | Passed | Missed | Finished | Broke | Woke) -> None:
+        match event:
+            case Exited():
+                self._exited(status, event.status)
+            case Passed():
+                self._passed(status)
+            case Missed() if status.phase is Phase.READY:
+                status.reason = event.reason
+                self._enter(status, Phase.UNREADY)
+            case Missed():
+                status.reason = event.reason
+            case Finished():
+                self._finished(status, event.skipped)
+            case Broke() if status.phase is Phase.STOPPING:
+                self._enter(status, Phase.STOPPED)
+            case Broke():
+                self._fail(status, event.reason)
+            case Woke() if event.generation == status.generation:
+                self._woke(status)
+
+    def _passed(self, status: Status) -> None:
+        if status.phase in {Phase.STARTING, Phase.UNREADY}:
+            self._enter(status, Phase.READY)
+
+    def _finished(self, status: Status, skipped: tuple[str, ...]) -> None:
+        for name in skipped:
+            other = self.statuses.get(name)
+            if other is not None and other.phase is Phase.WAITING:
+                other.skipped = True
+                self._enter(other, Phase.DONE)
+        if status.phase is Phase.STARTING:
+            self._enter(status, Phase.DONE)
+        elif status.phase is Phase.STOPPING:
+            self._enter(status, Phase.STOPPED)
+
+    def _exited(self, status: Status, code: int) -> None:
+        if status.phase is Phase.STOPPING:
+            self._enter(status, Phase.STOPPED)
+        elif not isinstance(status.resource, Task):
+            self._died(status, code)
+        elif code != 0:
+            self._fail(status, _describe_exit(code), code)
+        elif status.resource.then is not None:
+            self._acts.append(Perform(name=status.resource.name))
+        else:
+            self._enter(status, Phase.DONE)
+
+    def _died(self, status: Status, code: int) -> None:
+        calm = status.phase is Phase.READY and self.now - status.since >= self.policy.calm
+        status.deaths = 1 if calm else status.deaths + 1
+        status.reason = _describe_exit(code)
+        if self._hopeless(status):
+            self._fail(status, status.reason, code)
+            return
+        self._enter(status, Phase.BACKOFF)
+        self._wake(status, self.policy.delay(status.deaths, self.fraction()))
+
+    def _hopeless(self, status: Status) -> bool:
+        """Only while the platform starts, and only where nothing else can be the cause."""
+        if self.ready or status.was_ready:
+            return False
+        if not self._fulfilled(status.resource.needs):
+            status.deaths = min(status.deaths, self.policy.patience - 1)
+            return False
+        return status.deaths >= self.policy.patience
+
+    def _woke(self, status: Status) -> None:
+        if status.phase is Phase.BACKOFF:
+            status.restarts += 1
+            self._launch(status)
+        elif status.phase is Phase.STOPPING:
+            self._acts.append(Kill(name=status.resource.name))
+        elif status.phase is Phase.STARTING and isinstance(status.resource, Process):
+            self._overdue(status, status.resource)
+
+    def _overdue(self, status: Status, resource: Process) -> None:
+        """It did not become ready in time: while the platform starts that is its end, later only the process's."""
+        if not self._fulfilled(resource.needs):
+            self._wake(status, resource.start_timeout)
+        elif self.ready or status.was_ready:
+            self._acts.append(Kill(name=resource.name))
+        else:
+            reason = f"it was not ready after {resource.start_timeout:.0f} s"
+            self._fail(status, f"{reason}: {status.reason}" if status.reason else reason)
+
+    # --- what follows for the others ------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Do everything that the phases allow now."""
+        if self.stopping:
+            self._stop_next()
+            return
+        for status in self.statuses.values():
+            if status.phase is Phase.WAITING and self._fulfilled(status.resource.after) and self._has_slot(status):
+                self._launch(status)
+            if status.phase is Phase.STARTING and not status.asked and self._may_be_ready(status):
+                status.asked = True
+                self._acts.append(Ask(name=status.resource.name))
+        if not self.ready and all(status.fulfilled for status in self.statuses.values()):
+            self.ready = True
+            self._acts.append(PlatformReady())
+
+    def _may_be_ready(self, status: Status) -> bool:
+        """What it needs gates its first readiness; afterwards it is judged by its own answers alone."""
+        return isinstance(status.resource, Process) and (status.was_ready or self._fulfilled(status.resource.needs))
+
+    def _fulfilled(self, names: tuple[str, ...]) -> bool:
+        return all(self.statuses[name].fulfilled for name in names if name in self.statuses)
+
+    def _has_slot(self, status: Status) -> bool:
+        if not _is_heavy(status.resource):
+            return True
+        busy = sum(other.phase is Phase.STARTING and _is_heavy(other.resource) for other in self.statuses.values())
+        return busy < self.slots
+
+    def _launch(self, status: Status) -> None:
+        status.asked = False
+        status.launched = self.now
+        self._enter(status, Phase.STARTING)
+        self._acts.append(Launch(name=status.resource.name))
+        if isinstance(status.resource, Process):
+            self._wake(status, status.resource.start_timeout)
+
+    def _stop_next(self) -> None:
+        """Stop the first stage that still has something running, and end when none has."""
+        for status in self.statuses.values():
+            if status.phase in {Phase.WAITING, Phase.BACKOFF}:
+                self._enter(status, Phase.STOPPED)
+        alive = [status for status in self.statuses.values() if status.alive]
+        if alive:
+            stage = min(status.resource.stage for status in alive)
+            for status in alive:
+                if self.hurrying or status.resource.stage == stage:
+                    self._stop(status)
+        elif not self.ended:
+            self.ended = True
+            self._acts.append(Ended())
+
+    def _stop(self, status: Status) -> None:
+        if status.phase is Phase.STOPPING:
+            return
+        self._enter(status, Phase.STOPPING)
+        grace = status.resource.grace if isinstance(status.resource, Process) else 5.0
+        self._acts.append(Stop(name=status.resource.name, hurry=self.hurrying))
+        self._wake(status, 3.0 if self.hurrying else grace)
+
+    def _hurry(self) -> None:
+        """Give what the platform stands on a moment to end well, and nothing else any time at all."""
+        self.stopping = self.hurrying = True
+        for status in self.statuses.values():
+            if status.alive and status.resource.stage is not Stage.SERVER:
+                self._enter(status, Phase.STOPPING)
+                self._acts.append(Kill(name=status.resource.name))
+
+    def _fail(self, status: Status, reason: str, code: int | None = None) -> None:
+        if self.failure is None and not self.stopping:
+            self.failure = Failure(name=status.resource.name, reason=reason, status=code)
+        status.reason = reason
+        # After an exit nothing runs any more; a process that is only late must still be stopped.
+        if code is not None or not isinstance(status.resource, Process):
+            self._enter(status, Phase.STOPPED)
+        self.stopping = True
+
+    def _enter(self, status: Status, phase: Phase) -> None:
+        if status.phase is phase:
+            return
+        status.phase = phase
+        status.generation += 1
+        status.since = self.now
+        if phase is Phase.READY:
+            status.was_ready, status.reason = True, ""
+        self._acts.append(Change(name=status.resource.name, phase=phase))
+
+    def _wake(self, status: Status, delay: float) -> None:
+        self._acts.append(Wake(name=status.resource.name, generation=status.generation, delay=delay))
+
+    def _taken(self) -> list[Act]:
+        acts = list(self._acts)
+        self._acts.clear()
+        return acts
+
+
+def _is_heavy(resource: Resource) -> bool:
+    return isinstance(resource, Task) and resource.service is not None
+
+
+def _describe_exit(code: int) -> str:
+    return f"it was ended by signal {-code}" if code < 0 else f"it ended with status {code}"

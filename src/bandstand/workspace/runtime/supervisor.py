@@ -1,0 +1,236 @@
+"""The one loop that acts: it starts what the rules say, and tells the rules what happened.
+
+What to do is decided in ``supervision.py``, which knows no clock and no process; here nothing is decided.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from bandstand.workspace.runtime.launcher import Child, Launcher
+from bandstand.workspace.runtime.logs import Logs
+from bandstand.workspace.runtime.resources import Action, NotReady, Plan, Probe, Process, Resource, Step, Task
+from bandstand.workspace.runtime.supervision import (
+    Act,
+    Ask,
+    Broke,
+    Change,
+    Ended,
+    Event,
+    Exited,
+    Finished,
+    HurryRequested,
+    Kill,
+    Launch,
+    Missed,
+    Passed,
+    Perform,
+    PlatformReady,
+    Status,
+    Stop,
+    StopRequested,
+    Supervision,
+    Wake,
+    Woke,
+)
+
+__all__ = ["Observer", "Supervisor"]
+
+_PAUSE_STARTING: Final = 0.03  # seconds between two questions to a process that starts
+_PAUSE_UNREADY: Final = 0.2
+_MISSES: Final = 2  # failed questions in a row until a process that was ready is not
+
+
+class Observer(Protocol):
+    """Whoever shows or publishes what happens. It is called within the loop, and must not wait."""
+
+    def changed(self, status: Status) -> None:
+        """A resource is in another phase."""
+
+    def ready(self) -> None:
+        """Everything is ready for the first time."""
+
+
+class Supervisor:
+    """Performs a plan, and tells its ``observers``."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        supervision: Supervision,
+        *,
+        launcher: Launcher,
+        logs: Logs,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._children: dict[str, Child] = {}
+        self.observers: tuple[Observer, ...] = ()
+        self._resources = {resource.name: resource for resource in plan.resources}
+        self._supervision = supervision
+        self._launcher = launcher
+        self._logs = logs
+        self._clock = clock
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._probes: dict[str, asyncio.Task[None]] = {}
+        self._ended = False
+
+    async def run(self) -> None:
+        """Bring the plan up, keep it up, and return when everything has ended."""
+        self._act(self._supervision.begin(self._clock()))
+        while not self._ended:
+            event = await self._events.get()
+            self._act(self._supervision.react(event, self._clock()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Ask for an orderly end; asked a second time, for a quick one."""
+        self._events.put_nowait(HurryRequested() if self.stopping else StopRequested())
+
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of a resource that runs now."""
+        child = self._children.get(name)
+        return None if child is None else child.pid
+
+    @property
+    def stopping(self) -> bool:
+        return self._supervision.stopping
+
+    @property
+    def hurrying(self) -> bool:
+        return self._supervision.hurrying
+
+    def _act(self, acts: list[Act]) -> None:
+        for act in acts:
+            match act:
+                case Launch() | Ask() | Perform():
+                    self._begin(act, self._resources[act.name])
+                case Stop():
+                    self._spawn(self._stop(act.name, hurry=act.hurry))
+                case Kill():
+                    self._kill(act.name)
+                case Wake():
+                    self._spawn(self._wake(act))
+                case Change():
+                    self._tell(act.name)
+                case PlatformReady() | Ended():
+                    self._announce(act)
+
+    def _announce(self, act: PlatformReady | Ended) -> None:
+        if isinstance(act, Ended):
+            self._ended = True
+            return
+        for observer in self.observers:
+            observer.ready()
+
+    def _tell(self, name: str) -> None:
+        for observer in self.observers:
+            observer.changed(self._supervision.statuses[name])
+
+    def _begin(self, act: Launch | Ask | Perform, resource: Resource) -> None:
+        match act, resource:
+            case Launch(), Process() | Task():
+                self._forget_probe(resource.name)
+                self._spawn(self._run(resource))
+            case Launch(), Step():
+                self._spawn(self._perform(resource.name, resource.action))
+            case Ask(), Process():
+                self._probes[resource.name] = self._spawn(self._watch(resource.name, resource.probe))
+            case Perform(), Task(then=Action() as action):
+                self._spawn(self._perform(resource.name, action))
+
+    def _forget_probe(self, name: str) -> None:
+        if name in self._probes:
+            self._probes.pop(name).cancel()
+
+    # --- processes ------------------------------------------------------------------------------
+
+    async def _run(self, resource: Process | Task) -> None:
+        """Start a process and follow it to its end."""
+        name = resource.name
+        sink = self._logs.sink(name, resource.log)
+        if isinstance(resource, Process) and resource.ready_file is not None:
+            resource.ready_file.unlink(missing_ok=True)
+        try:
+            child = await self._launcher.launch(
+                resource.command,
+                stop_signal=resource.stop_signal if isinstance(resource, Process) else Task.stop_signal,
+                output=sink,
+            )
+        except OSError as error:
+            sink(f"{resource.command.arguments[0]} could not be started: {error}\n".encode())
+            self._events.put_nowait(Exited(name=name, status=127))
+            return
+        self._children[name] = child
+        self._tell(name)  # now with a process id
+        status = await child.wait()
+        del self._children[name]
+        self._forget_probe(name)
+        self._events.put_nowait(Exited(name=name, status=status))
+
+    async def _stop(self, name: str, *, hurry: bool) -> None:
+        resource = self._resources[name]
+        if isinstance(resource, Process) and resource.drain is not None and not hurry:
+            with suppress(OSError, NotReady):
+                await resource.drain.perform()
+        child = self._children.get(name)
+        if child is not None:  # an action of ours ends by itself
+            child.send(resource.stop_signal if isinstance(resource, Process) else Task.stop_signal)
+
+    def _kill(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None:
+            child.kill()
+
+    # --- questions and times ----------------------------------------------------------------------
+
+    async def _watch(self, name: str, probe: Probe) -> None:
+        """Ask a process whether it is ready, often at first, then as often as its probe says."""
+        while (reason := await _ask(probe)) is not None:
+            self._events.put_nowait(Missed(name=name, reason=reason))
+            await asyncio.sleep(_PAUSE_STARTING)
+        self._events.put_nowait(Passed(name=name))
+        misses = 0
+        while probe.again is not None:
+            await asyncio.sleep(_PAUSE_UNREADY if misses else probe.again)
+            reason = await _ask(probe)
+            if reason is None and misses >= _MISSES:
+                self._events.put_nowait(Passed(name=name))
+            misses = 0 if reason is None else misses + 1
+            if reason is not None and misses >= _MISSES:
+                self._events.put_nowait(Missed(name=name, reason=reason))
+
+    async def _wake(self, act: Wake) -> None:
+        await asyncio.sleep(act.delay)
+        self._events.put_nowait(Woke(name=act.name, generation=act.generation))
+
+    async def _perform(self, name: str, action: Action) -> None:
+        try:
+            skipped = await action.perform()
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is the reason that the user reads
+            self._events.put_nowait(Broke(name=name, reason=f"{type(error).__name__}: {error}".strip()))
+        else:
+            self._events.put_nowait(Finished(name=name, skipped=skipped))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _ask(probe: Probe) -> str | None:
+    """Return why the process is not ready, or None when it is."""
+    try:
+        await asyncio.wait_for(probe.check(), probe.timeout)
+    except NotReady as error:
+        return str(error)
+    except TimeoutError:
+        return f"no answer in {probe.timeout:.0f} s"
+    except OSError as error:
+        return f"no connection: {error.strerror or error}"
+    return None
