@@ -1,8 +1,19 @@
 """The one place that wires the service rooms together: what two siblings need of each other is passed in here."""
 
+from typing import Final
+from urllib.parse import urlsplit
+
 from django.apps import AppConfig
 
-__all__ = ["BandstandConfig"]
+from bandstand import events
+from bandstand.client import ServiceClient
+from bandstand.exceptions import ConfigurationError, KeySetUnavailable, ServiceCallError
+from bandstand.identity import checks as identity_checks
+from bandstand.identity import load_keys, set_key_fetcher
+
+__all__ = ["BandstandConfig", "fetch_keys"]
+
+_KEYS_TIMEOUT: Final = 3.0  # seconds
 
 
 class BandstandConfig(AppConfig):
@@ -10,3 +21,30 @@ class BandstandConfig(AppConfig):
 
     name = "bandstand"
     verbose_name = "Bandstand"
+
+    def ready(self) -> None:
+        """Wire the rooms. A process with wrong keys ends here, whatever server loads it."""
+        identity_checks.register_checks()
+        load_keys()
+        set_key_fetcher(fetch_keys)
+        events.register_checks()
+        events.autodiscover()
+
+
+def fetch_keys(url: str) -> bytes:
+    """Return the bytes of a key set; the host of ``url`` is the name of a service, found through discovery.
+
+    Raises:
+        ConfigurationError: the URL names no service.
+        KeySetUnavailable: the service could not be asked.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or "." in parts.hostname:
+        raise ConfigurationError(
+            f"{url} does not name a service; write http://user-service/.well-known/jwks.json or file:///path/of/jwks.json."
+        )
+    try:
+        # A key set is public, so nobody need be on a list of callers in order to read it.
+        return ServiceClient(parts.hostname).get(parts.path or "/", anonymous=True, timeout=_KEYS_TIMEOUT).content
+    except ServiceCallError as error:
+        raise KeySetUnavailable(f"{url} could not be fetched: {error}") from error

@@ -6,6 +6,7 @@ from typing import Final
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -40,6 +41,7 @@ class DocumentationView(SpectacularSwaggerSplitView):
     permission_classes = (AllowAny,)
     throttle_classes = ()
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: object, **kwargs: object) -> Response:
         """Return the page or, with ``?script=``, its script."""
         response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]

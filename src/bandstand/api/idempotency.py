@@ -33,6 +33,7 @@ _PURGE_ONE_IN: Final = 200
 _PURGE_ROWS: Final = 1000
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+Prepare = Callable[..., Any]
 
 
 class KeyMissing(APIException):
@@ -71,26 +72,35 @@ class KeyReused(APIException):
 @overload
 def idempotent(handler: Handler) -> Handler: ...
 @overload
-def idempotent(*, required: bool = True) -> Callable[[Handler], Handler]: ...
-def idempotent(handler: Any = None, *, required: bool = True) -> Any:
+def idempotent(*, required: bool = True, prepare: Prepare | None = None) -> Callable[[Handler], Handler]: ...
+def idempotent(handler: Any = None, *, required: bool = True, prepare: Prepare | None = None) -> Any:
     """Make a view's method safe to repeat: ``@idempotent`` or ``@idempotent(required=False)`` above ``create``.
 
     The method runs in a transaction. Its answer is kept with the key when it succeeded (status below 400); an error
     undoes everything, the key with it, so that the client may try again. What the method does outside the database
     is not undone: leave that to events. With ``required=False`` a request without a key just runs.
 
+    ``prepare(view, request, …)`` is for what must not happen inside a transaction, such as asking other services. It
+    runs before one begins, and only where the key has no answer yet, so that a repetition is answered also while the
+    others are down. The method gets its result as the keyword argument ``prepared``.
+
     Raises (as problem answers):
         400 key missing or malformed, 409 first request in flight, 422 key used for another request.
     """
     if handler is None:
-        return functools.partial(idempotent, required=required)
+        return functools.partial(idempotent, required=required, prepare=prepare)
 
     @functools.wraps(handler)
     def repeatable(view: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
         key = _key(request, required=required)
-        if key is None:
-            return handler(view, request, *args, **kwargs)
-        return _once(identity_of(request, key), lambda: handler(view, request, *args, **kwargs))
+        identity = None if key is None else identity_of(request, key)
+        answered = None if identity is None or prepare is None else _answered(identity)
+        if identity is not None and answered is not None:
+            return _replay(answered, identity)
+        if prepare is not None:
+            kwargs["prepared"] = prepare(view, request, *args, **kwargs)
+        work = functools.partial(handler, view, request, *args, **kwargs)
+        return work() if identity is None else _once(identity, work)
 
     repeatable.idempotency_required = required  # type: ignore[attr-defined]
     return repeatable
@@ -159,6 +169,12 @@ def _once(identity: Identity, work: Callable[[], Any]) -> Any:
         if random.randrange(_PURGE_ONE_IN) == 0:  # noqa: S311 - spreads the work, keeps no secret
             transaction.on_commit(purge_expired, using=using, robust=True)
     return answer
+
+
+def _answered(identity: Identity) -> IdempotencyRecord | None:
+    """Return the row of the key when its request was answered and is remembered."""
+    record = table.find(router.db_for_write(IdempotencyRecord), identity)
+    return record if record is not None and record.expires_at > timezone.now() else None
 
 
 def _claim(using: str, identity: Identity) -> IdempotencyRecord | None:

@@ -97,22 +97,6 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
             "SILENCED_SYSTEM_CHECKS": ["security.W008"],
         }
 
-    @property
-    def security(self) -> dict[str, Any]:
-        """Django's security settings: nothing in development; behind a gateway that ends TLS otherwise."""
-        if self.debug:
-            return {}
-        return {
-            "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
-            "SECURE_HSTS_SECONDS": 365 * 24 * 3600,
-            "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
-            "SECURE_HSTS_PRELOAD": True,
-            "SESSION_COOKIE_SECURE": True,
-            "CSRF_COOKIE_SECURE": True,
-            # The gateway redirects to HTTPS; services call each other over HTTP inside, and so do health probes.
-            "SILENCED_SYSTEM_CHECKS": ["security.W008"],
-        }
-
     def bandstand(self, **overrides: Any) -> dict[str, Any]:
         """Return the ``BANDSTAND`` setting; ``overrides`` are merged room by room (``client={"TIMEOUT": 2}``)."""
         value: dict[str, Any] = {

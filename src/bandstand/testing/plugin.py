@@ -12,6 +12,7 @@ Before Django reads the settings it puts the service's environment in place: a P
 - ``published_events`` and ``deliver_events``: what was published, and its way through the handlers.
 """
 
+import atexit
 import json
 import os
 import tempfile
@@ -79,6 +80,8 @@ _STRANGER: Final = "stranger-service"
 """A service with a good key that is on nobody's list of callers."""
 
 _resources: Final = ExitStack()
+# At exit and not in a hook, so that a run that fails before its first hook leaves nothing behind either.
+atexit.register(_resources.close)
 _platform: Final = pytest.StashKey[Platform]()
 
 
@@ -91,11 +94,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     database_url = os.environ.get(wire.DATABASE_URL) or _resources.enter_context(EphemeralPostgres()).url
     os.environ.update(platform.environment(keys, database_url))
     return (yield)
-
-
-def pytest_unconfigure() -> None:
-    """End the database and remove the keys."""
-    _resources.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,14 @@
+"""Where the notification service answers."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("notifications.urls")),
+    path("", include("bandstand.urls")),
+]
+
+if settings.DEBUG:
+    urlpatterns.append(path("api/auth/", include("rest_framework.urls")))

@@ -1,0 +1,23 @@
+"""The endpoint of notifications: everybody sees their own."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from rest_framework import mixins
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.viewsets import GenericViewSet
+
+from notifications.models import Notification
+from notifications.serializers import NotificationSerializer
+
+
+class NotificationViewSet(mixins.ListModelMixin, GenericViewSet[Notification]):
+    """What the shop told the user, newest first."""
+
+    permission_classes = (IsAuthenticated,)
+    queryset = Notification.objects.all()
+    serializer_class = NotificationSerializer
+
+    def get_queryset(self) -> QuerySet[Notification]:
+        """Return the user's own."""
+        return Notification.objects.filter(user_id=self.request.user.pk)

@@ -1,0 +1,103 @@
+"""What the order service tells of orders, and what it hears of their stock."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from bandstand.events import Event, publish, subscribe
+
+from orders.models import Order
+
+
+class OrderedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pieces of which product."""
+
+    product_id: str
+    quantity: int
+
+
+class OrderPlaced(Event, type="order.placed", version=1):
+    """Somebody ordered; nothing is held for it yet."""
+
+    order_id: str
+    user_id: str
+    user_email: str
+    items: list[OrderedItem]
+    total_amount: str
+    currency: str
+
+
+class OrderConfirmed(Event, type="order.confirmed", version=1):
+    """The stock is held, the order stands."""
+
+    order_id: str
+    user_id: str
+    user_email: str
+    total_amount: str
+    currency: str
+
+
+class OrderRejected(Event, type="order.rejected", version=1):
+    """The order can't be had; ``reason`` is for the buyer."""
+
+    order_id: str
+    user_id: str
+    user_email: str
+    reason: str
+
+
+class OrderCancelled(Event, type="order.cancelled", version=1):
+    """The buyer does not want it any more."""
+
+    order_id: str
+    user_id: str
+    user_email: str
+
+
+class StockReserved(Event, type="stock.reserved", version=1):
+    """Everything that an order wants is held for it."""
+
+    order_id: UUID
+
+
+class StockRejected(Event, type="stock.rejected", version=1):
+    """An order can't have what it wants."""
+
+    order_id: UUID
+    reason: str
+
+
+def announce_placed(order: Order) -> None:
+    """Publish that ``order`` is new."""
+    items = [OrderedItem(product_id=str(item.product_id), quantity=item.quantity) for item in order.items.all()]
+    publish(OrderPlaced(**_subject(order), **_amount(order), items=items), key=str(order.pk))
+
+
+def announce_cancelled(order: Order) -> None:
+    """Publish that ``order`` is off."""
+    publish(OrderCancelled(**_subject(order)), key=str(order.pk))
+
+
+@subscribe("stock.reserved")
+def confirm(event: StockReserved) -> None:
+    """Confirm the order, unless it was cancelled meanwhile: then its cancellation gives the stock back."""
+    order = Order.objects.get(pk=event.order_id)
+    if order.move(Order.Status.PENDING, to=Order.Status.CONFIRMED):
+        publish(OrderConfirmed(**_subject(order), **_amount(order)), key=str(order.pk))
+
+
+@subscribe("stock.rejected")
+def reject(event: StockRejected) -> None:
+    """Reject the order, unless it was cancelled meanwhile."""
+    order = Order.objects.get(pk=event.order_id)
+    if order.move(Order.Status.PENDING, to=Order.Status.REJECTED, reason=event.reason):
+        publish(OrderRejected(**_subject(order), reason=event.reason), key=str(order.pk))
+
+
+def _subject(order: Order) -> dict[str, str]:
+    return {"order_id": str(order.pk), "user_id": str(order.user_id), "user_email": order.user_email}
+
+
+def _amount(order: Order) -> dict[str, str]:
+    return {"total_amount": str(order.total_amount), "currency": order.currency}

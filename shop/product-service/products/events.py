@@ -1,0 +1,66 @@
+"""What the product service hears of orders, and what it answers."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from bandstand.events import Event, publish, subscribe
+from django.db import transaction
+
+from products import stock
+
+
+class OrderedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pieces of which product."""
+
+    product_id: UUID
+    quantity: int
+
+
+class OrderPlaced(Event, type="order.placed", version=1):
+    """Somebody ordered: what this service needs to know of it."""
+
+    order_id: UUID
+    items: list[OrderedItem]
+
+
+class OrderCancelled(Event, type="order.cancelled", version=1):
+    """An order is off."""
+
+    order_id: UUID
+
+
+class StockReserved(Event, type="stock.reserved", version=1):
+    """Everything that an order wants is held for it."""
+
+    order_id: UUID
+
+
+class StockRejected(Event, type="stock.rejected", version=1):
+    """An order can't have what it wants; ``reason`` is for the buyer."""
+
+    order_id: UUID
+    reason: str
+
+
+@subscribe("order.placed")
+def reserve_stock(order: OrderPlaced) -> None:
+    """Hold what the order wants, or say why not. The answer is committed together with the stock."""
+    quantities: dict[UUID, int] = {}
+    for item in order.items:
+        quantities[item.product_id] = quantities.get(item.product_id, 0) + item.quantity
+    key = str(order.order_id)
+    try:
+        with transaction.atomic():
+            if stock.reserve(order.order_id, quantities):
+                publish(StockReserved(order_id=order.order_id), key=key)
+    except stock.OutOfStock as shortage:
+        stock.reject(order.order_id)
+        publish(StockRejected(order_id=order.order_id, reason=str(shortage)), key=key)
+
+
+@subscribe("order.cancelled")
+def release_stock(order: OrderCancelled) -> None:
+    """Give back what the order held."""
+    stock.release(order.order_id)

@@ -1,0 +1,104 @@
+"""The catalogue, and what of it is held for orders."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+
+CURRENCY = "EUR"
+"""The shop's one currency. A price still carries it, so that a second one can come without a change of the wire."""
+
+MAX_STOCK = 2_147_483_647  # what the column holds
+
+validate_sku = RegexValidator(
+    r"\A[A-Z0-9][A-Z0-9-]{1,62}[A-Z0-9]\Z", "A SKU is 3 to 64 capital letters, digits and hyphens, as LAMP-0042."
+)
+
+
+class Product(models.Model):
+    """Something that can be bought. The database itself holds the rules that money depends on."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    sku = models.CharField("SKU", max_length=64, unique=True, validators=[validate_sku])
+    name = models.CharField(max_length=200)
+    description = models.TextField(max_length=5000, blank=True)
+    price = models.DecimalField(max_digits=10, decimal_places=2, validators=[MinValueValidator(0.01)])
+    currency = models.CharField(max_length=3, default=CURRENCY, editable=False)
+    inventory_count = models.PositiveIntegerField(default=0)
+    is_featured = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(price__gt=0), name="product_price_above_zero"),
+            models.CheckConstraint(condition=Q(inventory_count__gte=0), name="product_stock_not_negative"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["name", "id"], name="product_by_name"),
+            models.Index(fields=["price", "id"], name="product_by_price"),
+            models.Index(fields=["name"], name="product_featured", condition=Q(is_featured=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.sku})"
+
+
+def change_stock(product_id: uuid.UUID, change: int) -> int | None:
+    """Add ``change`` (negative: take) to a product's stock in one statement; return the new count, or None.
+
+    None: there is no such product, or its stock would leave what a stock can be. The condition stands in the UPDATE
+    itself, so that of any number of buyers at once only as many succeed as there are pieces.
+    """
+    changed = Product.objects.filter(
+        pk=product_id, inventory_count__gte=max(0, -change), inventory_count__lte=MAX_STOCK - max(0, change)
+    ).update(inventory_count=F("inventory_count") + change)
+    if not changed:
+        return None
+    # Inside a transaction the row is ours until the commit, so this is the count that our own UPDATE wrote.
+    return Product.objects.values_list("inventory_count", flat=True).get(pk=product_id)
+
+
+class Reservation(models.Model):
+    """What was decided about an order: its stock is held, was released, or could not be had.
+
+    The row of an order is made once, by whichever of its events comes first. It is what makes a late or repeated event
+    harmless: an order that was cancelled before its stock was reserved finds its row already released.
+    """
+
+    class State(models.TextChoices):
+        """What became of the stock."""
+
+        HELD = "held"
+        RELEASED = "released"
+        REJECTED = "rejected"
+
+    order_id = models.UUIDField(primary_key=True)
+    state = models.CharField(max_length=16, choices=State.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"order {self.order_id}: {self.state}"
+
+
+class ReservedItem(models.Model):
+    """How many pieces of one product an order holds."""
+
+    reservation = models.ForeignKey(Reservation, models.CASCADE, related_name="items")
+    product = models.ForeignKey(Product, models.PROTECT, related_name="reserved_items")
+    quantity = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["reservation", "product"], name="reserved_once"),
+            models.CheckConstraint(condition=Q(quantity__gt=0), name="reserved_quantity_above_zero"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product_id}"

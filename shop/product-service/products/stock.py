@@ -1,0 +1,60 @@
+"""Holding stock for orders, and giving it back. Call these in a transaction: a handler's own is one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from products.models import Product, Reservation, ReservedItem, change_stock
+
+
+class OutOfStock(Exception):
+    """There is less of something than an order wants; the text is for the buyer."""
+
+
+def reserve(order_id: uuid.UUID, quantities: Mapping[uuid.UUID, int]) -> bool:
+    """Hold stock for an order, all of it or nothing; return False where the order was decided on before.
+
+    Raises:
+        OutOfStock: there is less of a product than wanted. Nothing must be kept: roll back to a savepoint.
+    """
+    reservation, is_new = Reservation.objects.get_or_create(
+        order_id=order_id, defaults={"state": Reservation.State.HELD}
+    )
+    if not is_new:
+        return False
+    # Always in the same order: two orders with the same products wait for each other and never dead-lock.
+    for product_id in sorted(quantities):
+        if change_stock(product_id, -quantities[product_id]) is None:
+            raise OutOfStock(_shortage(product_id))
+    ReservedItem.objects.bulk_create(
+        ReservedItem(reservation=reservation, product_id=product_id, quantity=quantity)
+        for product_id, quantity in quantities.items()
+    )
+    return True
+
+
+def reject(order_id: uuid.UUID) -> None:
+    """Note that the order gets nothing, so that no repeated event asks again."""
+    Reservation.objects.create(order_id=order_id, state=Reservation.State.REJECTED)
+
+
+def release(order_id: uuid.UUID) -> None:
+    """Give back what an order holds. An order that is not known yet will get nothing any more; twice is once."""
+    reservation, is_new = Reservation.objects.select_for_update().get_or_create(
+        order_id=order_id, defaults={"state": Reservation.State.RELEASED}
+    )
+    if is_new or reservation.state != Reservation.State.HELD:
+        return
+    for item in reservation.items.order_by("product_id"):
+        change_stock(item.product_id, item.quantity)
+    reservation.state = Reservation.State.RELEASED
+    reservation.save(update_fields=["state", "updated_at"])
+
+
+def _shortage(product_id: uuid.UUID) -> str:
+    known = Product.objects.filter(pk=product_id).values_list("name", "inventory_count").first()
+    if known is None:
+        return f"The product {product_id} is not sold any more."
+    name, count = known
+    return f"Only {count} of {name} are left." if count else f"{name} is out of stock."
