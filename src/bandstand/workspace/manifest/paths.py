@@ -44,5 +44,5 @@ def overlap(path: str, other: str) -> bool:
 def path_fault(path: str) -> str:
     """Return what is wrong with a path of the right form, or an empty text."""
     if _BARE_VERSION.match(canonical(path)):
-        return 'would open everything below it; name a resource, such as "/api/v1/users".'
+        return 'which would open everything below it; name a resource, such as "/api/v1/users".'
     return ""

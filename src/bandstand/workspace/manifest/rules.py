@@ -76,12 +76,17 @@ def _limit_faults(limit: RateLimitTable, default: RateLimitTable, steps: Steps) 
 def _server_faults(manifest: Manifest) -> Iterator[Fault]:
     for kind, schemes in _SCHEMES.items():
         url = getattr(manifest.servers, kind)
-        parts = urlsplit(url)
-        if url != EMBEDDED and (parts.scheme not in schemes or not parts.netloc):
-            yield Fault(
-                ("servers", kind),
-                f'is {shown(url)}; write "{EMBEDDED}" or a URL such as "{schemes[0]}://user:password@host".',
-            )
+        if url != EMBEDDED and not _is_url(url, schemes):
+            text = f'is {shown(url)}; write "{EMBEDDED}" or a URL such as "{schemes[0]}://user:password@host".'
+            yield Fault(("servers", kind), text)
+
+
+def _is_url(text: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _issuer_faults(manifest: Manifest) -> Iterator[Fault]:
@@ -100,7 +105,7 @@ def _service_faults(name: str, service: ServiceTable, limit: RateLimitTable) -> 
         if not route.path:
             yield Fault((*place, "path"), 'is missing; write path = "/api/v1/users" or the like.')
         elif text := path_fault(route.path):
-            yield Fault((*place, "path"), f"is {shown(route.path)}; {text}")
+            yield Fault((*place, "path"), f"is {shown(route.path)}, {text}")
         yield from _limit_faults(route.rate_limit, limit, (*place, "rate_limit"))
 
 
@@ -118,19 +123,23 @@ def _call_faults(name: str, service: ServiceTable, names: Collection[str]) -> It
 
 
 def _overlaps(manifest: Manifest) -> Iterator[Fault]:
-    """Each path leads to one service: of two routes that meet, the later one is at fault."""
-    for earlier, later in combinations(_public_paths(manifest), 2):
-        (path, owner, steps), (other, other_owner, other_steps) = earlier, later
-        if steps == other_steps or not overlap(path, other):
+    """Each path leads to one service: of two routes that meet, the later one is at fault, and once."""
+    told: set[Steps] = set()
+    for (path, owner, steps), (other, other_owner, place) in combinations(_public_paths(manifest), 2):
+        if steps == place or place in told or not overlap(path, other):
             continue
         if path == other:
-            yield Fault((*other_steps, "path"), f"leads {other} here, but {dotted(steps)} has it already; remove one.")
+            yield Fault((*place, "path"), f"leads {other} here, but {dotted(steps)} has it already; remove one.")
         elif owner != other_owner:
             text = f"leads {other} here, which meets {path} of {owner}; give each service paths of its own."
-            yield Fault((*other_steps, "path"), text)
+            yield Fault((*place, "path"), text)
+        else:
+            continue
+        told.add(place)
 
 
 def _public_paths(manifest: Manifest) -> list[tuple[str, str, Steps]]:
+    """Return each path that a route opens with its service and its place in the file, in the order of the file."""
     written: list[tuple[str, str, Steps]] = [
         (canonical(route.path), name, ("services", name, "routes", index))
         for name, service in manifest.services.items()
@@ -138,4 +147,8 @@ def _public_paths(manifest: Manifest) -> list[tuple[str, str, Steps]]:
         if route.path and not path_fault(route.path)
     ]
     alias = aliases(path for path, _, _ in written)
-    return written + [(alias[path], name, steps) for path, name, steps in written if path in alias]
+    return [
+        (public, name, steps)
+        for path, name, steps in written
+        for public in ((path, alias[path]) if path in alias else (path,))
+    ]

@@ -45,7 +45,7 @@ def shown(value: object) -> str:
 
 def suggestion(name: str, known: Iterable[str], otherwise: str) -> str:
     """Return ``did you mean "…"?`` when one of ``known`` is near to ``name``, else ``otherwise``."""
-    near = get_close_matches(name, tuple(known), n=1)
+    near = get_close_matches(name, tuple(known), n=1, cutoff=0.7)
     return f'did you mean "{near[0]}"?' if near else otherwise
 
 
@@ -71,7 +71,9 @@ class _Reader:
         if get_origin(kind) is dict:
             return self._named_tables(kind, value, steps) if isinstance(value, dict) else self._no_table(value, steps)
         if get_origin(kind) is tuple:
-            return self._tables(kind, value, steps) if isinstance(value, list) else self._no_table(value, (*steps, 0))
+            return (
+                self._tables(kind, value, steps) if isinstance(value, list) else self._no_table(value, steps, "[[{}]]")
+            )
         return self._leaf(kind, value, steps, f"is {shown(value)}")
 
     def _named_tables(self, kind: Any, value: dict[str, Any], steps: Steps) -> dict[str, Any]:
@@ -93,10 +95,10 @@ class _Reader:
         except msgspec.ValidationError:
             return self._refuse(steps, f"{text}; write {kind.__metadata__[0].description}.")
 
-    def _no_table(self, value: object, steps: Steps) -> Any:
+    def _no_table(self, value: object, steps: Steps, form: str = "") -> Any:
+        form = form or ("[[{}]]" if isinstance(steps[-1], int) else "[{}]")
         header = ".".join(step for step in steps if isinstance(step, str))
-        form = f"[[{header}]]" if isinstance(steps[-1], int) else f"[{header}]"
-        return self._refuse(steps, f"is {shown(value)}; write a table, {form}.")
+        return self._refuse(steps, f"is {shown(value)}; write a table, {form.format(header)}.")
 
     def _refuse(self, steps: Steps, text: str) -> Any:
         self.faults.append(Fault(steps, text))
