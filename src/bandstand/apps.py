@@ -24,6 +24,8 @@ class BandstandConfig(AppConfig):
 
     def ready(self) -> None:
         """Wire the rooms. A process with wrong keys ends here, whatever server loads it."""
+        from bandstand.identity import schema  # noqa: F401, PLC0415 - registers itself; REST framework needs ready apps
+
         identity_checks.register_checks()
         load_keys()
         set_key_fetcher(fetch_keys)
