@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
-from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from users import sign_in
@@ -21,12 +20,6 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Argon2PasswordHasher, "time_cost", 1)
     monkeypatch.setattr(Argon2PasswordHasher, "memory_cost", 8)
     monkeypatch.setattr(Argon2PasswordHasher, "parallelism", 1)
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttles() -> None:
-    """Each test begins with nothing counted."""
-    cache.clear()
 
 
 @pytest.fixture
@@ -72,6 +65,7 @@ def signed_in() -> Callable[[User], APIClient]:
         assert tokens is not None
         client = APIClient(raise_request_exception=False)
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.access}")
+        client.default_format = "json"
         return client
 
     return client_of

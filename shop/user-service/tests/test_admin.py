@@ -25,14 +25,14 @@ def test_the_pages_open(admin: Client, alice: User, path: str) -> None:
     assert admin.get(f"/admin/{path}").status_code == 200
 
 
-def test_a_user_is_added_as_everywhere(admin: Client, published_events: Callable[[], list[Any]]) -> None:
+def test_a_user_is_added_as_everywhere(admin: Client, published_events: Callable[..., list[Any]]) -> None:
     """A user who is added by staff has a profile and is announced."""
     password = {"usable_password": "true", "password1": "correct horse battery", "password2": "correct horse battery"}
     response = admin.post("/admin/users/user/add/", {"email": "New@Example.com", "username": "new", **password})
     assert response.status_code == 302, response.content
     user = User.objects.get(email="new@example.com")
     assert user.profile.bio == ""
-    assert published_events()[-1].user_id == str(user.pk)
+    assert published_events("user.created")[-1].key == str(user.pk)
 
 
 def test_a_user_is_changed(admin: Client, alice: User) -> None:

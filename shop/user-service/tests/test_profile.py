@@ -22,7 +22,7 @@ PROFILE = {
 
 
 def put(client: APIClient, user: User, body: object) -> Any:
-    return client.put(f"/api/v1/users/{user.pk}/profile/", body, format="json")
+    return client.put(f"/api/v1/users/{user.pk}/profile/", body)
 
 
 def test_a_profile_is_written_and_read(alice: User, signed_in: SignedIn) -> None:

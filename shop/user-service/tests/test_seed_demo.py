@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from users import sign_in
 from users.management.commands.seed_demo import DEMO_PASSWORD, PEOPLE
@@ -19,7 +19,7 @@ def seed(**options: str) -> str:
     return output.getvalue()
 
 
-def test_the_people_can_sign_in(settings: SettingsWrapper) -> None:
+def test_the_people_can_sign_in(settings: Settings) -> None:
     """Everybody is added with a profile and the documented password, and one of them is staff."""
     settings.DEBUG = True
     assert "alice@example.com" in seed()
@@ -30,7 +30,7 @@ def test_the_people_can_sign_in(settings: SettingsWrapper) -> None:
     assert list(User.objects.filter(is_staff=True).values_list("email", flat=True)) == ["admin@example.com"]
 
 
-def test_people_are_valid(settings: SettingsWrapper) -> None:
+def test_people_are_valid(settings: Settings) -> None:
     """The demonstration keeps the rules that everybody keeps."""
     settings.DEBUG = True
     seed()
@@ -39,7 +39,7 @@ def test_people_are_valid(settings: SettingsWrapper) -> None:
         user.profile.full_clean()
 
 
-def test_seeding_again_changes_nothing(settings: SettingsWrapper) -> None:
+def test_seeding_again_changes_nothing(settings: Settings) -> None:
     """Who is there already stays, with the own password."""
     settings.DEBUG = True
     seed(password="another horse battery")

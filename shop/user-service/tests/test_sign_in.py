@@ -19,15 +19,15 @@ pytestmark = pytest.mark.django_db
 
 
 def authenticate(client: APIClient, email: str, password: str) -> Any:
-    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password}, format="json")
+    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password})
 
 
 def refresh(client: APIClient, token: str) -> Any:
-    return client.post("/api/v1/users/token/refresh/", {"refresh": token}, format="json")
+    return client.post("/api/v1/users/token/refresh/", {"refresh": token})
 
 
 def revoke(client: APIClient, token: str) -> Any:
-    return client.post("/api/v1/users/token/revoke/", {"refresh": token}, format="json")
+    return client.post("/api/v1/users/token/revoke/", {"refresh": token})
 
 
 def status_of(user: User, token: str) -> int:

@@ -81,6 +81,11 @@ SPECTACULAR_SETTINGS = spectacular_settings("User service", VERSION)
 # --- what only the user service has -----------------------------------------------------------------
 AUTH_USER_MODEL = "users.User"
 
+REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"] = ["users.authentication.CurrentUserAuthentication"]
+if DEBUG:  # the browsable API, entered at /api/auth/login/; in production there are tokens and JSON alone
+    REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"] += ["rest_framework.authentication.SessionAuthentication"]
+    REST_FRAMEWORK["DEFAULT_RENDERER_CLASSES"] += ["rest_framework.renderers.BrowsableAPIRenderer"]
+
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

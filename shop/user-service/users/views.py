@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import AuthenticationFailed, NotFound, ValidationError
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, NotFound, ValidationError
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.request import Request
@@ -110,7 +110,10 @@ class UserViewSet(
     @action(detail=True)
     def orders(self, request: Request, pk: str) -> Response:
         """The user's orders, newest first, as the order service knows them."""
-        page = page_of_orders(page=page_number(request), authorization=request.headers["Authorization"])
+        authorization = request.headers.get("Authorization")
+        if authorization is None:  # signed in by a session of the browsable API, which no other service knows
+            raise NotAuthenticated
+        page = page_of_orders(page=page_number(request), authorization=authorization)
         return Response(
             {
                 "count": page.count,
@@ -127,21 +130,21 @@ class SignInViewSet(ViewSet):
     authentication_classes = (NoToken,)
     permission_classes = (AllowAny,)
 
-    @extend_schema(request=CredentialsSerializer, responses=TokensSerializer)
+    @extend_schema(auth=[], request=CredentialsSerializer, responses=TokensSerializer)
     @action(detail=False, methods=["post"], throttle_classes=[LoginThrottle])
     def authenticate(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
         user = sign_in.authenticate(**validated(CredentialsSerializer, request))
         return tokens_or_401(user and sign_in.sign_in(user), "The e-mail address or the password is wrong.")
 
-    @extend_schema(request=RefreshSerializer, responses=TokensSerializer)
+    @extend_schema(auth=[], request=RefreshSerializer, responses=TokensSerializer)
     @action(detail=False, methods=["post"], url_path="token/refresh")
     def refresh(self, request: Request) -> Response:
         """Exchange a refresh token for new tokens. It works once: one that comes back ends the whole sign-in."""
         tokens = sign_in.refresh(validated(RefreshSerializer, request)["refresh"])
         return tokens_or_401(tokens, "This refresh token is not valid. Sign in again.")
 
-    @extend_schema(request=RefreshSerializer, responses={204: None})
+    @extend_schema(auth=[], request=RefreshSerializer, responses={204: None})
     @action(detail=False, methods=["post"], url_path="token/revoke")
     def revoke(self, request: Request) -> Response:
         """Sign out: end the sign-in that a refresh token belongs to. An unknown token is no error."""
