@@ -9,7 +9,8 @@ Before Django reads the settings it puts the service's environment in place: a P
 - ``as_user(user_id, staff=False)`` and ``as_service(name)``: a client that calls as a user, or as another service.
 - ``service_headers(name)``: the headers of a call by another service, on its list of callers or not.
 - ``fake_services``: answers for the services that this one calls; an undeclared call is an error.
-- ``published_events`` and ``deliver_events``: what was published, and its way through the handlers.
+- ``published_events(type)``, ``deliver_events()`` and ``receive_event(event, key=…, source=…)``: what was published, its
+  way through the handlers, and events of other services.
 """
 
 import atexit
@@ -170,6 +171,30 @@ def fake_services() -> Iterator[FakeServices]:
     """Answer for the services that this one calls."""
     with _fake_services() as fakes:
         yield fakes
+
+
+@pytest.fixture
+def published_events() -> Callable[..., Any]:
+    """Return the function of that name of ``bandstand.testing.events``."""
+    from bandstand.testing import events  # noqa: PLC0415 - models need Django to be ready
+
+    return events.published_events
+
+
+@pytest.fixture
+def deliver_events() -> Callable[..., int]:
+    """Return the function of that name of ``bandstand.testing.events``."""
+    from bandstand.testing import events  # noqa: PLC0415 - models need Django to be ready
+
+    return events.deliver_events
+
+
+@pytest.fixture
+def receive_event() -> Callable[..., int]:
+    """Return the function of that name of ``bandstand.testing.events``."""
+    from bandstand.testing import events  # noqa: PLC0415 - models need Django to be ready
+
+    return events.receive_event
 
 
 def _workspace(folder: Path) -> manifest.Workspace | None:
