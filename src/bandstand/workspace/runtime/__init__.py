@@ -12,7 +12,6 @@ it is made of), the rules by which it is brought up and kept up are pure (``supe
 from bandstand.workspace.runtime.background import Background, start_in_background
 from bandstand.workspace.runtime.binaries import find_envoy, find_nats, find_postgres, find_valkey
 from bandstand.workspace.runtime.folder import StateFolder
-from bandstand.workspace.runtime.logs import read_tail
 from bandstand.workspace.runtime.operations import (
     Overview,
     command_environment,
@@ -22,21 +21,25 @@ from bandstand.workspace.runtime.operations import (
 )
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.ports import LOOPBACK, free_port
+from bandstand.workspace.runtime.reading import Follower, last_lines
 from bandstand.workspace.runtime.rendering import Line, render_record
 from bandstand.workspace.runtime.reports import Failed, Notice, Output, Ready, Report, Reporter, StepDone, Stopping
 from bandstand.workspace.runtime.resources import Plan
 from bandstand.workspace.runtime.runner import run_migrations, run_platform
-from bandstand.workspace.runtime.services import migrate_name
+from bandstand.workspace.runtime.services import log_names
+from bandstand.workspace.runtime.state import ProcessState
 
 __all__ = [
     "LOOPBACK",
     "Background",
     "Failed",
+    "Follower",
     "Line",
     "Notice",
     "Output",
     "Overview",
     "Plan",
+    "ProcessState",
     "Ready",
     "Report",
     "Reporter",
@@ -49,10 +52,10 @@ __all__ = [
     "find_postgres",
     "find_valkey",
     "free_port",
+    "last_lines",
+    "log_names",
     "look",
     "make_plan",
-    "migrate_name",
-    "read_tail",
     "reload_platform",
     "render_record",
     "run_migrations",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from bandstand.exceptions import BandstandError
 from bandstand.workspace.manifest import Workspace, load
@@ -14,6 +15,9 @@ from bandstand.workspace.runtime.reports import Failed, Output, Ready, Report, d
 from bandstand.workspace.runtime.runner import run_platform
 
 __all__ = ["Background", "main", "start_in_background"]
+
+
+_REPORT: Final = "The traceback is in .bandstand/logs/runner.log; please report it."
 
 
 class Background:
@@ -68,6 +72,9 @@ def main(manifest: str, descriptor: str) -> int:
         message = str(getattr(error, "message", error))
         reporter(Failed(code=error.code, message=message, hint=hint))
         return 1
+    except Exception as error:
+        reporter(Failed(code="internal_error", message=f"A fault of the runner itself: {error!r}", hint=_REPORT))
+        raise  # the log has the traceback
     return 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LogFile", "Logs", "read_tail"]
+__all__ = ["LogFile", "Logs"]
 
 _MAX_BYTES: Final = 10 * 1024 * 1024
 _MAX_LINE: Final = 64 * 1024
@@ -86,18 +86,3 @@ class _Lines:
         self._rest = rest
         for line in lines:
             yield line[:_MAX_LINE].decode(errors="replace").rstrip("\r")
-
-
-def read_tail(path: Path, count: int) -> list[str]:
-    """Return the last ``count`` lines of a log file without reading all of it."""
-    if count <= 0 or not path.exists():
-        return []
-    with path.open("rb") as file:
-        position = file.seek(0, 2)
-        data = b""
-        while position > 0 and data.count(b"\n") <= count:
-            step = min(_MAX_LINE, position)
-            position = file.seek(position - step)
-            data = file.read(step) + data
-            file.seek(position)
-    return [line.decode(errors="replace") for line in data.splitlines()[-count:]]

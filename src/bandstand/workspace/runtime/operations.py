@@ -14,7 +14,7 @@ from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.facts import Facts, survey
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.plan import environment_of
-from bandstand.workspace.runtime.state import ProcessState, RunState, end_leftovers, memory, read_state, running
+from bandstand.workspace.runtime.state import ProcessState, end_leftovers, memory, read_state, running
 
 __all__ = ["Overview", "command_environment", "look", "reload_platform", "stop_platform"]
 
@@ -24,23 +24,23 @@ _POLL: Final = 0.05
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """A workspace as `bandstand ps` shows it; ``memory`` is in bytes, by the names of processes."""
+    """What runs of a workspace: ``pid`` is the runner's, None when nothing runs; ``memory`` is in bytes."""
 
     pid: int | None
-    state: RunState
-    memory: dict[str, int]
-
-    @property
-    def processes(self) -> tuple[ProcessState, ...]:
-        """The processes of a platform that runs, none of one that does not, whatever was written last."""
-        return self.state.processes if self.pid is not None else ()
+    ready: bool = False
+    gateway: str = ""
+    processes: tuple[ProcessState, ...] = ()
+    memory: dict[str, int] = {}
 
 
 def look(folder: StateFolder) -> Overview:
     """Return what runs now."""
+    pid = running(folder)
+    if pid is None:
+        return Overview(pid=None)
     state = read_state(folder)
     pids = {process.name: process.pid for process in state.processes if process.pid is not None}
-    return Overview(pid=running(folder), state=state, memory=memory(pids))
+    return Overview(pid=pid, ready=state.ready, gateway=state.gateway, processes=state.processes, memory=memory(pids))
 
 
 def stop_platform(folder: StateFolder, *, patience: float = _STOP_PATIENCE) -> int | None:

@@ -1,27 +1,38 @@
 """Turns what processes write into lines for people: JSON records become one line, everything else stays as it is."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Line", "cause", "render_record"]
+__all__ = ["Line", "cause", "moment", "render_record"]
 
 # Everything that could move a terminal's cursor or change its colours, C1 controls too; tabs stay.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# As PostgreSQL writes it, in UTC.
+_STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d{3}) UTC ")
+_SHOWN: Final = frozenset(
+    {"ts", "level", "logger", "message", "service", "process", "correlation_id", "trace_id", "exception", "stack"}
+)
 _LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _decode: Final = msgspec.json.Decoder().decode
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One record for people: ``level`` is empty where the process did not say one; ``more`` holds a traceback."""
+    """One record for people.
+
+    ``level`` and ``time`` (UTC, hours to milliseconds) are empty where the process did not say them; ``more`` holds a
+    traceback; ``upstream`` tells whether a request to the gateway went on to a service.
+    """
 
     text: str
     level: str = ""
+    time: str = ""
     correlation_id: str = ""
     more: tuple[str, ...] = ()
+    upstream: bool = False
 
 
 def render_record(raw: str) -> Line:
@@ -33,7 +44,16 @@ def render_record(raw: str) -> Line:
     return Line(text=_harmless(_ANSI.sub("", raw)))
 
 
-def _json(raw: str) -> Mapping[str, Any] | None:
+def moment(raw: str) -> str:
+    """Return when a line was written (ISO 8601, which sorts as text), or nothing where it does not say."""
+    record = _json(raw) if raw.startswith("{") else None
+    if record is not None:
+        return str(record.get("ts") or "")
+    stamp = _STAMP.match(raw)
+    return f"{stamp[1]}T{stamp[2]}Z" if stamp else ""
+
+
+def _json(raw: str) -> dict[str, Any] | None:
     try:
         value = _decode(raw)
     except msgspec.DecodeError:
@@ -41,20 +61,39 @@ def _json(raw: str) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _render_json(record: Mapping[str, Any]) -> Line:
-    if "message" in record:
-        text = str(record["message"])
-    elif "method" in record and "status" in record:
-        text = "{method} {path} {status}".format(**{"path": "", **record})
-    else:
-        text = " ".join(f"{key}={value}" for key, value in record.items())
-    level = str(record.get("level", "")).upper()
+def _render_json(record: dict[str, Any]) -> Line:
+    level = str(record.get("level") or "").upper()
     return Line(
-        text=_harmless(text),
+        text=_harmless(_request(record) if "method" in record and "status" in record else _message(record)),
         level=_LEVELS.get(level, level),
-        correlation_id=_harmless(str(record.get("correlation_id") or ""))[:8],
-        more=tuple(_harmless(line) for line in str(record.get("exception") or "").splitlines()),
+        time=_harmless(str(record.get("ts") or ""))[11:23],
+        correlation_id=_harmless(str(record.get("correlation_id") or ""))[-12:],
+        more=tuple(
+            _harmless(line) for key in ("exception", "stack") for line in str(record.get(key) or "").splitlines()
+        ),
+        upstream=bool(record.get("upstream")),
     )
+
+
+def _request(record: dict[str, Any]) -> str:
+    """A request and its answer, as the services and the gateway log them."""
+    words = [str(record.get(name, "")) for name in ("method", "path", "status")]
+    duration = record.get("duration_ms")
+    user, caller = record.get("user"), record.get("caller") or record.get("calling_service")
+    return " ".join(
+        [
+            *words,
+            *([f"{float(duration):.0f} ms"] if isinstance(duration, int | float) else []),
+            *([f"user={user}"] if user else []),
+            *([f"from={caller}"] if caller else []),
+        ]
+    )
+
+
+def _message(record: dict[str, Any]) -> str:
+    """The message, then what was logged with it."""
+    more = (f"{key}={value}" for key, value in record.items() if key not in _SHOWN and value not in (None, "", [], {}))
+    return " ".join([str(record.get("message", "")), *more]).strip()
 
 
 def _harmless(text: str) -> str:

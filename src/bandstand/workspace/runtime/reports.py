@@ -1,7 +1,6 @@
 """What a starting platform tells whoever waits for it: messages, which a terminal shows and a pipe carries."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -37,7 +36,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     gateway: str
     services: dict[str, str]
     documents: dict[str, str]
-    mail: Path
+    mail: str
     seconds: float
 
 

@@ -150,12 +150,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def resource(self, name: str) -> Resource:
         return next(resource for resource in self.resources if resource.name == name)
 
-    def only(self, *names: str) -> "Plan":
+    def needed_for(self, *names: str) -> "Plan":
         """Return the part of the plan that ``names`` need in order to be ready."""
         wanted = set(names)
         for resource in reversed(self.resources):  # dependencies come first in a plan
             if resource.name in wanted:
                 wanted.update(resource.after, resource.needs)
+        return self.part(*wanted)
+
+    def part(self, *names: str) -> "Plan":
+        """Return the resources ``names`` alone, for somebody who knows that what they come after is there."""
         return msgspec.structs.replace(
-            self, resources=tuple(resource for resource in self.resources if resource.name in wanted)
+            self, resources=tuple(resource for resource in self.resources if resource.name in names)
         )

@@ -11,7 +11,7 @@ from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import FileProbe, HttpProbe
 from bandstand.workspace.runtime.resources import Action, Command, Process, Resource, Stage, Task
 
-__all__ = ["ServicePlan", "migrate_name", "seed_names"]
+__all__ = ["ServicePlan", "log_names", "migrate_name", "seed_names"]
 
 # Seconds that requests in flight have at a stop; then granian ends its worker process.
 _WEB_GRACE = 5
@@ -27,6 +27,11 @@ def migrate_name(service: Service) -> str:
 def seed_names(service: Service) -> tuple[str, ...]:
     """The names of the tasks that fill the new database of ``service``."""
     return tuple(f"{service.name}-{command.replace('_', '-')}" for command in service.seed)
+
+
+def log_names(service: Service) -> tuple[str, ...]:
+    """The names of everything of ``service`` that writes a log."""
+    return (migrate_name(service), *seed_names(service), *(process.name for process in service.processes))
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -187,7 +187,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def memory(pids: Mapping[str, int]) -> dict[str, int]:
-    """Return the resident memory in bytes of each process with all that it started."""
+    """Return the memory in bytes that each process takes up with all that it started, shared pages divided."""
     return {name: _tree_memory(pid) for name, pid in pids.items()}
 
 
@@ -197,5 +197,14 @@ def _tree_memory(pid: int) -> int:
         process = psutil.Process(pid)
         for member in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
-                total += member.memory_info().rss
+                total += _own_memory(member)
     return total
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """The proportional set size where the system tells it, since PostgreSQL's processes share most of theirs."""
+    try:
+        full = process.memory_full_info()
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
+    return int(getattr(full, "pss", full.uss))

@@ -1,0 +1,70 @@
+"""The command line as a whole: every command by its name, and what holds for all of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bandstand import __version__
+from bandstand.cli.down import down
+from bandstand.cli.exec import exec_
+from bandstand.cli.logs import logs
+from bandstand.cli.migrate import migrate
+from bandstand.cli.ps import ps
+from bandstand.cli.reload import reload
+from bandstand.cli.up import up
+
+__all__ = ["app"]
+
+_EXAMPLES = """
+Examples:
+
+  bandstand up                       start everything, show the log, stop with Ctrl-C
+
+  bandstand up -d --json             start in the background, print where everything is
+
+  bandstand ps                       what runs
+
+  bandstand logs user-service -f     follow one service
+
+  bandstand exec user-service python manage.py shell
+
+  bandstand migrate order-service    apply the migrations of one service
+
+  bandstand reload                   give the gateway changed routes
+
+  bandstand down                     stop everything
+"""
+
+app = typer.Typer(
+    name="bandstand",
+    help="Start a platform of Django services on real servers, on this machine and without Docker.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up)
+app.command()(down)
+app.command()(ps)
+app.command()(logs)
+app.command()(migrate)
+app.command()(reload)
+app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(exec_)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-C", metavar="DIR", help="The folder with bandstand.toml, or one below it."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """What is said before the command holds for it."""
+    context.obj = folder
+    if version:
+        typer.echo(f"bandstand {__version__}")
+        raise typer.Exit

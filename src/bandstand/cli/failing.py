@@ -1,0 +1,45 @@
+"""How a command fails: one message on standard error, an exit status that says so, and for machines an object."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import msgspec
+import typer
+
+from bandstand.exceptions import BandstandError, WorkspaceError
+
+__all__ = ["fail", "failing", "print_json"]
+
+
+@contextmanager
+def failing(*, json: bool = False) -> Iterator[None]:
+    """Turn an error of ours into its message and exit status 1."""
+    try:
+        yield
+    except WorkspaceError as error:
+        fail(
+            error.code,
+            error.message if hasattr(error, "message") else str(error),
+            getattr(error, "hint", ""),
+            json=json,
+        )
+    except BandstandError as error:
+        fail(error.code, str(error), "", json=json)
+
+
+def fail(code: str, message: str, hint: str, *, json: bool) -> NoReturn:
+    """Say what went wrong and end the command."""
+    if json:
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    typer.secho(message, fg="red", err=True)
+    if hint:
+        typer.echo(hint, err=True)
+    raise typer.Exit(1)
+
+
+def print_json(value: object) -> None:
+    """Write one object on one line of standard output."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()

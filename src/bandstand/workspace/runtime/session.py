@@ -1,0 +1,98 @@
+"""One performance of a plan: supervisor, watchdog, logs and signals, put together and taken apart again."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from bandstand.workspace.runtime.failures import explain
+from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
+from bandstand.workspace.runtime.logs import Logs
+from bandstand.workspace.runtime.reports import Output, Reporter, StepDone, Stopping
+from bandstand.workspace.runtime.resources import Plan
+from bandstand.workspace.runtime.supervision import Status, Supervision
+from bandstand.workspace.runtime.supervisor import Observer, Supervisor
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Performs ``plan`` and reports each step. ``slots`` bounds the services' tasks that run at once."""
+
+    def __init__(self, plan: Plan, report: Reporter, *, slots: int) -> None:
+        self.began = time.monotonic()
+        self._plan = plan
+        self._report = report
+        self._supervision = Supervision(plan, slots=slots)
+        self._watchdog = Watchdog()
+        self._logs = Logs()
+        self._logs.listener = lambda name, line: report(Output(name=name, line=line))
+        self._supervisor = Supervisor(plan, self._supervision, launcher=SystemLauncher(self._watchdog), logs=self._logs)
+
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of a resource that runs now."""
+        return self._supervisor.pid_of(name)
+
+    def stop(self) -> None:
+        """Ask for an orderly end; asked a second time, for a quick one."""
+        self._supervisor.stop()
+
+    async def run(self, *observers: Observer, hang_up: Callable[[], None] | None = None) -> None:
+        """Return when everything has ended; ``hang_up`` is called at SIGHUP, which stops where it is None.
+
+        Raises:
+            WorkspaceError: something failed before all was ready.
+        """
+        adopt_orphans()
+        self._watchdog.start()
+        self._listen(hang_up)
+        self._supervisor.observers = (*observers, _Progress(self._report, self.began))
+        try:
+            await self._supervisor.run()
+        finally:
+            self._watchdog.close()
+            self._logs.close()
+        failure = self._supervision.failure
+        if failure is not None:
+            raise explain(failure, self._plan.resource(failure.name), self._logs.tail(failure.name))
+
+    def _listen(self, hang_up: Callable[[], None] | None) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupted)
+        loop.add_signal_handler(signal.SIGHUP, hang_up or self._interrupted)
+
+    def _interrupted(self) -> None:
+        if self._supervisor.hurrying:
+            os._exit(130)  # asked a third time: the watchdog ends what is left
+        text = "Ending everything at once." if self._supervisor.stopping else "Stopping (once more to hurry)."
+        self._report(Stopping(text=text))
+        self.stop()
+
+
+class _Progress:
+    """Reports each step while the platform starts."""
+
+    def __init__(self, report: Reporter, began: float) -> None:
+        self._report = report
+        self._began = began
+        self._done: set[str] = set()
+        self._over = False
+
+    def changed(self, status: Status) -> None:
+        name = status.resource.name
+        if self._over or not status.fulfilled or name in self._done:
+            return
+        self._done.add(name)
+        self._report(
+            StepDone(
+                label=status.resource.label,
+                seconds=0.0 if status.skipped else status.since - status.launched,
+                at=status.since - self._began,
+                skipped=status.skipped,
+            )
+        )
+
+    def ready(self) -> None:
+        self._over = True
