@@ -30,7 +30,7 @@ def test_the_orders_are_passed_on(alice: User, signed_in: SignedIn, fake_service
     assert response.json() == {"count": 1, "next": None, "previous": None, "results": [ORDER]}
     [call] = asked.calls
     assert call.headers["Authorization"] == response.wsgi_request.headers["Authorization"]
-    assert call.params == {"page": ["1"]}
+    assert call.params == {"user_id": [str(alice.pk)], "page": ["1"]}
 
 
 def test_links_lead_back_here(alice: User, signed_in: SignedIn, fake_services: FakeServices) -> None:
@@ -41,7 +41,14 @@ def test_links_lead_back_here(alice: User, signed_in: SignedIn, fake_services: F
     body = orders_of(signed_in(alice), alice, "?page=2").json()
     here = f"http://testserver/api/v1/users/{alice.pk}/orders/?page="
     assert (body["next"], body["previous"]) == (f"{here}3", f"{here}1")
-    assert asked.calls[0].params == {"page": ["2"]}
+    assert asked.calls[0].params["page"] == ["2"]
+
+
+def test_staff_asks_for_one_user(alice: User, staff: User, signed_in: SignedIn, fake_services: FakeServices) -> None:
+    """Staff, whom the order service shows every order, gets here those of the user in the path."""
+    asked = fake_services.on("order-service", "GET", ORDERS, json={"count": 0, "results": []})
+    assert orders_of(signed_in(staff), alice).status_code == 200
+    assert asked.calls[0].params["user_id"] == [str(alice.pk)]
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1.5", "٣", "99999999999999999999", ""])

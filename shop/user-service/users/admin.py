@@ -37,7 +37,6 @@ class UserAdmin(DjangoUserAdmin):
     """Users by e-mail address."""
 
     add_form = UserCreationForm
-    inlines = (ProfileInline,)
     list_display = ("email", "username", "first_name", "last_name", "is_verified", "is_active", "is_staff")
     list_filter = ("is_active", "is_verified", "is_staff")
     search_fields = ("email", "username", "first_name", "last_name")
@@ -50,6 +49,10 @@ class UserAdmin(DjangoUserAdmin):
         ("Times", {"fields": ("last_login", "created_at", "updated_at")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "username", "usable_password", "password1", "password2")}),)
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[type[admin.StackedInline], ...]:
+        # Saving a new user makes the profile, so there is none to fill in before.
+        return (ProfileInline,) if obj else ()
 
 
 @admin.register(TokenFamily)

@@ -19,15 +19,18 @@ class OrderPage(msgspec.Struct, frozen=True, kw_only=True):
     results: list[dict[str, Any]]
 
 
-def page_of_orders(*, page: int, authorization: str) -> OrderPage:
-    """Ask the order service for a page of the orders of whoever ``authorization`` (``Bearer …``) belongs to.
+def page_of_orders(user_id: str, *, page: int, authorization: str) -> OrderPage:
+    """Ask the order service for a page of a user's orders, in the name of whoever ``authorization`` belongs to.
+
+    What that one may see is for the order service to say: their own orders, or as staff everybody's. ``authorization``
+    is ``Bearer …``.
 
     Raises:
         Http404: there is no such page.
         ServiceCallError: the order service failed, or answered with something else than a page.
     """
     try:
-        answer = _orders.get("/api/v1/orders/", params={"page": page}, on_behalf_of=authorization)
+        answer = _orders.get("/api/v1/orders/", params={"user_id": user_id, "page": page}, on_behalf_of=authorization)
     except ServiceResponseError as error:
         if error.status == 404:
             raise Http404("There is no such page of orders.") from error

@@ -57,7 +57,7 @@ class UserViewSet(
         "profile": self_or_staff,
         "change_profile": self_or_staff,
         "change_password": [IsSelf],
-        "orders": [IsSelf],
+        "orders": self_or_staff,
     }
     lookup_value_converter = "uuid"
     queryset = User.objects.all()
@@ -113,7 +113,7 @@ class UserViewSet(
         authorization = request.headers.get("Authorization")
         if authorization is None:  # signed in by a session of the browsable API, which no other service knows
             raise NotAuthenticated
-        page = page_of_orders(page=page_number(request), authorization=authorization)
+        page = page_of_orders(str(pk), page=page_number(request), authorization=authorization)
         return Response(
             {
                 "count": page.count,
