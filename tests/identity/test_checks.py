@@ -86,6 +86,13 @@ def test_the_key_of_another_service_is_refused(configured: World, settings: Any)
     assert "holds a key of 'order-service', but this is 'test-service'" in message.msg
 
 
+def test_a_trusted_key_of_nobody_is_refused(configured: World) -> None:
+    """A trusted key has to say whose it is."""
+    key = {name: value for name, value in configured.caller.public.to_jwk().items() if name != "service"}
+    configured.write("trusted.json", {"keys": [key]})
+    assert found() == ["E001"]
+
+
 class TestDevelopmentKeys:
     """Keys with the development mark work while DEBUG is on, and never else."""
 

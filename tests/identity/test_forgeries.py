@@ -243,6 +243,7 @@ USER_FORGERIES: dict[str, tuple[Callable[[World], str], str]] = {
     "staff is 1": (lambda w: w.user_token(staff=1), "claims"),
     "sub is a number": (lambda w: w.user_token(sub=1), "claims"),
     "sub is empty": (lambda w: w.user_token(sub=""), "claims"),
+    "payload is deep": (lambda w: forge(w.user_header(), b'{"x":' + b"[" * 4000, w.users), "claims"),
     "service token": (lambda w: w.service_token(), "type"),
     "service token with our audience": (lambda w: w.service_token(aud="tests"), "type"),
     "service key, user type": (

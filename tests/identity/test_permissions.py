@@ -99,6 +99,15 @@ def test_what_nobody_owns_is_for_staff(asker: str) -> None:
     assert ask("staff", owner_or_staff("user_id"), ownerless) == "object"
 
 
+def test_an_object_policy_asked_alone_lets_no_stranger_in() -> None:
+    """A view that checks only the object gives a stranger nothing, not even what a row with an odd owner holds."""
+    request = Request(APIRequestFactory().get("/"))
+    request.user = AnonymousUser()
+    assert (
+        owner_or_staff("user_id")().has_object_permission(request, APIView(), SimpleNamespace(user_id="None")) is False
+    )
+
+
 def test_a_wrong_attribute_is_an_error_also_for_staff() -> None:
     """A policy that looks at a field which does not exist fails loudly, whoever asks."""
     for asker in ("owner", "staff"):

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from threading import RLock
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -37,6 +38,7 @@ _MAX_KEY_SET_BYTES: Final = 256 * 1024
 
 _logger: Final = logging.getLogger(__name__)
 _kept: Final[list[Callable[[], None]]] = []
+_building = RLock()
 _fetcher: KeyFetcher | None = None
 
 
@@ -47,9 +49,22 @@ class _SigningKeys(NamedTuple):
 
 def kept(build: Callable[[], T]) -> Callable[[], T]:
     """Keep what ``build`` returns until the settings change, or the process forks (locks do not survive that)."""
-    cached = functools.cache(build)
-    _kept.append(cached.cache_clear)
-    return cached
+    built: tuple[T] | None = None
+
+    def get() -> T:
+        nonlocal built
+        found = built
+        if found is None:
+            with _building:  # once, also when a process gets its first requests all at the same time
+                found = built = built or (build(),)
+        return found[0]
+
+    def forget() -> None:
+        nonlocal built
+        built = None
+
+    _kept.append(forget)
+    return functools.wraps(build)(get)
 
 
 def set_key_fetcher(fetch: KeyFetcher) -> None:
@@ -193,10 +208,17 @@ def _forget_all() -> None:
         forget()
 
 
+def _begin_anew() -> None:
+    """In a forked child: another thread of the parent may have held a lock that nobody here will release."""
+    global _building  # noqa: PLW0603 - as above
+    _building = RLock()
+    _forget_all()
+
+
 def _forget_changed(*, setting: str, **_: object) -> None:
     if setting in {"BANDSTAND", "DEBUG"}:
         _forget_all()
 
 
 setting_changed.connect(_forget_changed, dispatch_uid="bandstand.identity")
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_begin_anew)
