@@ -22,7 +22,7 @@ class ProductFilter(filters.FilterSet):
     max_price = filters.NumberFilter(field_name="price", lookup_expr="lte")
     is_featured = filters.BooleanFilter()
     in_stock = filters.BooleanFilter(method="only_in_stock")
-    ids = UUIDInFilter(field_name="id", max_length=100)
+    ids = UUIDInFilter(field_name="id", lookup_expr="in")
 
     class Meta:
         model = Product

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import ClassVar
 
 from django.core.validators import MinValueValidator, RegexValidator
@@ -26,7 +27,7 @@ class Product(models.Model):
     sku = models.CharField("SKU", max_length=64, unique=True, validators=[validate_sku])
     name = models.CharField(max_length=200)
     description = models.TextField(max_length=5000, blank=True)
-    price = models.DecimalField(max_digits=10, decimal_places=2, validators=[MinValueValidator(0.01)])
+    price = models.DecimalField(max_digits=10, decimal_places=2, validators=[MinValueValidator(Decimal("0.01"))])
     currency = models.CharField(max_length=3, default=CURRENCY, editable=False)
     inventory_count = models.PositiveIntegerField(default=0)
     is_featured = models.BooleanField(default=False)

@@ -27,7 +27,7 @@ from bandstand.events.envelope import decode, encode, uuid7
 from bandstand.events.handling import HandlerFailed, Handling
 from bandstand.events.inbox import Entry, Inbox
 from bandstand.events.models import OutboxMessage
-from bandstand.events.outbox import Outbox
+from bandstand.events.outbox import open_outbox
 from bandstand.events.relay import Relay
 from bandstand.events.subscriptions import REGISTRY, Registry, Subscription
 from bandstand.exceptions import InvalidEvent
@@ -108,7 +108,7 @@ class _Desk:
         bindings = [Binding(subscription=each.name, pattern=each.pattern) for each in registry]
         self._broker.consume(bindings, self._receive)
         alias = settings.events.database
-        self._relay = Relay(self._broker, Outbox(alias), settings.events)
+        self._relay = Relay(self._broker, open_outbox(alias), settings.events)
         self._inbox = Inbox(alias)
         self._handling = Handling(alias, timeout=settings.events.handler_timeout)
 

@@ -9,7 +9,7 @@ Before Django reads the settings it puts the service's environment in place: a P
 - ``as_user(user_id, staff=False)`` and ``as_service(name)``: a client that calls as a user, or as another service.
 - ``service_headers(name)``: the headers of a call by another service, on its list of callers or not.
 - ``fake_services``: answers for the services that this one calls; an undeclared call is an error.
-- ``published_events(type)``, ``deliver_events()`` and ``receive_event(event, key=…, source=…)``: what was published, its
+- ``published_events(type)``, ``deliver_events()``, ``receive_event(event, key=…, source=…)``: what was published, its
   way through the handlers, and events of other services.
 """
 
