@@ -1,0 +1,10 @@
+"""Django's PostgreSQL backend with a pool that heals: ``"ENGINE": "bandstand.postgresql"``.
+
+``DatabaseWrapper`` is Django's own but for three things. The pool survives a restart of the database without an error
+and tells soon when the database is away (``HealingPool``); a dead network path is noticed within 15 seconds; and
+timestamps are read by psycopg's C code.
+
+Nothing is imported here: Django imports ``bandstand.postgresql.base`` by name, and the driver comes with it.
+"""
+
+__all__: list[str] = []

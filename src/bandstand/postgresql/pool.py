@@ -1,0 +1,108 @@
+"""A psycopg pool that heals by itself.
+
+What psycopg's pool (3.3) does otherwise: after a restart of the database each dead connection costs one turn of a
+check that waits 0, 1, 2, 4 seconds, so the first requests wait out their whole time and fail; while the database is
+away each request waits as long, until no thread is left to say that the process lives; and attempts to reconnect come
+more and more seldom, so that after an outage of a minute the next one may be a minute away.
+"""
+
+import select
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from psycopg import Connection, OperationalError, pq
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+__all__ = ["HealingPool", "check_connection"]
+
+_RECONNECT: Final = 0.5  # seconds from one attempt to the next while the database is away
+_TURN: Final = 0.5  # seconds that a request waits before it looks whether waiting still makes sense
+_TURN_AWAY: Final = 0.1  # the same while the database is known to be away
+_HEAL_INTERVAL: Final = 1.0  # seconds; within them the connections that fail are those from before
+_CHECK_TIMEOUT: Final = 2.0  # seconds
+
+Configure = Callable[[Connection[Any]], object]
+
+
+class HealingPool(ConnectionPool[Connection[Any]]):
+    """Checks a connection when it is handed out, and at the first dead one replaces all that lie idle.
+
+    While the database can't be reached, ``getconn()`` raises after half a second at most instead of waiting out its
+    time, and the pool tries to reconnect twice a second.
+    """
+
+    def __init__(self, *, kwargs: dict[str, Any], configure: Configure, **options: Any) -> None:
+        """``kwargs`` are for new connections, ``configure`` prepares one; ``options`` are those of psycopg's pool."""
+        self._prepare = configure
+        self._away = False
+        self._healed_at = float("-inf")
+        options = {"reconnect_timeout": _RECONNECT, "check": self._examine, **options}
+        super().__init__(
+            kwargs=kwargs, configure=self._connected, reconnect_failed=self._unreachable, open=False, **options
+        )
+
+    @property
+    def away(self) -> bool:
+        """Whether the last attempts to reach the database failed."""
+        return self._away
+
+    def getconn(self, timeout: float | None = None) -> Connection[Any]:
+        """Return a connection that works; wait at most ``timeout`` seconds for one that is in use.
+
+        Raises:
+            PoolTimeout: all are in use, or the database can't be reached.
+        """
+        patience = self.timeout if timeout is None else timeout
+        deadline = time.monotonic() + patience
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return super().getconn(min(left, _TURN_AWAY if self._away else _TURN))
+            except PoolTimeout:
+                if self._away:
+                    raise PoolTimeout("the database can't be reached") from None
+                if time.monotonic() >= deadline:
+                    raise PoolTimeout(f"all {self.max_size} connections were in use for {patience:g} s") from None
+
+    def _examine(self, connection: Connection[Any]) -> None:
+        try:
+            check_connection(connection)
+        except Exception:
+            now = time.monotonic()
+            if now - self._healed_at > _HEAL_INTERVAL:
+                self._healed_at = now
+                self.drain()
+            raise
+
+    def _connected(self, connection: Connection[Any]) -> None:
+        """A new connection was made."""
+        self._away = False
+        self._prepare(connection)
+
+    def _unreachable(self, _pool: ConnectionPool[Any]) -> None:
+        """The pool has given up an attempt: say so, and begin another."""
+        self._away = True
+        self.check()  # with nothing to check it only lets the pool grow, which is the attempt
+
+
+def check_connection(connection: Connection[Any], timeout: float = _CHECK_TIMEOUT) -> None:
+    """Send an empty query and wait at most ``timeout`` seconds for the answer.
+
+    Raises:
+        OperationalError: the connection is dead, or the server did not answer in time (it is stopped, or the network
+            swallows what is sent). Such a connection is closed.
+    """
+    server = connection.pgconn
+    deadline = time.monotonic() + timeout
+    server.send_query(b"")
+    waiting = select.poll()
+    waiting.register(server.socket, select.POLLIN)
+    while server.flush() or server.is_busy():
+        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            connection.close()
+            raise OperationalError(f"the connection did not answer within {timeout:g} s")
+        server.consume_input()
+    while result := server.get_result():
+        if result.status not in {pq.ExecStatus.EMPTY_QUERY, pq.ExecStatus.COMMAND_OK}:
+            raise OperationalError(server.get_error_message())

@@ -1,0 +1,70 @@
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import DEFAULT_DB_ALIAS
+from django.db.utils import ConnectionHandler
+
+from .server import RestartablePostgres
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[RestartablePostgres]:
+    with RestartablePostgres() as server:
+        yield server
+
+
+@pytest.fixture
+def connect(postgres: RestartablePostgres, django_db_blocker: Any) -> Iterator[Connect]:
+    """Return a handler of connections that all share one pool, as the threads of a web process do."""
+    handlers: list[ConnectionHandler] = []
+
+    def connect(engine: str = "bandstand.postgresql", **options: Any) -> ConnectionHandler:
+        pool = {"min_size": 4, "max_size": 4, "timeout": 5, **options.pop("pool", {})}
+        handler = ConnectionHandler(
+            {
+                DEFAULT_DB_ALIAS: {
+                    "ENGINE": engine,
+                    "NAME": "postgres",
+                    "USER": "postgres",
+                    "PASSWORD": postgres.password,
+                    "HOST": "127.0.0.1",
+                    "PORT": postgres.port,
+                    "OPTIONS": {"pool": pool, "connect_timeout": 3, **options},
+                    "CONN_HEALTH_CHECKS": engine != "bandstand.postgresql",
+                }
+            }
+        )
+        handlers.append(handler)
+        return handler
+
+    with django_db_blocker.unblock():
+        yield connect
+        for handler in handlers:
+            handler[DEFAULT_DB_ALIAS].close()
+            handler[DEFAULT_DB_ALIAS].close_pool()
+
+
+def ask(handler: ConnectionHandler) -> Any:
+    """One request's use of the database: take a connection, ask, give it back."""
+    connection = handler[DEFAULT_DB_ALIAS]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return cursor.fetchone()
+    finally:
+        connection.close()
+
+
+def fill(handler: ConnectionHandler, size: int) -> None:
+    """Let the pool have ``size`` idle connections."""
+    pool = handler[DEFAULT_DB_ALIAS].pool
+    pool.open()
+    pool.wait()
+    deadline = time.monotonic() + 5
+    while pool.get_stats()["pool_available"] < size:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

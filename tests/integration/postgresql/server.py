@@ -1,0 +1,42 @@
+"""A PostgreSQL that tests may kill, stop and start again."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from bandstand.testing import EphemeralPostgres
+
+
+class RestartablePostgres(EphemeralPostgres):
+    """Keeps its port and data over a restart."""
+
+    def kill(self) -> None:
+        """End it without a chance to say goodbye; its children follow within half a second."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def start(self, *extra: str) -> None:
+        """Start it again, with more of its settings if given."""
+        assert self._process is not None
+        command = [*self._process.args, *extra]  # type: ignore[misc]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self._wait()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop all its processes, as a machine under a storm does, and let them go on."""
+        assert self._process is not None
+        root = psutil.Process(self._process.pid)
+        family = [root, *root.children(recursive=True)]
+        for process in family:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in family:
+                process.send_signal(signal.SIGCONT)
