@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
@@ -113,6 +114,14 @@ def test_ten_tries_for_one_account(api_client: APIClient, alice: User, password:
     assert int(refused["Retry-After"]) > 0
 
 
+def test_only_guesses_count(api_client: APIClient, alice: User, password: str) -> None:
+    """Signing in often locks nobody out, and gives nobody more guesses."""
+    for _ in range(12):
+        assert authenticate(api_client, "alice@example.com", password).status_code == 200
+    statuses = [authenticate(api_client, "alice@example.com", "wrong").status_code for _ in range(11)]
+    assert statuses == [401] * 10 + [429]
+
+
 def test_a_refresh_token_works_once(api_client: APIClient, alice: User, password: str) -> None:
     """Refreshing gives new tokens, and the old refresh token is spent."""
     first = authenticate(api_client, "alice@example.com", password).json()
@@ -193,9 +202,14 @@ def test_rights_are_those_of_now(staff: User, signed_in: Callable[[User], APICli
     assert client.get("/api/v1/users/").status_code == 403
 
 
-def test_a_token_without_a_sign_in_is_refused(alice: User, user_token: Callable[..., str]) -> None:
+def test_a_token_without_a_sign_in_is_refused(alice: User, bob: User, user_token: Callable[..., str]) -> None:
     """A well-signed token that belongs to no sign-in of this user gives nothing here."""
-    assert status_of(alice, user_token(str(alice.pk))) == 401
+    tokens = sign_in.sign_in(bob)
+    assert tokens is not None
+    others = str(TokenFamily.objects.get().pk)
+    for claims in ({}, {"sid": others}, {"sid": 7}, {"sid": "x"}, {"sid": str(uuid4())}, {"sid": {}}):
+        assert status_of(alice, user_token(str(alice.pk), **claims)) == 401
+    assert status_of(alice, user_token("not-an-id", sid=others)) == 401
 
 
 def test_tokens_are_not_stored(alice: User) -> None:

@@ -22,8 +22,7 @@ class CurrentUserAuthentication(UserTokenAuthentication):
         Raises:
             AuthenticationFailed: the user is not active, or the sign-in has ended.
         """
-        families = TokenFamily.objects.active().filter(user_id=claims.sub, user__is_active=True)
-        family = families.filter(pk=_sign_in_id(claims)).select_related("user").first()
+        family = _family(claims)
         if family is None:
             raise AuthenticationFailed("This sign-in has ended. Sign in again.", code="signed_out")
         return family.user
@@ -39,8 +38,10 @@ class NoToken(BaseAuthentication):
         return "Bearer"
 
 
-def _sign_in_id(claims: UserClaims) -> UUID | None:
+def _family(claims: UserClaims) -> TokenFamily | None:
     try:
-        return UUID(claims.extra.get("sid"))
-    except (TypeError, ValueError, AttributeError):
-        return None
+        user_id, family_id = UUID(claims.sub), UUID(claims.extra["sid"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None  # a token of this platform that was not made by a sign-in
+    families = TokenFamily.objects.active().filter(user_id=user_id, user__is_active=True)
+    return families.filter(pk=family_id).select_related("user").first()

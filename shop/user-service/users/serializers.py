@@ -53,15 +53,22 @@ class UserSerializer(ChangesOnly):
 
     class Meta:
         model = User
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "email", "username", "first_name", "last_name", "phone_number", "date_of_birth",
             "is_verified", "is_active", "is_staff", "created_at", "updated_at",
         )  # fmt: skip
-        read_only_fields = ("email", "is_verified", "is_active", "is_staff", "created_at", "updated_at")
+        read_only_fields: tuple[str, ...] = (
+            "email",
+            "is_verified",
+            "is_active",
+            "is_staff",
+            "created_at",
+            "updated_at",
+        )
 
     def validate_username(self, username: str) -> str:
         username = User.normalize_username(username)
-        if User.objects.with_username(username).exclude(pk=self.instance and self.instance.pk).exists():
+        if User.objects.with_username(username).exclude(pk=getattr(self.instance, "pk", None)).exists():
             raise serializers.ValidationError("This username is taken.", code="unique")
         return username
 

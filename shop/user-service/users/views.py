@@ -48,7 +48,7 @@ class UserViewSet(
 ):
     """Register, and read and change what the service knows about a user."""
 
-    policy: ClassVar = {
+    policy: ClassVar[dict[str, list[Any]]] = {
         "create": [AllowAny],
         "list": [IsStaff],
         "retrieve": [IsSelf | IsStaff | IsService],
@@ -104,6 +104,7 @@ class UserViewSet(
         tokens = sign_in.change_password(request.user, serializer.validated_data["new_password"])
         if tokens is None:
             raise ValidationError({"old_password": ["This is not your password any more."]}, code="wrong_password")
+        LoginThrottle.forgive(request)
         return Response(TokensSerializer(tokens).data)
 
     @extend_schema(parameters=[OpenApiParameter("page", int)], responses=OrderPageSerializer)
@@ -135,7 +136,10 @@ class SignInViewSet(ViewSet):
     def authenticate(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
         user = sign_in.authenticate(**validated(CredentialsSerializer, request))
-        return tokens_or_401(user and sign_in.sign_in(user), "The e-mail address or the password is wrong.")
+        tokens = None if user is None else sign_in.sign_in(user)
+        if tokens is not None:
+            LoginThrottle.forgive(request)
+        return tokens_or_401(tokens, "The e-mail address or the password is wrong.")
 
     @extend_schema(auth=[], request=RefreshSerializer, responses=TokensSerializer)
     @action(detail=False, methods=["post"], url_path="token/refresh")
@@ -174,7 +178,8 @@ def validated(serializer_class: type[BaseSerializer[Any]], request: Request) -> 
     """
     serializer = serializer_class(data=request.data)
     serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
+    data: dict[str, Any] = serializer.validated_data
+    return data
 
 
 def tokens_or_401(tokens: sign_in.Tokens | None, refusal: str) -> Response:

@@ -131,6 +131,10 @@ class SlotThrottle(CacheThrottle):
     For small limits: it costs up to ``limit`` cache operations. Refuses when the cache can't say.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._slot: str | None = None
+
     def count(self, key: str, rate: Rate, now: float) -> float | None:
         """Take a free slot.
 
@@ -141,7 +145,9 @@ class SlotThrottle(CacheThrottle):
         slots = [f"{key}:{number}" for number in range(rate.limit)]
         try:
             taken = cache.get_many(slots)
-            if any(cache.add(slot, now + rate.period, rate.period) for slot in slots if slot not in taken):
+            free = (slot for slot in slots if slot not in taken)
+            self._slot = next((slot for slot in free if cache.add(slot, now + rate.period, rate.period)), None)
+            if self._slot is not None:
                 return None
             ends = [end for end in (taken or cache.get_many(slots)).values() if isinstance(end, (int, float))]
         except Exception:  # noqa: BLE001 - each cache backend raises errors of its own when it is down
@@ -150,6 +156,15 @@ class SlotThrottle(CacheThrottle):
         if not ends:
             raise ThrottleUnavailable
         return max(1.0, min(ends) - now)
+
+    def give_back(self) -> None:
+        """Make the slot free again that the last request took."""
+        if self._slot is None:
+            return
+        try:
+            _cache().delete(self._slot)
+        except Exception:  # noqa: BLE001 - each cache backend raises errors of its own when it is down
+            _log.warning("The cache can't forget; %s keeps the try counted", type(self).__name__)
 
 
 class ClientThrottle(WindowThrottle):
@@ -199,7 +214,8 @@ class AddressThrottle(WindowThrottle):
 class LoginThrottle(BaseThrottle):
     """Both limits on signing in: of the account (at most 10 in any 15 minutes) and of the address (100).
 
-    The account's limit refuses with 503 when the cache is down. A subclass may name another ``account_field``.
+    The account's limit refuses with 503 when the cache is down. A subclass may name another ``account_field``. A view
+    calls :meth:`forgive` where the password was right, so that only guesses count against the account.
     """
 
     account_field: ClassVar[str] = "email"
@@ -207,11 +223,20 @@ class LoginThrottle(BaseThrottle):
     def __init__(self) -> None:
         account = AccountThrottle()
         account.account_field = self.account_field  # type: ignore[misc] # of this instance alone
+        self.account = account
         self._throttles: Sequence[CacheThrottle] = (AddressThrottle(), account)
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Count the try; an address over its limit does not use up the tries of the accounts that it names."""
+        request.login_throttle = self  # type: ignore[attr-defined] # ours to add, for forgive()
         return all(throttle.allow_request(request, view) for throttle in self._throttles)
+
+    @staticmethod
+    def forgive(request: Request) -> None:
+        """Take back the try that ``request`` was: it succeeded, so it was no guess. The address's count stays."""
+        throttle: LoginThrottle | None = getattr(request, "login_throttle", None)
+        if throttle is not None:
+            throttle.account.give_back()
 
     def wait(self) -> float | None:
         """Return the seconds after which it makes sense to try again."""
