@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 
-from bandstand import events
+from bandstand import events, health
 from bandstand.client import ServiceClient
+from bandstand.context import checks as context_checks
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable, ServiceCallError
 from bandstand.identity import checks as identity_checks
 from bandstand.identity import load_keys, set_key_fetcher
@@ -26,11 +27,13 @@ class BandstandConfig(AppConfig):
         """Wire the rooms. A process with wrong keys ends here, whatever server loads it."""
         from bandstand.identity import schema  # noqa: F401, PLC0415 - registers itself; REST framework needs ready apps
 
+        context_checks.register_checks()
         identity_checks.register_checks()
         load_keys()
         set_key_fetcher(fetch_keys)
         events.register_checks()
         events.autodiscover()
+        health.drain_on_sigterm()
 
 
 def fetch_keys(url: str) -> bytes:

@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from pytest_django import Settings
 
-from bandstand.health import drain_on_sigterm, is_draining
+from bandstand.health import drain_on_sigterm, is_draining, start_draining
 from bandstand.health.drain import SigtermDrain
 
 
@@ -26,6 +27,9 @@ def server() -> Iterator[list[int]]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     yield heard
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -33,14 +37,6 @@ def server() -> Iterator[list[int]]:
 
 def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_without_a_drain_time_the_server_stops_at_once(server: list[int]) -> None:
-    """Readiness turns, and the server hears of it in the same moment."""
-    SigtermDrain(seconds=0).install()
-    terminate()
-    assert is_draining()
-    assert server == [signal.SIGTERM]
 
 
 def test_the_server_goes_on_while_readiness_says_no(server: list[int]) -> None:
@@ -99,11 +95,46 @@ def test_an_alarm_of_somebody_else_is_left_alone(server: list[int]) -> None:
     assert alarms == [signal.SIGALRM]
 
 
-def test_other_threads_install_nothing(server: list[int]) -> None:
+def test_a_process_that_drains_already_still_stops(server: list[int]) -> None:
+    """Who was told to drain before SIGTERM gets the same time, and ends."""
+    timers = Timers()
+    SigtermDrain(seconds=5, start_timer=timers).install()
+    start_draining()
+    terminate()
+    [(_, go_off)] = timers.set
+    go_off()
+    assert server == [signal.SIGTERM]
+
+
+def configure(settings: Settings, process: str, seconds: float) -> None:
+    settings.BANDSTAND = settings.BANDSTAND | {"PROCESS": process, "HEALTH": {"DRAIN": seconds}}
+
+
+def test_it_is_installed_where_it_was_asked_for(server: list[int], settings: Settings) -> None:
+    """A web process with a drain time gets it; SIGTERM then waits."""
+    configure(settings, "web", 3600)
+    drain_on_sigterm()
+    terminate()
+    assert is_draining()
+    assert server == []
+
+
+@pytest.mark.parametrize(("process", "seconds"), [("web", 0), ("worker", 5), ("command", 5)])
+def test_nothing_is_touched_elsewhere(server: list[int], settings: Settings, process: str, seconds: float) -> None:
+    """Without a drain time, and in processes that serve no requests, signals are as they were."""
+    configure(settings, process, seconds)
+    drain_on_sigterm()
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    terminate()
+    assert server == [signal.SIGTERM]
+    assert not is_draining()
+
+
+def test_other_threads_install_nothing(server: list[int], settings: Settings) -> None:
     """Only the main thread may set handlers; elsewhere the call does nothing and does not fail."""
+    configure(settings, "web", 5)
     thread = threading.Thread(target=drain_on_sigterm)
     thread.start()
     thread.join()
     terminate()
     assert server == [signal.SIGTERM]
-    assert not is_draining()

@@ -38,11 +38,14 @@ def is_draining() -> bool:
 def drain_on_sigterm() -> None:
     """Let SIGTERM turn readiness to 503 at once and stop the server ``BANDSTAND["HEALTH"]["DRAIN"]`` seconds later.
 
-    To be called in the main thread of a web process while the application loads. Servers that set their own handler
-    after that (granian) are found by looking for it during the first ten seconds.
+    To be called in the main thread while the application loads; without a drain time, or in a process that serves no
+    requests, it does nothing. Servers that set their own handler after that (granian) are found by looking for it
+    during the first ten seconds.
     """
-    if threading.current_thread() is threading.main_thread():
-        SigtermDrain(seconds=get_settings().health.drain).install()
+    settings = get_settings()
+    in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set handlers
+    if settings.process == "web" and settings.health.drain > 0 and in_main_thread:
+        SigtermDrain(seconds=settings.health.drain).install()
 
 
 def _start_timer(seconds: float, function: Callable[[], None]) -> None:
@@ -58,6 +61,7 @@ class SigtermDrain:
         self._seconds = seconds
         self._start_timer = start_timer
         self._server: Any = signal.SIG_DFL
+        self._told = False
         self._over = False
         self._ticks = 0
 
@@ -83,10 +87,10 @@ class SigtermDrain:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._over or self._seconds <= 0:
-            start_draining()
+        if self._over:
             self._stop(number, frame)
-        elif not is_draining():  # a service manager may send it to the whole group, and the server's master again
+        elif not self._told:  # a service manager may send it to the whole group, and the server's master once more
+            self._told = True
             start_draining()
             self._start_timer(self._seconds, self._end)
 
