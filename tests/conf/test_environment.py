@@ -1,4 +1,9 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
+from django.core import mail
+from django.test import override_settings
 
 from bandstand.conf import ServiceEnvironment, wire
 from bandstand.exceptions import ConfigurationError
@@ -98,3 +103,24 @@ def test_draining_takes_no_time_unless_told() -> None:
         environment = ServiceEnvironment.read("user-service", DEVELOPMENT | source)
         assert environment.bandstand()["HEALTH"] == {"DRAIN": seconds}
     assert "BANDSTAND_DRAIN_SECONDS is '-1'" in faults(BANDSTAND_DRAIN_SECONDS="-1")
+
+
+def mailer(url: str) -> Any:
+    """Return the backend that Django builds, by whichever settings this Django has for it."""
+    with override_settings(**ServiceEnvironment.read("user-service", PRODUCTION | {"EMAIL_URL": url}).email):
+        return mail.mailers["default"] if hasattr(mail, "mailers") else mail.get_connection()
+
+
+def test_mails_go_to_a_folder(tmp_path: Path) -> None:
+    """EMAIL_URL=file:///folder writes each mail into the folder."""
+    message = mail.EmailMessage("Welcome", "Hello", "shop@example.com", ["ada@example.com"])
+    assert mailer(f"file://{tmp_path}").send_messages([message]) == 1
+    [written] = tmp_path.iterdir()
+    assert "Subject: Welcome" in written.read_text()
+
+
+def test_mails_go_to_a_server() -> None:
+    """EMAIL_URL=smtps://… names server, port and account, with a time limit."""
+    sender = mailer("smtps://shop:p%40ss@mail.example")
+    assert (sender.host, sender.port, sender.username, sender.password) == ("mail.example", 465, "shop", "p@ss")
+    assert (sender.use_ssl, sender.timeout) == (True, 5)

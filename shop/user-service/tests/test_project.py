@@ -23,7 +23,8 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 
 def test_nothing_is_left_to_say_before_deploying() -> None:
     """Django's and Bandstand's checks for production have neither errors nor warnings."""
-    check = manage("check", "--deploy", "--fail-level", "WARNING", BROKER_URL="nats://user:secret@localhost:4222")
+    servers = {"BROKER_URL": "nats://user:secret@nats:4222", "EMAIL_URL": "smtps://user:secret@mail"}
+    check = manage("check", "--deploy", "--fail-level", "WARNING", **servers)
     assert check.returncode == 0, check.stderr
     assert "no issues" in check.stdout
 

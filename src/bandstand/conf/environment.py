@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import dj_database_url
+import django
 import msgspec
 
 from bandstand.conf import wire
@@ -185,7 +186,7 @@ class _Reader:
         return {}
 
     def email(self) -> dict[str, Any]:
-        """Django's e-mail settings: ``file:///folder`` writes mails to a folder, ``smtp://`` and ``smtps://`` send them."""
+        """``file:///folder`` writes mails to a folder, ``smtp://`` and ``smtps://`` send them."""
         url = urlsplit(self.text(wire.EMAIL_URL, "memory://"))
         backends = {"file": "filebased", "memory": "locmem", "smtp": "smtp", "smtps": "smtp", "console": "console"}
         if url.scheme not in backends:
@@ -193,16 +194,19 @@ class _Reader:
                 f"{wire.EMAIL_URL} begins with {url.scheme!r}; write smtp://, smtps://, file:///folder, console:// or memory://."
             )
             return {}
-        return {
-            "EMAIL_BACKEND": f"django.core.mail.backends.{backends[url.scheme]}.EmailBackend",
-            "EMAIL_FILE_PATH": unquote(url.path) if url.scheme == "file" else None,
-            "EMAIL_HOST": url.hostname or "localhost",
-            "EMAIL_PORT": url.port or (465 if url.scheme == "smtps" else 25),
-            "EMAIL_HOST_USER": unquote(url.username or ""),
-            "EMAIL_HOST_PASSWORD": unquote(url.password or ""),
-            "EMAIL_USE_SSL": url.scheme == "smtps",
-            "EMAIL_TIMEOUT": 5,
-        }
+        options: dict[str, Any] = {}
+        if url.scheme == "file":
+            options = {"file_path": unquote(url.path)}
+        elif backends[url.scheme] == "smtp":
+            options = {
+                "host": url.hostname or "localhost",
+                "port": url.port or (465 if url.scheme == "smtps" else 25),
+                "username": unquote(url.username or ""),
+                "password": unquote(url.password or ""),
+                "use_ssl": url.scheme == "smtps",
+                "timeout": 5,
+            }
+        return _mail_settings(f"django.core.mail.backends.{backends[url.scheme]}.EmailBackend", options)
 
     def rooms(self) -> dict[str, Any]:
         broker_url = self.text(wire.BROKER_URL, "memory://")
@@ -266,3 +270,15 @@ class _Reader:
                 [f"The environment of {service} has {len(self.faults)} fault(s):", *self.faults, _HELP]
             )
         return environment
+
+
+# What Django called the options of a mail backend before it had MAILERS.
+_EMAIL_SETTINGS: Final = {"username": "EMAIL_HOST_USER", "password": "EMAIL_HOST_PASSWORD"}
+
+
+def _mail_settings(backend: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return ``MAILERS``, which Django has since 6.1 and which rules out the settings of before."""
+    if django.VERSION >= (6, 1):
+        return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
+    before = {_EMAIL_SETTINGS.get(name, f"EMAIL_{name.upper()}"): value for name, value in options.items()}
+    return {"EMAIL_BACKEND": backend, **before}
