@@ -41,7 +41,6 @@ class AiohttpTransport(AsyncTransport):
                 headers=request.headers,
                 allow_redirects=False,
                 timeout=_limits(request),
-                middlewares=None if request.repeatable else (_once,),
             ) as answer:
                 content = await _read(answer, request.max_response_bytes)
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
@@ -84,6 +83,7 @@ def _new_session() -> aiohttp.ClientSession:
         ),
         cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one user's call must not go along with another's
         auto_decompress=False,
+        middlewares=(_once,),
         skip_auto_headers=("Accept-Encoding", "Content-Type"),
         trust_env=False,  # http_proxy is meant for the world outside
     )
@@ -98,7 +98,10 @@ def _limits(request: Request) -> aiohttp.ClientTimeout:
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Hide a broken connection from aiohttp, which would send PUT and DELETE again by itself."""
+    """Hide a broken connection from aiohttp, which would send GET, PUT and DELETE again by itself, kept or not.
+
+    Whether a request is repeated, and how often, is for the call to decide.
+    """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:

@@ -27,6 +27,10 @@ __all__ = ["CurlTransport"]
 _CONNECTIONS: Final = 64  # kept open by one thread, for all instances of all services
 _IDLE_SECONDS: Final = 30  # a connection that was not used for longer is not used again: its server may just close it
 
+# What libcurl adds by itself: `Expect: 100-continue`, for which a large body waits a second at most servers, and the
+# type of a form. A name that stands here and further on in the list is sent with the value further on.
+_REMOVED: Final = ["Expect:", "Content-Type:"]
+
 _NOT_CONNECTED: Final = {
     pycurl.E_COULDNT_CONNECT,
     pycurl.E_COULDNT_RESOLVE_HOST,
@@ -67,7 +71,6 @@ class _Line:
         handle.setopt(pycurl.NOSIGNAL, 1)  # signals and threads don't mix
         handle.setopt(pycurl.PROXY, "")  # http_proxy is meant for the world outside
         handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        handle.setopt(pycurl.PATH_AS_IS, 1)  # the client has checked the path; nothing rewrites it
         handle.setopt(pycurl.MAXCONNECTS, _CONNECTIONS)
         handle.setopt(pycurl.MAXAGE_CONN, _IDLE_SECONDS)
         handle.setopt(pycurl.WRITEFUNCTION, self._answer.take)
@@ -97,8 +100,7 @@ class _Line:
         elif request.body is not None:
             setopt(pycurl.POSTFIELDS, request.body)
         setopt(pycurl.CUSTOMREQUEST, request.method)
-        # "Expect:" takes away `Expect: 100-continue`, for which a large body waits a second at most servers.
-        setopt(pycurl.HTTPHEADER, ["Expect:", *[f"{name}: {value}" for name, value in request.headers.items()]])
+        setopt(pycurl.HTTPHEADER, _REMOVED + [f"{name}: {value}" for name, value in request.headers.items()])
         setopt(pycurl.TIMEOUT_MS, _milliseconds(request.timeout))
         setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
         if self._guarded == request.repeatable:
@@ -112,8 +114,7 @@ class _Line:
         if number in _NOT_CONNECTED:
             return ConnectFailed
         if number == pycurl.E_OPERATION_TIMEDOUT:
-            sent = self._handle.getinfo(pycurl.PRETRANSFER_TIME) > 0
-            return TimedOut if sent else ConnectFailed
+            return TimedOut if self._handle.getinfo(pycurl.REQUEST_SIZE) else ConnectFailed
         if number == pycurl.E_WRITE_ERROR and self._answer.room < 0:
             return AnswerTooLarge
         return NotHttp if number in _NOT_HTTP else ConnectionBroken

@@ -1,0 +1,63 @@
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from bandstand.client import AsyncServiceClient, Response, ServiceClient
+from bandstand.discovery import MemoryRegistry, use_registry
+
+from .servers import Behaviour, Server
+
+Call = Callable[..., Response]
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Iterator[Call]:
+    """Call user-service with one of the two clients: whatever is tested with this holds for both."""
+    if request.param == "sync":
+
+        def wait(method: str, path: str = "/x/", **options: Any) -> Response:
+            return ServiceClient("user-service").request(method, path, **options)
+
+        yield wait
+    else:
+        with asyncio.Runner() as runner:
+
+            def run(method: str, path: str = "/x/", **options: Any) -> Response:
+                return runner.run(_awaited(method, path, options), context=copy_context())
+
+            yield run
+
+
+async def _awaited(method: str, path: str, options: dict[str, Any]) -> Response:
+    return await AsyncServiceClient("user-service").request(method, path, **options)
+
+
+@pytest.fixture
+def registry() -> Iterator[MemoryRegistry]:
+    with use_registry(registry := MemoryRegistry({"user-service": []})):
+        yield registry
+
+
+@pytest.fixture
+def serve(registry: MemoryRegistry) -> Iterator[Callable[..., list[Server]]]:
+    """Start one instance of user-service for each behaviour given."""
+    with ExitStack() as stack:
+
+        def serve(*behaviours: Behaviour) -> list[Server]:
+            servers = [stack.enter_context(Server(behave)) for behave in behaviours]
+            registry.set("user-service", [server.url for server in servers])
+            return servers
+
+        yield serve
+
+
+@pytest.fixture
+def elapsed() -> Callable[[], float]:
+    """Return the seconds since the test began."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
