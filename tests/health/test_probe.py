@@ -146,18 +146,20 @@ def test_no_thread_left_is_a_failure(clock: Clock, check: Counted, monkeypatch: 
     assert not ask(probe(check, clock))
 
 
-def test_a_reason_is_told_once_for_each_change(clock: Clock, check: Counted, caplog: pytest.LogCaptureFixture) -> None:
-    """Becoming worse, worse in another way, and well again are told; staying so is not."""
+def test_a_reason_is_told_once_in_each_outage(clock: Clock, check: Counted, caplog: pytest.LogCaptureFixture) -> None:
+    """Becoming worse, worse in another way, and well again are told; staying so or going to and fro is not."""
     caplog.set_level(logging.INFO, logger="bandstand.health")
     asked = probe(check, clock)
-    for error in (None, None, OSError("gone"), OSError("gone"), OSError("still gone"), ValueError("odd"), None, None):
+    gone, odd = OSError("gone"), ValueError("odd")
+    for error in (None, None, gone, gone, OSError("still gone"), odd, gone, odd, None, None, gone):
         check.error = error
         clock.now += 5
         ask(asked)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "health check thing fails: OSError: gone"),
         ("ERROR", "health check thing fails: ValueError: odd"),
-        ("INFO", "health check thing passes again after 20.0 s"),
+        ("INFO", "health check thing passes again after 30.0 s"),
+        ("ERROR", "health check thing fails: OSError: gone"),
     ]
 
 

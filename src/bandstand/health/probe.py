@@ -59,7 +59,8 @@ class Probe:
         self._clock = clock
         self._lock = Lock()
         self._outcome: Outcome | None = None
-        self._told: str | None = None  # the reason told last; empty while all is well
+        self._passed: bool | None = None  # None before the first answer
+        self._told: set[str] = set()  # the reasons told since the check began to fail
         self._failing_since = 0.0
 
     def begin(self) -> Outcome:
@@ -82,16 +83,20 @@ class Probe:
         return outcome.error is None
 
     def _tell(self, reason: str, error: BaseException | None) -> None:
+        """Tell the log of each reason once in a time of failing, and of its end."""
         with self._lock:
-            before, self._told = self._told, reason
-            if reason and not before:
+            passed, self._passed = self._passed, not reason
+            if reason and passed is not False:
                 self._failing_since = self._clock()
-        if before == reason:
+                self._told.clear()
+            is_news = reason not in self._told if reason else passed is not True
+            self._told.add(reason)
+        if not is_news:
             return
         _gauge.labels(self.check.name).set(0 if reason else 1)
         if reason:
             _log.error("health check %s fails: %s%s", self.check.name, reason, f": {error}" if error else "")
-        elif before:
+        elif passed is False:
             _log.info("health check %s passes again after %.1f s", self.check.name, self._clock() - self._failing_since)
 
 

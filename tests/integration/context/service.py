@@ -3,9 +3,11 @@
 import logging
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
+import dj_database_url
 import django
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -13,13 +15,23 @@ from django.urls import include, path
 
 from bandstand.context import client_ip, current
 
+database = dict(dj_database_url.parse(os.environ.get("DATABASE_URL", "sqlite://:memory:")))
+if "DATABASE_URL" in os.environ:
+    database |= {"ENGINE": "bandstand.postgresql", "OPTIONS": {"pool": {"max_size": 4, "timeout": 5}}}
+
+drain = float(os.environ.get("DRAIN", "0"))
+
 settings.configure(
     SECRET_KEY="tests-only",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={"default": database},
+    INSTALLED_APPS=["django.contrib.contenttypes"] if "DATABASE_URL" in os.environ else [],
     MIDDLEWARE=["bandstand.context.RequestTrackingMiddleware", "django.middleware.common.CommonMiddleware"],
-    BANDSTAND={"SERVICE": "echo-service", "HEALTH": {"DRAIN": float(os.environ.get("DRAIN", "0")), "CACHE": 0.0}},
+    BANDSTAND={
+        "SERVICE": "echo-service",
+        "HEALTH": {"DRAIN": float(os.environ.get("DRAIN", "0")), "CACHE": 0.0, "TIMEOUT": 1.0},
+    },
     LOGGING={
         "version": 1,
         "disable_existing_loggers": False,
@@ -31,7 +43,8 @@ settings.configure(
 )
 django.setup()
 
-from django.core.wsgi import get_wsgi_application  # noqa: E402 - Django must be set up first
+from django.core.management import execute_from_command_line  # noqa: E402 - Django must be set up first
+from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 from bandstand import health  # noqa: E402
 
@@ -75,3 +88,6 @@ urlpatterns = [
 ]
 health.drain_on_sigterm()
 application = get_wsgi_application()
+
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)
