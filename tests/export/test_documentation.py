@@ -1,0 +1,30 @@
+"""The page on the gateway says what the rendering does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bandstand.workspace.export.envoy.problems import local_replies
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "explanation" / "gateway.md").read_text()
+
+
+def test_every_problem_is_documented() -> None:
+    """Clients can rely on the codes that the page lists."""
+    problems = [mapper["body_format_override"]["json_format"] for mapper in local_replies()["mappers"]]
+    listed = re.findall(r"^\| (\d+|other) \| `(\w+)` \|$", PAGE, re.MULTILINE)
+    assert [code for _, code in listed] == [problem["code"] for problem in problems]
+    assert [int(status) for status, _ in listed[:-1]] == [problem["status"] for problem in problems[:-1]]
+
+
+def test_the_example_renders_a_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines work as printed beside a shop."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "bandstand.toml").write_text((ROOT / "shop" / "bandstand.toml").read_text())
+    monkeypatch.chdir(tmp_path)
+    [example] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(example, "gateway.md", "exec"), {})
+    assert "41002" in (tmp_path / "gateway" / "eds-user-service.json").read_text()
+    assert (tmp_path / "gateway" / "bootstrap.json").is_file()
