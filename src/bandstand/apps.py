@@ -7,7 +7,9 @@ from django.apps import AppConfig
 
 from bandstand import events, health
 from bandstand.client import ServiceClient
+from bandstand.client import checks as client_checks
 from bandstand.context import checks as context_checks
+from bandstand.discovery import checks as discovery_checks
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable, ServiceCallError
 from bandstand.identity import checks as identity_checks
 from bandstand.identity import load_keys, set_key_fetcher
@@ -29,6 +31,8 @@ class BandstandConfig(AppConfig):
 
         context_checks.register_checks()
         identity_checks.register_checks()
+        discovery_checks.register_checks()
+        client_checks.register_checks()
         load_keys()
         set_key_fetcher(fetch_keys)
         events.register_checks()

@@ -1,17 +1,15 @@
 """The two clients: thin shells around :class:`Call`, one that waits and one that awaits."""
 
 from collections.abc import Awaitable, Mapping
-from functools import lru_cache
 from typing import Any, Generic, TypeVar, Unpack
 
 from django.utils.asyncio import async_unsafe
 
 from bandstand.client.call import Call
 from bandstand.client.messages import Response
+from bandstand.client.policies import configured_policy
 from bandstand.client.preparation import Options, prepare
 from bandstand.client.transports import async_transport, transport
-from bandstand.conf import get_settings
-from bandstand.conf.settings import ClientSettings
 from bandstand.resilience import Policy
 
 __all__ = ["AsyncServiceClient", "ServiceClient", "call_service"]
@@ -29,7 +27,7 @@ class _Client(Generic[R]):
     @property
     def policy(self) -> Policy:
         """The limits of each call: those given to the constructor, or those of ``BANDSTAND["CLIENT"]``."""
-        return self._policy or _configured(get_settings().client)
+        return self._policy or configured_policy()
 
     def request(self, method: str, path: str, **options: Unpack[Options]) -> R:
         raise NotImplementedError
@@ -123,13 +121,3 @@ def call_service(
     """
     answer = ServiceClient(service).request(method.upper(), endpoint, json=data, headers=headers)
     return answer.json() if answer.content else None
-
-
-@lru_cache(maxsize=8)
-def _configured(settings: ClientSettings) -> Policy:
-    return Policy(
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        max_response_bytes=settings.max_response_bytes,
-    )
