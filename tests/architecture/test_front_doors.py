@@ -10,7 +10,7 @@ from bandstand.exceptions import BandstandError
 
 ROOT = Path(bandstand.__file__).parent
 # A room is a folder with a front door; these are no rooms: folders of one backend, and command line entry points.
-NOT_ROOMS = {"postgresql", "cli", "workspace"}
+NOT_ROOMS = {"postgresql", "cli", "workspace", "management"}
 ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in NOT_ROOMS)
 
 
