@@ -40,6 +40,11 @@ async def echo_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"{before.correlation_id} {before.trace.trace_id}")
 
 
+def sign_in(request: HttpRequest) -> HttpResponse:
+    update(user="u1")
+    return HttpResponse(current().correlation_id)
+
+
 def fail(request: HttpRequest) -> HttpResponse:
     raise ValueError("no")
 
@@ -47,6 +52,7 @@ def fail(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("echo/<str:name>/", echo),
     path("async/", echo_async),
+    path("sign-in/", sign_in),
     path("fail/", fail),
     re_path(r"^things/(?P<pk>[^/.]+)/$", lambda request, pk: HttpResponse(status=204)),
     path("health/live/", echo),
@@ -83,6 +89,23 @@ def test_an_async_view_does_too(async_client: AsyncClient) -> None:
     response = asyncio.run(ask())
     assert response.content.decode() == f"abcdefgh {TRACEPARENT.split('-')[1]}"
     assert response.headers["X-Correlation-ID"] == "abcdefgh"
+
+
+def test_a_sync_view_under_asgi_does_too(async_client: AsyncClient, request_log: Any) -> None:
+    """Django runs it in a thread: the context goes there, and what it learned comes back for the log line."""
+
+    async def ask(number: int) -> str:
+        response = await async_client.get("/sign-in/", headers={"X-Correlation-ID": f"request-{number}"})
+        return str(response.content.decode())
+
+    async def main() -> list[str]:
+        return await asyncio.gather(*(ask(number) for number in range(5)))
+
+    sent = [f"request-{number}" for number in range(5)]
+    assert asyncio.run(main()) == sent
+    assert sorted((line["correlation_id"], line["user"]) for line in request_log.lines) == [
+        (name, "u1") for name in sent
+    ]
 
 
 def test_it_is_sync_or_async_as_what_it_wraps() -> None:
