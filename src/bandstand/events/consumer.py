@@ -38,12 +38,14 @@ Flight = tuple[str, str]
 class Consumer:
     """Receives from the broker and runs the handlers on threads."""
 
-    def __init__(self, broker: Broker, registry: Registry, settings: EventsSettings) -> None:
+    def __init__(
+        self, broker: Broker, registry: Registry, settings: EventsSettings, *, lanes: Lanes | None = None
+    ) -> None:
         self._broker = broker
         self._registry = registry
         self._settings = settings
         alias = settings.database
-        self._lanes = Lanes(settings.threads, connections.close_all)
+        self._lanes = lanes or Lanes(settings.threads, connections.close_all)
         self._inbox = Inbox(alias)
         self._deliveries = Deliveries(alias)
         self._handling = Handling(alias, timeout=settings.handler_timeout)

@@ -111,7 +111,7 @@ class Deliveries:
             rows = [_row(delivery) for delivery in found[:limit]]
             if rows:
                 self._rows.filter(id__in=[row.position for row in rows]).update(
-                    deaths=Case(When(running=True, then=F("deaths") + 1), default=F("deaths")),
+                    deaths=F("deaths") + Case(When(running=True, then=1), default=0),
                     running=Value(True),
                     due_at=after(lease),
                 )

@@ -106,7 +106,7 @@ def encode(event: Event, *, id: str, source: str, key: str, context: Context) ->
     )
 
 
-def decode(body: bytes) -> tuple[Message, msgspec.Raw]:
+def decode(body: bytes) -> tuple[Message, bytes]:
     """Return what ``body`` says about the event, and its data, not yet decoded.
 
     Raises:
@@ -118,7 +118,7 @@ def decode(body: bytes) -> tuple[Message, msgspec.Raw]:
         raise InvalidEvent(f"The message is not a CloudEvent in JSON: {error}") from error
     if envelope.specversion != "1.0":
         raise InvalidEvent(f"The message has specversion {envelope.specversion!r}; only '1.0' is known.")
-    return _message(envelope), envelope.data
+    return _message(envelope), bytes(envelope.data)
 
 
 def _message(envelope: Envelope) -> Message:

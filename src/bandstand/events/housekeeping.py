@@ -46,6 +46,8 @@ class Housekeeping:
                 self.keep()
             except DatabaseError as error:
                 logger.warning("Housekeeping can't use the database", extra={"error": str(error)})
+            except Exception:
+                logger.exception("Housekeeping failed in a way that it must not; it goes on")
             finally:
                 reset_queries()
                 connections.close_all()

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from bandstand.events.deliveries import Deliveries
 from bandstand.events.models import DeadLetter, Delivery
-from bandstand.events.outbox import Backlog, Outbox
+from bandstand.events.outbox import Backlog, open_outbox
 from bandstand.events.subscriptions import Registry
 from bandstand.events.wakeup import notify
 
@@ -52,7 +52,7 @@ class Mending:
         patterns = {each.name: each.pattern for each in self._registry}
         waiting, dead = self._waiting(), self._dead()
         return Status(
-            outbox=Outbox(self._alias).backlog(),
+            outbox=open_outbox(self._alias).backlog(),
             subscriptions=tuple(
                 SubscriptionStatus(
                     name=name,
@@ -68,14 +68,18 @@ class Mending:
     def _waiting(self) -> dict[str, dict[str, Any]]:
         age = ExpressionWrapper(Now() - Min("created_at"), output_field=DurationField())
         running = Count("id", filter=Q(running=True))
-        rows = Delivery.objects.using(self._alias).values_list("subscription").annotate(Count("id"), running, age)
+        rows = (
+            Delivery.objects.using(self._alias)
+            .values_list("subscription")
+            .annotate(total=Count("id"), now=running, age=age)
+        )
         return {
             name: {"waiting": total - now, "running": now, "oldest": max(0.0, oldest.total_seconds())}
             for name, total, now, oldest in rows
         }
 
     def _dead(self) -> dict[str, int]:
-        return dict(DeadLetter.objects.using(self._alias).values_list("subscription").annotate(Count("id")))
+        return dict(DeadLetter.objects.using(self._alias).values_list("subscription").annotate(count=Count("id")))
 
     def dead_letters(
         self, *, subscription: str = "", event_type: str = "", ids: Iterable[int] = ()

@@ -1,11 +1,12 @@
 """The outbox as the relay sees it: rows claimed by state, in order for each key.
 
 Claims are short transactions that come one after the other, so that two relays never hold rows of one key; the
-sending between them runs side by side and holds no transaction. Queries are written with the ORM, since the same
-ones serve PostgreSQL, SQLite and MySQL; times are the database's, so that the clocks of several machines don't matter.
+sending between them runs side by side and holds no transaction. Times are the database's, so that the clocks of
+several machines don't matter. Queries are the ORM's, so that they serve every database, except for the two that each
+event passes on PostgreSQL.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ from django.db.models.fields import DateTimeField
 from django.db.models.functions import Now
 
 from bandstand.events.models import OutboxMessage
+from bandstand.events.queries import queries
 from bandstand.events.tables import OUTBOX
 
-__all__ = ["Backlog", "Outbox", "OutboxRow", "after"]
+__all__ = ["Backlog", "Outbox", "OutboxRow", "after", "open_outbox"]
 
-_CLAIMS: Final = 0x62616E6473 + 1  # of PostgreSQL's advisory locks: "bands", 1
+_TURN: Final = 0x62616E6473_0001  # of PostgreSQL's advisory locks: "bands", 1
+_COLUMNS: Final = ("id", "message_id", "type", "key", "body", "attempts")
 _MAX_ERROR: Final = 2000
 
 
@@ -62,32 +65,22 @@ class Outbox:
     def _waiting(self) -> QuerySet[OutboxMessage]:
         return self._rows.filter(sent_at=None)
 
-    def is_empty(self) -> bool:
-        """Say whether nothing could be claimed now; costs one query and no transaction."""
-        return not self._waiting.filter(Q(held_until=None) | Q(held_until__lte=Now())).exists()
-
     def claim(self, limit: int, lease: float) -> list[OutboxRow]:
         """Hold the oldest ``limit`` rows whose keys nobody holds, for ``lease`` seconds, and return them in order."""
+        if not self._waiting.filter(Q(held_until=None) | Q(held_until__lte=Now())).exists():
+            return []
         with transaction.atomic(using=self._alias):
             self._take_turn()
             held = self._waiting.filter(held_until__gt=Now()).values("key")
-            found = self._waiting.exclude(key__in=held).order_by("id")[:limit]
-            claimed = [
-                OutboxRow(position=id_, message_id=message_id, type=type_, key=key, body=body, attempts=attempts)
-                for id_, message_id, type_, key, body, attempts in found.values_list(
-                    "id", "message_id", "type", "key", "body", "attempts"
-                )
-            ]
-            if claimed:
-                self._rows.filter(id__in=[row.position for row in claimed]).update(held_until=after(lease))
+            found = self._waiting.exclude(key__in=held).order_by("id").values_list(*_COLUMNS)[:limit]
+            claimed = [_row(columns) for columns in found]
+            self._of(claimed).update(held_until=after(lease))
         return claimed
 
     def mark_sent(self, rows: Collection[OutboxRow]) -> None:
         """Record that the broker confirmed ``rows``."""
         if rows:
-            with transaction.atomic(using=self._alias):
-                self._relax()
-                self._of(rows).update(sent_at=Now(), held_until=None, error="")
+            self._of(rows).update(sent_at=Now(), held_until=None, error="")
 
     def release(self, rows: Collection[OutboxRow]) -> None:
         """Let any relay send ``rows`` at once."""
@@ -122,20 +115,36 @@ class Outbox:
         return self._rows.filter(id__in=[row.position for row in rows])
 
     def _take_turn(self) -> None:
-        """Wait until no other relay is claiming; the end of the transaction gives the turn on."""
-        connection = connections[self._alias]
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(
-                    "SELECT pg_advisory_xact_lock(%s), set_config('synchronous_commit', 'off', true)", [_CLAIMS]
-                )
-            else:
-                # Nothing changes, but SQLite begins to write (one at a time) and MySQL locks the index.
-                cursor.execute(f"UPDATE {OUTBOX} SET attempts = attempts WHERE id = 0")  # noqa: S608 - a constant name
+        """Nothing changes, but SQLite begins to write, one at a time, and MySQL locks that place of the index."""
+        with connections[self._alias].cursor() as cursor:
+            cursor.execute(f"UPDATE {OUTBOX} SET attempts = attempts WHERE id = 0")  # noqa: S608 - a constant name
 
-    def _relax(self) -> None:
-        """A claim or a mark that a power loss takes back only makes an event travel twice: don't wait for the disk."""
-        connection = connections[self._alias]
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL synchronous_commit = off")
+
+class PostgresOutbox(Outbox):
+    """The same with what PostgreSQL can do; see ``sql/postgresql.sql``."""
+
+    def claim(self, limit: int, lease: float) -> list[OutboxRow]:
+        with self._run("claim", {"turn": _TURN, "lease": lease, "limit": limit}) as cursor:
+            cursor.nextset()
+            return sorted((_row(columns) for columns in cursor.fetchall()), key=lambda row: row.position)
+
+    def mark_sent(self, rows: Collection[OutboxRow]) -> None:
+        if rows:
+            self._run("mark_sent", {"ids": [row.position for row in rows]}).close()
+
+    def _run(self, name: str, parameters: dict[str, Any]) -> Any:
+        connection: Any = connections[self._alias]
+        cursor = connection.cursor()
+        # Composed here, because a message with several statements can't have parameters bound by the server.
+        cursor.execute(connection.ops.compose_sql(queries("postgresql")[name], parameters))
+        return cursor
+
+
+def open_outbox(alias: str) -> Outbox:
+    """Return the outbox in the database of that alias."""
+    return PostgresOutbox(alias) if connections[alias].vendor == "postgresql" else Outbox(alias)
+
+
+def _row(columns: Sequence[Any]) -> OutboxRow:
+    position, message_id, type_, key, body, attempts = columns
+    return OutboxRow(position=position, message_id=message_id, type=type_, key=key, body=body, attempts=attempts)

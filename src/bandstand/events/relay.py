@@ -88,13 +88,14 @@ class Relay:
             logger.warning("The relay can't use the database", extra={"error": str(error)})
             connections[self._settings.database].close()
             return False
+        except Exception:
+            logger.exception("The relay failed in a way that it must not; it goes on")
+            return False
         finally:
             reset_queries()
 
     def relay(self) -> int:
         """Send one batch; return how many rows the broker confirmed."""
-        if self._outbox.is_empty():
-            return 0
         rows = self._outbox.claim(self._settings.batch, self._settings.lease)
         failpoints.hit("relay.after_claim")
         return _Batch(self._broker, self._outbox, rows, lease=self._settings.lease).send() if rows else 0

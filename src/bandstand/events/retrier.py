@@ -88,14 +88,14 @@ class Retrier:
         try:
             while not self._stopping:
                 self._awake.clear()
-                self._awake.wait(self._turn())
+                self._awake.wait(self.turn())
             self._deliveries.release(list(self._held))
         except DatabaseError:
             logger.warning("What was held could not be given back; its leases run out")
         finally:
             connections.close_all()
 
-    def _turn(self) -> float:
+    def turn(self) -> float:
         """Do what is to be done now; return for how many seconds nothing will be."""
         try:
             self._settle_abandoned()
@@ -104,6 +104,9 @@ class Retrier:
         except DatabaseError as error:
             logger.warning("Retries can't use the database", extra={"error": str(error)})
             connections[self._settings.database].close()
+            return _PAUSE
+        except Exception:
+            logger.exception("The retrier failed in a way that it must not; it goes on")
             return _PAUSE
         finally:
             reset_queries()

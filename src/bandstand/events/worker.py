@@ -16,7 +16,7 @@ from bandstand.conf import Settings, wire
 from bandstand.events.brokers import BrokerOptions, build_broker
 from bandstand.events.consumer import Consumer
 from bandstand.events.housekeeping import Housekeeping
-from bandstand.events.outbox import Outbox
+from bandstand.events.outbox import open_outbox
 from bandstand.events.relay import Relay
 from bandstand.events.subscriptions import REGISTRY, Registry
 from bandstand.events.wakeup import Listener
@@ -44,7 +44,7 @@ class Worker:
             platform=settings.platform, service=settings.service, lease=events.lease, prefetch=4 * events.threads
         )
         self._broker = build_broker(events.broker_url, options)
-        outbox = Outbox(events.database)
+        outbox = open_outbox(events.database)
         self._relay = Relay(self._broker, outbox, events) if relay else None
         self._consumer = Consumer(self._broker, registry, events) if consume else None
         self._housekeeping = Housekeeping(outbox, events)

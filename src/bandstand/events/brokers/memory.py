@@ -28,6 +28,7 @@ class _Queue:
         self.pattern = pattern
         self.waiting: deque[_Waiting] = deque()
         self.receiver: Callable[[_Waiting], None] | None = None
+        self.room = 0
 
     def wants(self, event_type: str) -> bool:
         words, wanted = event_type.split("."), self.pattern.split(".")
@@ -70,11 +71,17 @@ class _Hub:
         while True:
             with self.lock:
                 receiver = queue.receiver
-                if receiver is None or not queue.waiting:
+                if receiver is None or not queue.waiting or queue.room <= 0:
                     return
+                queue.room -= 1
                 waiting = queue.waiting.popleft()
                 waiting.deliveries += 1
             receiver(waiting)
+
+    def make_room(self, queue: _Queue) -> None:
+        with self.lock:
+            queue.room += 1
+        self.push(queue)
 
     def put_back(self, queue: _Queue, waiting: _Waiting) -> None:
         with self.lock:
@@ -97,10 +104,12 @@ class _MemoryIncoming(Incoming):
         self._waiting = waiting
 
     def acknowledge(self) -> None:
-        self._broker.unsettled.pop(id(self), None)
+        if self._broker.unsettled.pop(id(self), None) is not None:
+            self._broker.hub.make_room(self._queue)
 
     def release(self, delay: float) -> None:
         if self._broker.unsettled.pop(id(self), None) is not None:
+            self._broker.hub.make_room(self._queue)
             timer = Timer(delay, self.put_back)
             timer.daemon = True
             timer.start()
@@ -138,6 +147,7 @@ class MemoryBroker(Broker):
     def consume(self, bindings: Collection[Binding], receiver: Receiver) -> None:
         for binding in bindings:
             queue = self.hub.bind(f"{self.options.service}__{binding.subscription}", binding.pattern)
+            queue.room = self.options.prefetch
             queue.receiver = self._receive(binding.subscription, queue, receiver)
             self._queues.append(queue)
             self.hub.push(queue)

@@ -28,13 +28,14 @@ class NatsBroker(Broker):
     def __init__(self, url: str, options: BrokerOptions) -> None:
         super().__init__(url, options)
         self._names = Names(platform=options.platform, service=options.service)
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._run, name="bandstand-nats", daemon=True)
         self._session: Session | None = None
         self._changed: Callable[[], None] = lambda: None
         self._bindings: tuple[Binding, ...] = ()
         self._receiver: Receiver | None = None
         self._closing = asyncio.Event()
+        self._opened = Event()
         self._closed = Event()
         self._trouble = ""
 
@@ -45,12 +46,13 @@ class NatsBroker(Broker):
     def open(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._thread.start()
+        self._opened.wait()
 
     def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
-        session = self._session
-        if session is None:
+        session, loop = self._session, self._loop
+        if session is None or loop is None:
             return [BrokerUnavailable("There is no connection to NATS.") for _ in messages]
-        future = asyncio.run_coroutine_threadsafe(session.publish(messages), self._loop)
+        future = asyncio.run_coroutine_threadsafe(session.publish(messages), loop)
         try:
             return future.result(_PATIENCE)
         except TimeoutError:
@@ -63,24 +65,26 @@ class NatsBroker(Broker):
         self._receiver = receiver
 
     def stop_consuming(self) -> None:
-        session, self._receiver = self._session, None
-        if session is not None:
+        session, loop, self._receiver = self._session, self._loop, None
+        if session is not None and loop is not None:
             try:
-                asyncio.run_coroutine_threadsafe(session.stop_consuming(), self._loop).result(_PATIENCE)
+                asyncio.run_coroutine_threadsafe(session.stop_consuming(), loop).result(_PATIENCE)
             except Exception as error:  # noqa: BLE001 - the connection broke just now, so nothing comes any more
                 logger.debug("NATS was not left in good order", extra={"error": str(error)})
 
     def close(self) -> None:
-        if self._thread.is_alive():
+        if self._loop is not None and not self._closed.is_set():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._closed.wait(_PATIENCE)
 
     def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._keep_connected())
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        finally:
-            self._closed.set()
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._opened.set()
+            try:
+                runner.run(self._keep_connected())
+            finally:
+                self._closed.set()
 
     async def _keep_connected(self) -> None:
         pause = _FIRST_PAUSE

@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import nats.errors
@@ -53,11 +54,15 @@ class NatsIncoming(Incoming):
         self._loop = loop
 
     def acknowledge(self) -> None:
-        self._loop.call_soon_threadsafe(self._pull.settle, self, b"+ACK")
+        self._settle(b"+ACK")
 
     def release(self, delay: float) -> None:
         answer = b"-NAK" if delay <= 0 else b"-NAK " + json.dumps({"delay": int(delay * _SECOND)}).encode()
-        self._loop.call_soon_threadsafe(self._pull.settle, self, answer)
+        self._settle(answer)
+
+    def _settle(self, answer: bytes) -> None:
+        with suppress(RuntimeError):  # the broker is closed, so the message comes again
+            self._loop.call_soon_threadsafe(self._pull.settle, self, answer)
 
 
 class Pull:

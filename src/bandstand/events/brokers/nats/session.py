@@ -4,8 +4,8 @@ it stream, consumers and pull requests, so that there is one way only to come in
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
 import nats.errors
@@ -55,6 +55,7 @@ class Session:
         self._stream: JetStreamContext = self._client.jetstream(timeout=_API_TIMEOUT)
         self._pulls: dict[str, Pull] = {}
         self._refused = ""
+        self._refusal = asyncio.Event()
         self._publishing: list[tuple[str, asyncio.Future[PubAck]]] = []
         self._signs: asyncio.Task[None] | None = None
 
@@ -66,10 +67,26 @@ class Session:
         """
         try:
             await self._connect()
-            await self.declare_stream()
+            await self._unless_refused(self.declare_stream())
         except TROUBLE as error:
             raise self._explained(error) from error
         self._signs = asyncio.create_task(self._give_signs_of_life())
+
+    async def _unless_refused(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for ``work``, but no longer than until a permission turns out to be missing.
+
+        Raises:
+            BrokerError: it is missing.
+        """
+        task, refusal = asyncio.ensure_future(work), asyncio.ensure_future(self._refusal.wait())
+        try:
+            await asyncio.wait({task, refusal}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise self._explained(BrokerUnavailable("it does not answer"))
+            task.result()
+        finally:
+            task.cancel()
+            refusal.cancel()
 
     async def _connect(self) -> None:
         host = f"{self._url.scheme}://{self._url.hostname}:{self._url.port or 4222}"
@@ -129,7 +146,7 @@ class Session:
                 repair=lambda binding=binding: self.declare_consumer(binding),  # type: ignore[misc]
             )
             try:
-                await self.declare_consumer(binding)
+                await self._unless_refused(self.declare_consumer(binding))
                 await pull.start()
             except TROUBLE as error:
                 raise self._explained(error) from error
@@ -246,20 +263,19 @@ class Session:
             return
         # What the user may not publish is answered here and nowhere else: without this, it would only time out.
         self._refused = text.removeprefix("nats: ")
+        self._refusal.set()
         logger.error(
             "NATS refuses what this service needs; the permissions of its user must be changed",
             extra={"error": self._refused, "user": self._url.username or ""},
         )
         for subject, future in self._publishing:
-            if subject in text and not future.done():
+            if subject.lower() in text.lower() and not future.done():
                 future.set_exception(BrokerError(f"NATS refuses it: {self._refused}"))
 
     async def _on_lost(self) -> None:
         self.lost.set()
 
     def _explained(self, error: Exception) -> BrokerError:
-        if isinstance(error, BrokerError):
-            return error
         place = f"{self._url.hostname}:{self._url.port or 4222}"
         if self._refused:
             return BrokerError(f"NATS at {place} refuses the user {self._url.username!r}: {self._refused}")

@@ -1,0 +1,212 @@
+"""What NATS itself brings: the rules of all brokers on the real server, and its own troubles."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from bandstand.events.brokers import Binding, Broker, BrokerOptions
+from bandstand.events.brokers.nats import NatsBroker
+from bandstand.exceptions import BrokerError, BrokerUnavailable
+from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
+from tests.integration.servers import Nats
+
+
+class TestNatsBroker(BrokerConformance):
+    lease = 0.8
+
+    @pytest.fixture(autouse=True)
+    def server(self, nats: Nats) -> None:
+        self.url = nats.url()
+
+    def build(self, options: BrokerOptions) -> Broker:
+        return NatsBroker(self.url, options)
+
+
+@pytest.fixture
+def own() -> Iterator[Nats]:
+    """A server that a test may kill."""
+    server = Nats({"order-service": ["shop.events.order-service.>", "$JS.API.>", "$JS.ACK.>"]})
+    with contextlib.closing(server):
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., NatsBroker]]:
+    opened: list[NatsBroker] = []
+
+    def connect(url: str, receiver: Any = None, pattern: str = "user.created", lease: float = 1.0) -> NatsBroker:
+        broker = NatsBroker(url, BrokerOptions(platform="shop", service="order-service", lease=lease))
+        if receiver is not None:
+            broker.consume([Binding(subscription="a", pattern=pattern)], receiver)
+        broker.open(lambda: None)
+        opened.append(broker)
+        return broker
+
+    yield connect
+    for broker in opened:
+        broker.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it took too long"
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+def test_a_killed_server_is_found_again(own: Nats, connect: Callable[..., NatsBroker]) -> None:
+    """After SIGKILL of the server and its return the same broker works again within 3 s, and lost nothing."""
+    inbox = Inbox()
+    broker = connect(own.url(), inbox)
+    until(lambda: broker.connected)
+    assert broker.publish([message("1")]) == [None]
+    own.kill()
+    until(lambda: not broker.connected)
+    started = time.monotonic()
+    [error] = broker.publish([message("2")])
+    assert isinstance(error, BrokerUnavailable)
+    assert time.monotonic() - started < 1, "a broker that is down is told at once, not after a time-out"
+    own.start()
+    assert until(lambda: broker.connected) < 3
+    assert broker.publish([message("2")]) == [None]
+    inbox.wait(2)
+    assert sorted(set(inbox.bodies())) == [b"1", b"2"]
+
+
+def test_messages_in_flight_when_the_server_dies_are_told_at_once(
+    own: Nats, connect: Callable[..., NatsBroker]
+) -> None:
+    """A batch that waits for confirmations when the connection breaks ends then, each message with its answer."""
+    broker = connect(own.url())
+    until(lambda: broker.connected)
+    assert own.process is not None
+    own.process.send_signal(19)  # SIGSTOP: the server takes bytes and answers nothing
+    outcome: list[list[BrokerError | None]] = []
+    done = Event()
+
+    def publish() -> None:
+        outcome.append(broker.publish([message(str(number)) for number in range(50)]))
+        done.set()
+
+    Thread(target=publish, daemon=True).start()
+    time.sleep(0.2)
+    own.kill()
+    assert done.wait(2)
+    assert {type(error) for error in outcome[0]} == {BrokerUnavailable}, outcome[0][:3]
+
+
+@pytest.mark.parametrize("what", ["stream", "consumer"])
+def test_what_is_deleted_is_declared_again(own: Nats, connect: Callable[..., NatsBroker], what: str) -> None:
+    """A stream or consumer that somebody deletes comes back by itself, and messages flow again."""
+    inbox = Inbox()
+    broker = connect(own.url(), inbox)
+    until(lambda: broker.connected)
+    assert broker.publish([message("1")]) == [None]
+    inbox.wait(1)
+
+    async def delete(stream: Any) -> None:
+        if what == "stream":
+            await stream.delete_stream("shop-events")
+        else:
+            await stream.delete_consumer("shop-events", "order-service__a")
+
+    own.jetstream(delete)
+    until(lambda: broker.publish([message("2")]) == [None], 3)
+    until(lambda: b"2" in inbox.bodies())
+
+
+def test_a_stream_of_the_operator_s_keeps_its_configuration(own: Nats, connect: Callable[..., NatsBroker]) -> None:
+    """A stream that was made with other limits is used as it is."""
+
+    async def make(stream: Any) -> None:
+        await stream.add_stream(name="shop-events", subjects=["shop.events.>"], max_age=3600)
+
+    own.jetstream(make)
+    broker = connect(own.url())
+    until(lambda: broker.connected)
+    assert broker.publish([message("1")]) == [None]
+
+    async def age(stream: Any) -> float:
+        return float((await stream.stream_info("shop-events")).config.max_age)
+
+    assert own.jetstream(age) == 3600
+
+
+def test_a_service_speaks_in_its_own_name_only(own: Nats, connect: Callable[..., NatsBroker]) -> None:
+    """With the permissions of the platform a service publishes its own events; its password may need quoting."""
+    inbox = Inbox()
+    broker = connect(own.url("order-service"), inbox, "order.placed")
+    until(lambda: broker.connected)
+    assert broker.publish([message("1", "order.placed")]) == [None]
+    inbox.wait(1)
+
+
+def test_what_a_user_may_not_publish_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A permission that is missing is an error of the message, told at once and in words, never only a time-out."""
+    server = Nats({"order-service": ["$JS.API.>", "$JS.ACK.>"]})
+    broker = NatsBroker(server.url("order-service"), BrokerOptions(platform="shop", service="order-service"))
+    with contextlib.closing(server), contextlib.closing(broker):
+        server.start()
+        broker.open(lambda: None)
+        until(lambda: broker.connected)
+        started = time.monotonic()
+        [error] = broker.publish([message("1", "order.placed")])
+        assert time.monotonic() - started < 2
+    assert type(error) is BrokerError
+    assert "shop.events.order-service.order.placed" in str(error)
+    assert "permissions of its user must be changed" in caplog.text
+
+
+def test_a_user_without_jetstream_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Where not even the stream may be asked for, the log names user and subject instead of a time-out."""
+    caplog.set_level(logging.WARNING)
+    server = Nats({"order-service": ["shop.>"]})
+    broker = NatsBroker(server.url("order-service"), BrokerOptions(platform="shop", service="order-service"))
+    with contextlib.closing(server), contextlib.closing(broker):
+        server.start()
+        broker.open(lambda: None)
+        until(lambda: "refuses the user 'order-service'" in caplog.text)
+    assert "$js.api.stream.info.shop-events" in caplog.text  # the client writes it in lower case
+
+
+def test_a_wrong_password_is_told_so_once(
+    own: Nats, connect: Callable[..., NatsBroker], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says whose password it is, once and not at each attempt, and never the password."""
+    caplog.set_level(logging.WARNING)
+    broker = connect(own.url("order-service").replace("pass%20word", "wrong-pass-word"))
+    until(lambda: "does not know the user 'order-service'" in caplog.text)
+    time.sleep(0.5)
+    assert not broker.connected
+    assert caplog.text.count("does not know the user") == 1
+    assert "wrong-pass-word" not in caplog.text
+
+
+def test_a_server_that_is_not_there_is_waited_for(connect: Callable[..., NatsBroker]) -> None:
+    """A worker that starts before its broker connects when the broker is up."""
+    server = Nats()
+    with contextlib.closing(server):
+        broker = connect(server.url())
+        time.sleep(0.3)
+        assert not broker.connected
+        server.start()
+        until(lambda: broker.connected, 5)
+
+
+def test_a_message_above_the_server_s_limit_is_its_own_error(nats: Nats, connect: Callable[..., NatsBroker]) -> None:
+    """A message that is too large fails alone; those beside it go through."""
+    broker = connect(nats.url())
+    until(lambda: broker.connected)
+    large = message("large")
+    large = type(large)(id="large", type=large.type, body=b"x" * 2_000_000)
+    first, second, third = broker.publish([message("1"), large, message("2")])
+    assert (first, third) == (None, None)
+    assert type(second) is BrokerError
+    assert "2,000,000 bytes" in str(second)
