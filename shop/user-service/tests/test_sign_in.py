@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -162,6 +162,38 @@ def test_two_exchanges_at_once_are_one_and_a_reuse(alice: User) -> None:
         thread.join()
     assert sum(answer is not None for answer in answers) == 1
     assert not TokenFamily.objects.active().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_handed_out_after_signing_out(alice: User) -> None:
+    """An exchange that begins while the sign-in is being ended waits for the end, and gets nothing."""
+    tokens = sign_in.sign_in(alice)
+    assert tokens is not None
+    revoked, answered = threading.Event(), threading.Event()
+
+    def sign_out() -> None:
+        with transaction.atomic():
+            sign_in.revoke(tokens.refresh)
+            revoked.set()
+            while not answered.is_set() and not somebody_waits():
+                pass
+        connection.close()
+
+    thread = threading.Thread(target=sign_out)
+    thread.start()
+    revoked.wait(timeout=10)
+    try:
+        assert sign_in.refresh(tokens.refresh) is None
+    finally:
+        answered.set()
+        thread.join()
+
+
+def somebody_waits() -> bool:
+    """Return whether a session of this database waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_a_sign_in_does_not_last_for_ever(api_client: APIClient, alice: User, password: str) -> None:

@@ -90,7 +90,7 @@ def revoke(token: str) -> None:
 
 
 def _locked_family(digest: str) -> TokenFamily | None:
-    # One lock for the whole family: of two exchanges at the same time, the second sees all that the first did.
+    # One lock for the whole family: an exchange sees all that another, or signing out, did before it.
     families = TokenFamily.objects.select_for_update(of=("self",)).select_related("user")
     return families.filter(tokens__digest=digest).first()
 
