@@ -108,9 +108,9 @@ class TerminalReporter:
     def __call__(self, report: Report) -> None:
         match report:
             case StepDone(skipped=True):
-                self._say(f"  {'':>7}  {report.label}: nothing to do", "dim")
+                self._say(f"{report.at:>7.2f} s  {report.label}: nothing to do", "dim")
             case StepDone():
-                self._say(f"  {report.seconds:>5.2f} s  {report.label}")
+                self._say(f"{report.at:>7.2f} s  {report.label} ({report.seconds:.2f} s)")
             case Notice():
                 self._say(report.text, "yellow")
             case Stopping():

@@ -32,6 +32,8 @@ class Background:
         with os.fdopen(self._reports, "rb") as pipe:
             for line in pipe:
                 report = decode(line)
+                if isinstance(report, Failed):
+                    self._process.wait()  # so that nothing is left when the message is read
                 yield report
                 if isinstance(report, Ready | Failed):
                     return

@@ -73,21 +73,25 @@ class Watchdog:
         self._groups.pop(group, None)
         self._tell(f"remove {group}\n")
 
+    async def keep(self) -> None:
+        """Replace it as soon as somebody ends it."""
+        while self._process is not None:
+            ended = self._process
+            await _exit_status(ended)
+            if self._process is ended:
+                self.start()
+
     def close(self) -> None:
         """Let it go; it ends what is still registered."""
-        if self._process is not None and self._process.stdin is not None:
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
             with suppress(BrokenPipeError):
-                self._process.stdin.close()
-            self._process.wait()
-            self._process = None
+                process.stdin.close()
+            process.wait()
 
     def _tell(self, line: str) -> None:
-        try:
+        with suppress(BrokenPipeError):  # somebody ended it: the next one learns of all groups
             self._write(line)
-        except BrokenPipeError:  # somebody ended it: the next one learns of all groups
-            if self._process is not None:
-                self._process.wait()
-                self.start()
 
     def _write(self, text: str) -> None:
         if self._process is not None and self._process.stdin is not None:

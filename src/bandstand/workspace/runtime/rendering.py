@@ -1,7 +1,6 @@
 """Turns what processes write into lines for people: JSON records become one line, everything else stays as it is."""
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +16,9 @@ _SHOWN: Final = frozenset(
     {"ts", "level", "logger", "message", "service", "process", "correlation_id", "trace_id", "exception", "stack"}
 )
 _LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_CAUSE_FRAMES: Final = 2
+_CAUSE_LINES: Final = 8
+_CAUSE_WIDTH: Final = 400
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -100,21 +102,21 @@ def _harmless(text: str) -> str:
     return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
-def cause(lines: list[str], *, limit: int = 8) -> list[str]:
+def cause(lines: list[str]) -> list[str]:
     """Return what matters of a process's last lines: the end of its last traceback, else simply the end."""
     plain = [part for raw in lines for part in _flat(render_record(raw)) if part.strip()]
     starts = [number for number, line in enumerate(plain) if line.startswith("Traceback (most recent call last)")]
-    if not starts:
-        return plain[-limit:]
-    block = _until(plain[starts[-1] :], lambda line: not line.startswith((" ", "Traceback")))
-    return block[-limit:]
+    found = _end_of_traceback(plain[starts[-1] + 1 :]) if starts else plain[-_CAUSE_LINES:]
+    return [line if len(line) <= _CAUSE_WIDTH else f"{line[:_CAUSE_WIDTH]}…" for line in found]
 
 
 def _flat(line: Line) -> list[str]:
     return [line.text, *line.more]
 
 
-def _until(lines: list[str], last: Callable[[str], bool]) -> list[str]:
-    """Cut after the exception itself, whose text may have several lines."""
-    end = next((number for number, line in enumerate(lines) if last(line)), len(lines) - 1)
-    return lines[: end + 4]
+def _end_of_traceback(block: list[str]) -> list[str]:
+    """The innermost frames, then the exception, whose text may have several lines."""
+    exception = next((number for number, line in enumerate(block) if not line.startswith(" ")), len(block))
+    frames = [number for number in range(exception) if block[number].startswith("  File ")]
+    first = frames[-_CAUSE_FRAMES:][0] if frames else 0
+    return block[first : exception + _CAUSE_LINES]

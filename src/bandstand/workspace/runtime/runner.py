@@ -19,7 +19,7 @@ from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.reloading import Reloader
 from bandstand.workspace.runtime.reports import Notice, Ready, Reporter
 from bandstand.workspace.runtime.resources import Plan, Process
-from bandstand.workspace.runtime.servers.postgres import forget_unfinished
+from bandstand.workspace.runtime.servers.postgres import prepare_folder
 from bandstand.workspace.runtime.services import migrate_name
 from bandstand.workspace.runtime.session import Session
 from bandstand.workspace.runtime.state import claim, end_leftovers, read_state, running
@@ -80,10 +80,11 @@ def _survey(workspace: Workspace, folder: StateFolder, report: Reporter) -> Fact
     left = end_leftovers(earlier)
     if left:
         report(Notice(text=f"An earlier run had left {', '.join(left)} behind; ended now."))
-    forget_unfinished(folder.postgres)
     issuer = workspace.token_issuer
     keys.make_keys(folder.keys, workspace.service_names, [issuer.name] if issuer else [])
-    return survey(workspace, earlier.ports)
+    facts = survey(workspace, earlier.ports)
+    prepare_folder(folder.postgres, facts.account)
+    return facts
 
 
 def _install(plan: Plan, report: Reporter) -> None:

@@ -48,9 +48,11 @@ class Session:
         self._watchdog.start()
         self._listen(hang_up)
         self._supervisor.observers = (*observers, _Progress(self._report, self.began))
+        keeping = asyncio.create_task(self._watchdog.keep())
         try:
             await self._supervisor.run()
         finally:
+            keeping.cancel()
             self._watchdog.close()
             self._logs.close()
         failure = self._supervision.failure

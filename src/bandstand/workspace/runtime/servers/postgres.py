@@ -1,5 +1,6 @@
 """PostgreSQL: one cluster, and in it for each service a database and a role that can reach nothing else."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -32,11 +33,12 @@ __all__ = [
     "PostgresProbe",
     "PrepareDatabases",
     "RecordDatabase",
-    "forget_unfinished",
     "plan_postgres",
+    "prepare_folder",
     "read_record",
 ]
 
+_NOBODY: Final = 65534
 # Small and quick for a developer's machine; durability is not traded away (fsync and synchronous_commit stay on).
 _TUNING: Final[Mapping[str, str]] = {
     "listen_addresses": LOOPBACK,
@@ -329,6 +331,13 @@ async def _rows(connection: Any, query: str) -> set[str]:
     return {row[0] for row in await (await connection.execute(query)).fetchall()}
 
 
-def forget_unfinished(folder: Path) -> None:
-    """Remove what an interrupted initdb left."""
+def prepare_folder(folder: Path, account: Account) -> None:
+    """Remove what an interrupted initdb left, and give the folder to the account that PostgreSQL runs as.
+
+    In a user namespace that is still root, and an earlier run may have been as nobody, or the other way round.
+    """
     shutil.rmtree(folder / "data.new", ignore_errors=True)
+    owner = _NOBODY if account == "nobody" else os.geteuid()
+    if folder.stat().st_uid != owner:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner, -1, follow_symlinks=False)

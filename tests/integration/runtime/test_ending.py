@@ -1,0 +1,141 @@
+"""However a platform ends, nothing of it is left: no process, no open port."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import IO
+
+import psutil
+import pytest
+
+from tests.integration.runtime.shop import Platform, eventually
+
+pytestmark = pytest.mark.integration
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def assert_nothing_left(platform: Platform, *, within: float) -> None:
+    eventually(lambda: not platform.left(), within=within)
+    assert [port for port in platform.ports() if listens(port)] == []
+
+
+def read_until(stream: IO[str] | None, text: str) -> str:
+    output = ""
+    for line in stream or ():
+        output += line
+        if text in line:
+            return output
+    raise AssertionError(output)
+
+
+def slow_request(platform: Platform, seconds: float) -> subprocess.Popen[str]:
+    url = f"{platform.state['gateway']}/api/users/?sleep={seconds}"
+    program = f"import urllib.request; print(urllib.request.urlopen({url!r}, timeout=15).read().decode())"
+    request = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    eventually(lambda: in_flight(platform), within=5)
+    return request
+
+
+def in_flight(platform: Platform) -> bool:
+    port = platform.state["ports"]["user-service-web"]
+    web = psutil.Process(platform.pid("user-service-web"))
+    connections = [
+        connection
+        for child in web.children()
+        for connection in child.net_connections("tcp")
+        if connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == port
+    ]
+    return len(connections) > 0
+
+
+def watchdog_of(platform: Platform) -> psutil.Process:
+    runner = psutil.Process(platform.state["pid"])
+    return next(child for child in runner.children() if any("watchdog.py" in word for word in child.cmdline()))
+
+
+def test_down_leaves_nothing_and_keeps_the_data(new_platform: Platform) -> None:
+    """After `down` nothing is left; the next start has the same ports, and migrates and seeds nothing."""
+    new_platform.up()
+    ports = new_platform.state["ports"]
+    assert new_platform.tasks() == {"done"}
+    assert new_platform.json("down")["stopped"] is True
+    assert_nothing_left(new_platform, within=1)
+    assert new_platform.json("down")["stopped"] is False
+    new_platform.up()
+    assert new_platform.state["ports"] == ports
+    assert new_platform.tasks() == {"skipped"}
+
+
+def test_a_killed_runner_leaves_nothing(platform: Platform) -> None:
+    """`kill -9` of the runner ends every process within seconds, and the next start works as if nothing had been."""
+    platform.up()
+    os.kill(platform.state["pid"], signal.SIGKILL)
+    assert_nothing_left(platform, within=8)
+    assert platform.up()["gateway"]
+
+
+def test_only_the_watchdog_ends_what_obeys_no_signal(platform: Platform) -> None:
+    """A process that can't act on the system's signal at its parent's death is ended by the watchdog all the same."""
+    platform.up()
+    web = psutil.Process(platform.pid("user-service-web"))
+    for process in (web, *web.children()):
+        process.suspend()
+    os.kill(platform.state["pid"], signal.SIGKILL)
+    assert_nothing_left(platform, within=10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_killed_runner_and_watchdog_leave_nothing(platform: Platform) -> None:
+    """Where both are killed at once, the system's signal at the parent's death ends everything."""
+    platform.up()
+    runner, watchdog = psutil.Process(platform.state["pid"]), watchdog_of(platform)
+    runner.suspend()  # or it would start another watchdog
+    watchdog.kill()
+    runner.kill()
+    assert_nothing_left(platform, within=10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_foreground_run_ends_in_good_order(platform: Platform, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM stop a foreground run with status 0, and a request in flight is answered first."""
+    with platform.foreground() as process:
+        assert "Gateway" in read_until(process.stdout, "Ctrl-C")
+        with slow_request(platform, 1.0) as request:
+            process.send_signal(number)
+            answer, _ = request.communicate(timeout=10)
+        assert '"service": "user-service"' in answer
+        assert process.wait(15) == 0
+    assert_nothing_left(platform, within=1)
+
+
+def test_a_second_interrupt_hurries(platform: Platform) -> None:
+    """A second Ctrl-C does not wait for what is in flight, and still leaves nothing."""
+    with platform.foreground() as process:
+        read_until(process.stdout, "Ctrl-C")
+        with slow_request(platform, 9.0) as request:
+            process.send_signal(signal.SIGINT)
+            read_until(process.stdout, "Stopping")
+            process.send_signal(signal.SIGINT)
+            process.wait(5)
+            request.wait(5)
+    assert_nothing_left(platform, within=1)
+
+
+def test_a_closed_pipe_does_not_stop_the_platform(platform: Platform) -> None:
+    """Who reads the foreground log may go away (`bandstand up | head`); the platform still ends in good order."""
+    with platform.foreground() as process:
+        read_until(process.stdout, "Ctrl-C")
+        assert process.stdout is not None
+        process.stdout.close()
+        eventually(lambda: platform.pid("user-service-web"), within=2)
+        process.send_signal(signal.SIGINT)
+        process.wait(15)
+    assert_nothing_left(platform, within=1)
