@@ -142,6 +142,18 @@ def test_other_phone_numbers_are_refused(api_client: APIClient, number: str) -> 
     assert faults(register(api_client, phone_number=number)) == {"phone_number": "invalid_phone_number"}
 
 
+@pytest.mark.parametrize("name", ["Ada\nBcc: all@example.com", "Ada\x1b[31m", "Ada\u202egro.elpmaxe", "Ada\u2028Bcc"])
+def test_names_stay_on_their_line(api_client: APIClient, name: str) -> None:
+    """A name that could break out of a mail's subject or a log's line is refused."""
+    assert faults(register(api_client, first_name=name)) == {"first_name": "control_characters"}
+
+
+@pytest.mark.parametrize("name", ["Zoë", "O’Brien", "Nguyễn Thị Minh Khai", "محمد", "李小龍", "Jean-Luc"])
+def test_names_are_of_all_languages(api_client: APIClient, name: str) -> None:
+    """Whatever script a name is written in, it is kept as it is."""
+    assert register(api_client, first_name=name).json()["first_name"] == name
+
+
 @pytest.mark.parametrize(
     ("day", "code"),
     [

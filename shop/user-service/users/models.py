@@ -14,7 +14,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from users import events
-from users.validators import validate_birth_date, validate_phone_number, validate_preferences
+from users.validators import validate_birth_date, validate_line, validate_phone_number, validate_preferences
 
 validate_https = URLValidator(schemes=["https"])
 
@@ -53,8 +53,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.EmailField("e-mail address", unique=True, error_messages={"unique": "This address is registered."})
     username = models.CharField(max_length=150, validators=[ASCIIUsernameValidator()])
-    first_name = models.CharField(max_length=150, blank=True)
-    last_name = models.CharField(max_length=150, blank=True)
+    first_name = models.CharField(max_length=150, blank=True, validators=[validate_line])
+    last_name = models.CharField(max_length=150, blank=True, validators=[validate_line])
     phone_number = models.CharField(max_length=16, blank=True, validators=[validate_phone_number])
     date_of_birth = models.DateField(null=True, blank=True, validators=[validate_birth_date])
     is_verified = models.BooleanField("e-mail verified", default=False)
@@ -109,7 +109,7 @@ class UserProfile(models.Model):
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="profile")
     bio = models.TextField(max_length=1000, blank=True)
-    location = models.CharField(max_length=100, blank=True)
+    location = models.CharField(max_length=100, blank=True, validators=[validate_line])
     website = models.CharField(max_length=500, blank=True, validators=[validate_https])
     avatar = models.CharField(max_length=500, blank=True, validators=[validate_https])
     preferences = models.JSONField(default=dict, blank=True, validators=[validate_preferences])

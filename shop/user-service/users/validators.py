@@ -1,4 +1,4 @@
-"""What a phone number, a date of birth and preferences may be."""
+"""What names, phone numbers, dates of birth and preferences may be."""
 
 import json
 import re
@@ -11,8 +11,20 @@ from django.utils import timezone
 OLDEST_AGE: Final = 130  # years; the longest life on record is 122
 MAX_PREFERENCES_BYTES: Final = 4096
 
+# Control characters, line ends, and the marks that turn the direction of whatever stands around them.
+_NOT_IN_A_LINE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _PHONE_SEPARATORS: Final = str.maketrans("", "", " .-()/")
+
+
+def validate_line(text: str) -> None:
+    """Accept a text that stays on its line wherever it is shown: in a list, a log or the subject of a mail.
+
+    Raises:
+        ValidationError: it holds control characters.
+    """
+    if _NOT_IN_A_LINE.search(text):
+        raise ValidationError("Write it without line ends and control characters.", code="control_characters")
 
 
 def normalise_phone_number(number: str) -> str:

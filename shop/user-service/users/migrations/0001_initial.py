@@ -47,8 +47,14 @@ class Migration(migrations.Migration):
                         max_length=150, validators=[django.contrib.auth.validators.ASCIIUsernameValidator()]
                     ),
                 ),
-                ("first_name", models.CharField(blank=True, max_length=150)),
-                ("last_name", models.CharField(blank=True, max_length=150)),
+                (
+                    "first_name",
+                    models.CharField(blank=True, max_length=150, validators=[users.validators.validate_line]),
+                ),
+                (
+                    "last_name",
+                    models.CharField(blank=True, max_length=150, validators=[users.validators.validate_line]),
+                ),
                 (
                     "phone_number",
                     models.CharField(blank=True, max_length=16, validators=[users.validators.validate_phone_number]),
@@ -103,7 +109,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("bio", models.TextField(blank=True, max_length=1000)),
-                ("location", models.CharField(blank=True, max_length=100)),
+                ("location", models.CharField(blank=True, max_length=100, validators=[users.validators.validate_line])),
                 (
                     "website",
                     models.CharField(

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
@@ -60,28 +61,30 @@ class Command(BaseCommand):
             raise CommandError(
                 "DEBUG is off. Everybody knows the demonstration users: add real ones with createsuperuser."
             )
+        hashed = make_password(password)  # once for all: argon2 is slow on purpose
         with transaction.atomic():
-            added = [person for person in PEOPLE if self.add(person, password)]
+            added = [person for person in PEOPLE if self.add(person, hashed)]
         self.stdout.write(f"{len(added)} of {len(PEOPLE)} demonstration users added; the others were there.")
         if added:
             self.stdout.write(f"Sign in as {PEOPLE[1].email}, or as staff with {PEOPLE[0].email}; password: {password}")
 
-    def add(self, person: Person, password: str) -> bool:
+    def add(self, person: Person, hashed_password: str) -> bool:
         """Save ``person`` and return whether they are new."""
         if User.objects.filter(email=person.email).exists() or User.objects.with_username(person.username).exists():
             return False
-        create = User.objects.create_superuser if person.is_staff else User.objects.create_user
-        user = create(
-            person.email,
-            person.username,
-            password,
+        user = User(
+            email=person.email,
+            username=person.username,
+            password=hashed_password,
             first_name=person.first_name,
             last_name=person.last_name,
             phone_number=person.phone_number,
             date_of_birth=person.born,
             is_verified=True,
+            is_staff=person.is_staff,
+            is_superuser=person.is_staff,
         )
-        profile = user.profile
-        profile.bio, profile.location = person.bio, person.location
-        profile.save(update_fields=["bio", "location", "updated_at"])
+        user.save()
+        user.profile.bio, user.profile.location = person.bio, person.location
+        user.profile.save(update_fields=["bio", "location", "updated_at"])
         return True
