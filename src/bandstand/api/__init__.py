@@ -9,6 +9,9 @@
 - ``Idempotent`` (a mixin) and ``idempotent`` (a decorator) make a write safe to repeat under an ``Idempotency-Key``.
   ``IdempotencyRecord`` is their table, ``purge_expired()`` its broom.
 - ``PageNumberPagination`` and ``CursorPagination``; ``ClientThrottle``, ``AccountThrottle`` and ``LoginThrottle``.
+- ``PolicyTable``: who may use which action of a viewset; ``NoOne`` is who may use all others.
+- ``ChangesOnlySerializer`` and ``save_unique`` for writes at the same time, ``StableOrderingFilter`` for lists that are
+  the same from page to page, ``LookOnly`` for the admin.
 - ``ProblemAutoSchema``: the OpenAPI document says what errors look like. ``bandstand.api.urls``: the document at
   ``/api/schema/`` and pages to read it at ``/api/docs/``.
 
@@ -27,18 +30,23 @@ from bandstand.api.settings import rest_framework_settings, spectacular_settings
 if TYPE_CHECKING:
     from bandstand.api.handling import exception_handler
     from bandstand.api.idempotency import Idempotent, idempotent, purge_expired
+    from bandstand.api.look_only import LookOnly
     from bandstand.api.middleware import ProblemDetailsMiddleware
     from bandstand.api.models import IdempotencyRecord
+    from bandstand.api.ordering import StableOrderingFilter
     from bandstand.api.pagination import CursorPagination, PageNumberPagination
     from bandstand.api.parsers import StrictJSONParser
+    from bandstand.api.policies import NoOne, PolicyTable
     from bandstand.api.problems import FieldFault, Problem, problem_response
     from bandstand.api.renderers import JSONRenderer
     from bandstand.api.request_limits import RequestLimitsMiddleware
     from bandstand.api.schema import ProblemAutoSchema
+    from bandstand.api.serializers import ChangesOnlySerializer, save_unique
     from bandstand.api.throttles import AccountThrottle, ClientThrottle, LoginThrottle
 
 __all__ = [
     "AccountThrottle",
+    "ChangesOnlySerializer",
     "ClientThrottle",
     "CursorPagination",
     "FieldFault",
@@ -46,22 +54,28 @@ __all__ = [
     "Idempotent",
     "JSONRenderer",
     "LoginThrottle",
+    "LookOnly",
+    "NoOne",
     "PageNumberPagination",
+    "PolicyTable",
     "Problem",
     "ProblemAutoSchema",
     "ProblemDetailsMiddleware",
     "RequestLimitsMiddleware",
+    "StableOrderingFilter",
     "StrictJSONParser",
     "exception_handler",
     "idempotent",
     "problem_response",
     "purge_expired",
     "rest_framework_settings",
+    "save_unique",
     "spectacular_settings",
 ]
 
 _HOMES = {
     "AccountThrottle": "throttles",
+    "ChangesOnlySerializer": "serializers",
     "ClientThrottle": "throttles",
     "CursorPagination": "pagination",
     "FieldFault": "problems",
@@ -69,16 +83,21 @@ _HOMES = {
     "Idempotent": "idempotency",
     "JSONRenderer": "renderers",
     "LoginThrottle": "throttles",
+    "LookOnly": "look_only",
+    "NoOne": "policies",
     "PageNumberPagination": "pagination",
+    "PolicyTable": "policies",
     "Problem": "problems",
     "ProblemAutoSchema": "schema",
     "ProblemDetailsMiddleware": "middleware",
     "RequestLimitsMiddleware": "request_limits",
+    "StableOrderingFilter": "ordering",
     "StrictJSONParser": "parsers",
     "exception_handler": "handling",
     "idempotent": "idempotency",
     "problem_response": "problems",
     "purge_expired": "idempotency",
+    "save_unique": "serializers",
 }
 
 

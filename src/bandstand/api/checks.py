@@ -14,6 +14,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser
 from rest_framework.views import APIView
 
+from bandstand.api.policies import PolicyTable
+
 __all__ = ["check_permission_policies"]
 
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -24,6 +26,7 @@ _FOR_EVERY_OBJECT: Final = (AllowAny, IsAdminUser)
 _NO_POLICY: Final = (
     "Write permission_classes on the view, or get_permissions() where actions differ. AllowAny says that everybody may."
 )
+_NO_ROW: Final = "Add the action to `policy`, or take its route away."
 _NO_OBJECT_POLICY: Final = (
     "Add a permission that looks at the object, such as bandstand.identity.owner_or_staff('user_id'), or narrow "
     "get_queryset() to what the user may see. Where each signed-in user really may, say so on the view: "
@@ -60,12 +63,27 @@ def _faults(route: str, pattern: URLPattern) -> Iterator[CheckMessage]:
     if not _has_policy(cls, initial):
         text = f"{_name(cls)} (at /{route}) does not say who may use it."
         yield Error(text, hint=_NO_POLICY, obj=_name(cls), id="bandstand.api.E001")
-    elif set(_PARAMETER.findall(route)) - {"format", "version"}:
-        for action in _actions(pattern.callback):
-            if not _has_object_policy(cls, initial, action):
-                name = f"{_name(cls)}.{action}" if action else _name(cls)
-                text = f"{name} (at /{route}) gives every object to whoever is let in."
-                yield Error(text, hint=_NO_OBJECT_POLICY, obj=name, id="bandstand.api.E002")
+        return
+    for action in _unnamed(cls, pattern.callback):
+        text = f"{_name(cls)}.{action} (at /{route}) is not in the policy table, so it is refused to everybody."
+        yield Error(text, hint=_NO_ROW, obj=f"{_name(cls)}.{action}", id="bandstand.api.E003")
+    if set(_PARAMETER.findall(route)) - {"format", "version"}:
+        yield from _object_faults(route, pattern.callback, cls, initial)
+
+
+def _object_faults(route: str, callback: Any, cls: type[APIView], initial: dict[str, Any]) -> Iterator[CheckMessage]:
+    for action in _actions(callback):
+        if not _has_object_policy(cls, initial, action):
+            name = f"{_name(cls)}.{action}" if action else _name(cls)
+            text = f"{name} (at /{route}) gives every object to whoever is let in."
+            yield Error(text, hint=_NO_OBJECT_POLICY, obj=name, id="bandstand.api.E002")
+
+
+def _unnamed(cls: type[APIView], callback: Any) -> Iterable[str]:
+    """Return the actions of the route that the class's policy table does not name."""
+    if not issubclass(cls, PolicyTable):
+        return []
+    return [action for action in _actions(callback) if action is not None and action not in cls.policy]
 
 
 def _has_policy(cls: type[APIView], initial: dict[str, Any]) -> bool:
