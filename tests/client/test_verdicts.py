@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -177,6 +178,8 @@ def test_texts_do_not_tell_addresses() -> None:
         (CircuitOpen("", service="s"), "unavailable"),
         (DeadlineExceeded(""), "deadline"),
         (ServiceCallError("", service="s"), "failed"),
+        (RuntimeError("a mistake of ours"), "failed"),
+        (asyncio.CancelledError(), "cancelled"),
         (KeyboardInterrupt(), "cancelled"),
     ],
     ids=repr,

@@ -64,7 +64,7 @@ class Attempt:
         if isinstance(error, TransportError):
             self.outcome = error
             return True
-        if error is not None:  # the task was cancelled, or the program is to end
+        if error is not None:
             self._call.record(error)
         return False
 

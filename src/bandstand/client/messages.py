@@ -20,16 +20,10 @@ class Headers(Mapping[str, str]):
 
     __slots__ = ("_lines", "_values")
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._lines: Sequence[bytes] = ()
-        self._values: dict[str, str] | None = _joined(pairs)
-
-    @classmethod
-    def from_lines(cls, lines: Sequence[bytes]) -> "Headers":
-        """Return the headers that ``lines`` hold, as they came. They are read when somebody first asks for one."""
-        headers = cls()
-        headers._lines, headers._values = lines, None
-        return headers
+    def __init__(self, pairs: Iterable[tuple[str, str]] = (), *, lines: Sequence[bytes] | None = None) -> None:
+        """Take pairs of name and value, or the lines as they came, which are read when somebody asks for a header."""
+        self._lines: Sequence[bytes] = lines or ()
+        self._values: dict[str, str] | None = _joined(pairs) if lines is None else None
 
     def _read(self) -> dict[str, str]:
         if self._values is None:

@@ -74,9 +74,9 @@ def outcome_word(result: Response | BaseException) -> str:
             return "unavailable"
         case DeadlineExceeded():
             return "deadline"
-        case ServiceCallError():
+        case Exception():
             return "failed"
-        case _:
+        case _:  # the task was cancelled, or the program is to end
             return "cancelled"
 
 

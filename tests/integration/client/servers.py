@@ -1,6 +1,7 @@
 """HTTP servers on real sockets that do what a test says, byte by byte, and remember what reached them."""
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -56,10 +57,11 @@ class Server:
 
     behave: Behaviour
     requests: list[Received] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -105,9 +107,10 @@ class Server:
                     number = self._connections
                 self._start(self._serve, connection, number)
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, plain: socket.socket, number: int) -> None:
         try:
-            with connection, connection.makefile("rb") as stream:
+            connection = self.tls.wrap_socket(plain, server_side=True) if self.tls else plain
+            with plain, connection, connection.makefile("rb") as stream:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 turn = 0
                 while line := stream.readline().decode().strip():
@@ -119,10 +122,10 @@ class Server:
                     if self.behave(received, connection) is False:
                         return
         except OSError:  # the other side went away, or the test is over
-            pass
+            plain.close()
         finally:
             with self._lock:
-                self._open.discard(connection)
+                self._open.discard(plain)
 
 
 class BlackHole:

@@ -1,10 +1,20 @@
 """What only a process of its own can show: forks, event loops that come and go, and what is left behind at the end."""
 
+import datetime
+import ipaddress
+import os
+import ssl
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 
 from .servers import Server, http
 
@@ -18,11 +28,12 @@ client = ServiceClient("user-service")
 """
 
 
-def run(server: Server, script: str) -> str:
+def run(server: Server, script: str, **environment: str) -> str:
     """Run a script in which every warning is an error, that of a socket left open too, and return its output."""
     source = _SETTINGS.format(url=server.url) + dedent(script)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", source],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -164,3 +175,73 @@ def test_a_cancelled_call_ends_at_once() -> None:
             assert in_flight._calls == {}
             """,
         )
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a certificate for 127.0.0.1 that nobody has signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = tmp_path / "server.pem"
+    path.write_bytes(made.public_bytes(pem) + secret)
+    return path
+
+
+def test_certificates_are_verified(certificate: Path) -> None:
+    """An https address is believed with a certificate of the machine's authorities or of SSL_CERT_FILE, else not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    script = """
+        import asyncio, sys
+        from bandstand.exceptions import ServiceUnavailable
+
+        def outcome(get):
+            try:
+                return str(get().status)
+            except ServiceUnavailable as error:
+                return type(error.__cause__).__name__
+
+        asynchronous = AsyncServiceClient("user-service")
+        import logging
+        logging.disable()
+        print(outcome(lambda: client.get("/x/")), outcome(lambda: asyncio.run(asynchronous.get("/x/"))))
+    """
+    with Server(lambda received, connection: connection.sendall(http()), tls=context) as server:
+        assert run(server, script, SSL_CERT_FILE=str(certificate)) == "200 200\n"
+        assert run(server, script) == "ConnectFailed ConnectFailed\n"
+    assert len(server.requests) == 2
+
+
+def test_a_forked_child_leaves_the_parents_tls_alone(certificate: Path) -> None:
+    """A child that ends does not say goodbye on an encrypted connection that is the parent's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(lambda received, connection: connection.sendall(http()), tls=context) as server:
+        run(
+            server,
+            """
+            import os, gc
+            client.get("/parent/1/")
+            child = os.fork()
+            if child == 0:
+                client.get("/child/")
+                gc.collect()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            client.get("/parent/2/")
+            """,
+            SSL_CERT_FILE=str(certificate),
+        )
+    assert [(received.connection, received.turn) for received in server.requests] == [(1, 1), (2, 1), (1, 2)]

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from bandstand.client import Policy, ServiceClient
+from bandstand.client import call as client_call
 from bandstand.client.balancing import in_flight
+from bandstand.client.preparation import prepare
+from bandstand.client.transports.curl import CurlTransport
 from bandstand.conf import wire
 from bandstand.context import bind, new_context
 from bandstand.discovery import MemoryRegistry
@@ -474,3 +477,12 @@ def test_a_thread_that_ends_closes_its_connections(serve: Serve) -> None:
     thread.start()
     thread.join()
     assert ended.wait(2)
+
+
+def test_a_large_answer_is_not_kept(serve: Serve) -> None:
+    """A thread that once read a large body doesn't hold on to it until its next call."""
+    serve(say(http(200, b"1" * 1_000_000)))
+    way = CurlTransport()
+    request = client_call.Call(prepare("user-service", "GET", "/x/", {}), Policy()).attempt().request
+    assert len(way.send(request).content) == 1_000_000
+    assert way._local.line._answer.chunks == []

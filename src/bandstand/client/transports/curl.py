@@ -5,6 +5,7 @@ with handles of its own, and leaves the parent's alone.
 """
 
 import os
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -74,6 +75,12 @@ class _Line:
         handle.setopt(pycurl.MAXCONNECTS, _CONNECTIONS)
         handle.setopt(pycurl.MAXAGE_CONN, _IDLE_SECONDS)
         handle.setopt(pycurl.WRITEFUNCTION, self._answer.take)
+        # libcurl's wheel has a place for certificates compiled in that most machines don't have.
+        authorities = ssl.get_default_verify_paths()
+        if authorities.cafile:
+            handle.setopt(pycurl.CAINFO, authorities.cafile)
+        if authorities.capath:
+            handle.setopt(pycurl.CAPATH, authorities.capath)
 
     def send(self, request: Request) -> Response:
         lines: list[bytes] = []
@@ -87,8 +94,8 @@ class _Line:
         return Response(
             service=request.service,
             status=self._handle.getinfo(pycurl.RESPONSE_CODE),
-            headers=Headers.from_lines(lines),
-            content=b"".join(self._answer.chunks),
+            headers=Headers(lines=lines),
+            content=self._answer.whole(),
         )
 
     def _describe(self, request: Request) -> None:
@@ -137,6 +144,11 @@ class _Answer:
             return 0
         self.chunks.append(chunk)
         return None
+
+    def whole(self) -> bytes:
+        """Return the body, and keep nothing of it."""
+        chunks, self.chunks = self.chunks, []
+        return b"".join(chunks)
 
     def once(self, *_: object) -> int:
         """Let the request out once.
