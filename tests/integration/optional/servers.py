@@ -1,0 +1,158 @@
+"""Servers that come from the system's packages and not as wheels: RabbitMQ and Consul, each as a private child."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from bandstand.testing import require_server
+
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(check: Callable[[], bool], process: subprocess.Popen[bytes], *, seconds: float, log: Path) -> None:
+    """Wait until the server answers; its log is the text of the failure when it does not."""
+    end = time.monotonic() + seconds
+    while not check():
+        assert process.poll() is None, f"the server ended:\n{log.read_text()[-3000:]}"
+        assert time.monotonic() < end, f"not ready after {seconds} s:\n{log.read_text()[-3000:]}"
+        time.sleep(0.05)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[int]:
+    """Run a RabbitMQ with its data in ``folder`` and give its port; user and password are ``bandstand``.
+
+    Its Erlang port mapper would outlive it, so it gets one of its own, which is ended too.
+    """
+    require_server("rabbitmq", found=RABBITMQ.exists(), how="On Debian: apt-get install rabbitmq-server")
+    port, distribution, mapper = free_port(), free_port(), free_port()
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = bandstand\ndefault_pass = bandstand\n"
+        "log.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n"
+    )
+    (folder / "none.conf").touch()
+    (folder / "enabled_plugins").write_text("[].\n")
+    environment = {
+        "HOME": str(folder),
+        "PATH": os.environ["PATH"],
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
+        "RABBITMQ_NODENAME": f"bandstand{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "ERL_EPMD_PORT": str(mapper),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_ALLOW_INPUT": "1",  # makes the script exec, so that the process we start is the server itself
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+            "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none -noinput"
+        ),
+    }
+    log = folder / "output"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [RABBITMQ], env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+        )
+    try:
+        wait_for(lambda: accepts(port), process, seconds=60, log=log)
+        yield port
+    finally:
+        members = family(process)
+        end(process, seconds=20)
+        for member in members:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return what the process started, and what its session holds: the port mapper has no parent any more."""
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        own = str(psutil.Process(process.pid).environ().get("HOME"))
+        mappers = [
+            each for each in psutil.process_iter() if each.name() == "epmd" and each.environ().get("HOME") == own
+        ]
+        return children + mappers
+    return []
+
+
+@contextmanager
+def consul(folder: Path) -> Iterator[str]:
+    """Run a Consul agent in development mode and give the URL of its HTTP interface."""
+    binary = shutil.which("consul")
+    require_server(
+        "consul", found=binary is not None, how="Put the program consul on the PATH; see .ci/install-servers."
+    )
+    http, dns, server, lan, wan = (free_port() for _ in range(5))
+    ports = {"http-port": http, "dns-port": dns, "server-port": server, "serf-lan-port": lan, "serf-wan-port": wan}
+    options = [part for name, port in ports.items() for part in (f"-{name}", str(port))]
+    fixed = [
+        "-bind",
+        "127.0.0.1",
+        "-client",
+        "127.0.0.1",
+        "-grpc-port",
+        "-1",
+        "-node",
+        "bandstand",
+        "-disable-host-node-id",
+        "-log-level",
+        "warn",
+    ]
+    log = folder / "output"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [str(binary), "agent", "-dev", *fixed, *options],
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+
+    def leads() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{http}/v1/status/leader", timeout=1) as answer:
+                return len(answer.read()) > 4
+        except OSError:
+            return False
+
+    try:
+        wait_for(leads, process, seconds=20, log=log)
+        yield f"http://127.0.0.1:{http}"
+    finally:
+        end(process, seconds=5)
+
+
+def end(process: subprocess.Popen[bytes], *, seconds: float) -> None:
+    """End a process in good order, or at once when it takes too long."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
