@@ -19,13 +19,3 @@ class IsSelf(BasePermission):
 
     def has_object_permission(self, request: Request, view: APIView, obj: object) -> bool:
         return self.has_permission(request, view)
-
-
-class NoOne(BasePermission):
-    """Refuses everybody: what a policy table does not name, nobody may do."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return False
-
-    def has_object_permission(self, request: Request, view: APIView, obj: object) -> bool:
-        return False

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from bandstand.api import ChangesOnlySerializer
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import models
 from rest_framework import serializers
 
 from users.models import User, UserProfile, normalise_email
@@ -36,17 +36,7 @@ class PasswordField(serializers.CharField):
         super().__init__(write_only=True, trim_whitespace=False, style={"input_type": "password"}, **kwargs)
 
 
-class ChangesOnly(serializers.ModelSerializer[Any]):
-    """Writes only the columns that the request names, so that two requests at the same time lose nothing."""
-
-    def update(self, instance: models.Model, validated_data: dict[str, Any]) -> models.Model:
-        for name, value in validated_data.items():
-            setattr(instance, name, value)
-        instance.save(update_fields=[*validated_data, "updated_at"])
-        return instance
-
-
-class UserSerializer(ChangesOnly):
+class UserSerializer(ChangesOnlySerializer[Any]):
     """A user as the API shows one, and what users may change of themselves."""
 
     phone_number = PhoneNumberField(required=False, allow_blank=True, max_length=32)
@@ -100,7 +90,7 @@ class RegistrationSerializer(UserSerializer):
         return UserSerializer(instance, context=self.context).data
 
 
-class ProfileSerializer(ChangesOnly):
+class ProfileSerializer(ChangesOnlySerializer[Any]):
     """What people tell about themselves. A field that the request leaves out keeps its value."""
 
     class Meta:

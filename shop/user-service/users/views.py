@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bandstand.api import LoginThrottle
+from bandstand.api import LoginThrottle, PolicyTable, StableOrderingFilter, save_unique
 from bandstand.identity import IsService, IsStaff
-from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, NotFound, ValidationError
-from rest_framework.filters import OrderingFilter, SearchFilter
-from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.filters import SearchFilter
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -24,7 +23,7 @@ from users import sign_in
 from users.authentication import NoToken
 from users.models import User, UserProfile
 from users.orders import page_of_orders
-from users.permissions import IsSelf, NoOne
+from users.permissions import IsSelf
 from users.serializers import (
     CredentialsSerializer,
     OrderPageSerializer,
@@ -40,6 +39,7 @@ self_or_staff = [IsSelf | IsStaff]
 
 
 class UserViewSet(
+    PolicyTable,
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -62,14 +62,9 @@ class UserViewSet(
     lookup_value_converter = "uuid"
     queryset = User.objects.all()
     serializer_class = UserSerializer
-    filter_backends = (SearchFilter, OrderingFilter)
+    filter_backends = (SearchFilter, StableOrderingFilter)
     search_fields = ("email", "username", "first_name", "last_name")
     ordering_fields = ("created_at", "email", "username")
-
-    def get_permissions(self) -> list[BasePermission]:
-        if self.action is None:  # a method that the route does not know: 405, whoever asks
-            return []
-        return [permission() for permission in self.policy.get(self.action, [NoOne])]
 
     def get_serializer_class(self) -> type[BaseSerializer[User]]:
         return RegistrationSerializer if self.action == "create" else UserSerializer
@@ -154,20 +149,6 @@ class SignInViewSet(ViewSet):
         """Sign out: end the sign-in that a refresh token belongs to. An unknown token is no error."""
         sign_in.revoke(validated(RefreshSerializer, request)["refresh"])
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def save_unique(serializer: BaseSerializer[User]) -> None:
-    """Save, and answer as the validation does when somebody else took the name between the check and the write.
-
-    Raises:
-        ValidationError: the e-mail address or username is taken.
-    """
-    try:
-        with transaction.atomic():
-            serializer.save()
-    except IntegrityError:
-        serializer.run_validation(serializer.initial_data)
-        raise
 
 
 def validated(serializer_class: type[BaseSerializer[Any]], request: Request) -> dict[str, Any]:
