@@ -154,16 +154,22 @@ class Crew:
         self.rates.clear()
 
     def _work(self) -> None:
+        from bandstand.context import bind, new_context
+
+        with bind(new_context()):  # as in a request
+            while True:
+                self._gate.wait()
+                self.latencies.extend(self._calls_of_a_round())
+                self._gate.wait()
+
+    def _calls_of_a_round(self) -> list[float]:
         way, clock = self._way, time.perf_counter
-        while True:
-            self._gate.wait()
-            taken = []
-            for _ in range(self._calls):
-                began = clock()
-                way()
-                taken.append(clock() - began)
-            self.latencies.extend(taken)
-            self._gate.wait()
+        taken = []
+        for _ in range(self._calls):
+            began = clock()
+            way()
+            taken.append(clock() - began)
+        return taken
 
     def round(self) -> None:
         self._gate.wait()
