@@ -175,13 +175,15 @@ class _Reader:
             options.setdefault("connect_timeout", 3)
         return database
 
-    def cache(self) -> dict[str, Any]:
+    def cache(self, service: str) -> dict[str, Any]:
         url = self.text(wire.CACHE_URL, "memory://")
         scheme = urlsplit(url).scheme
         if scheme == "memory":
             return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
         if scheme in {"redis", "rediss"}:
-            return {"BACKEND": "bandstand.cache.ResilientRedisCache", "LOCATION": url}
+            # The service's user in Redis reaches no key that does not begin so.
+            prefix = self.text(wire.SERVICE, service)
+            return {"BACKEND": "bandstand.cache.ResilientRedisCache", "LOCATION": url, "KEY_PREFIX": prefix}
         self.faults.append(f"{wire.CACHE_URL} begins with {scheme!r}; write redis://, rediss:// or memory://.")
         return {}
 
@@ -257,7 +259,7 @@ class _Reader:
             allowed_hosts=self.names(wire.ALLOWED_HOSTS, "localhost,127.0.0.1,[::1]" if debug else None),
             csrf_trusted_origins=self.names(wire.CSRF_TRUSTED_ORIGINS, ""),
             database=self.database(),
-            cache=self.cache(),
+            cache=self.cache(service),
             email=self.email(),
             log_format=self.choice(wire.LOG_FORMAT, "json", ("json", "console")),
             log_level=self.choice(wire.LOG_LEVEL, "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -1,0 +1,17 @@
+"""Django's cache on Redis that slows a service down at worst, and results that one process computes for all.
+
+- ``ResilientRedisCache`` is the backend (``CACHES``): Redis away means misses, within 50 ms and then at once.
+- ``cache_result(timeout=…, tags=…, per_user=…)`` keeps what a function returns; ``function.invalidate(…)`` forgets it.
+- ``DistributedCache(prefix)`` does the same by hand: ``get``, ``set``, ``delete``, ``get_or_set``.
+- ``invalidate_tag(tag)`` forgets everything that was kept under a tag, in all processes.
+
+Values are data: None, numbers, texts, bytes, dates and times, Decimal, UUID, and tuples, lists, sets and dicts of such.
+They come back as what they were. Never pickle: what is found in Redis is never run.
+"""
+
+from bandstand.cache.backend import ResilientRedisCache
+from bandstand.cache.decorator import CachedFunction, cache_result
+from bandstand.cache.distributed import DistributedCache
+from bandstand.cache.tags import invalidate_tag
+
+__all__ = ["CachedFunction", "DistributedCache", "ResilientRedisCache", "cache_result", "invalidate_tag"]
