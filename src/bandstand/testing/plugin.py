@@ -7,6 +7,7 @@ Before Django reads the settings it puts the service's environment in place: a P
 - ``api_client``: DRF's test client, whose answers carry problem documents as a real client would see them.
 - ``user_token(user_id, staff=False)``: a user token, as the platform's issuer would sign it.
 - ``as_user(user_id, staff=False)`` and ``as_service(name)``: a client that calls as a user, or as another service.
+- ``as_role(role, owner_id)``: a client of one kind of caller, for a table of who may do what.
 - ``service_headers(name)``: the headers of a call by another service, on its list of callers or not.
 - ``fake_services``: answers for the services that this one calls; an undeclared call is an error.
 - ``published_events(type)``, ``deliver_events()``, ``receive_event(event, key=…, source=…)``: what was published, its
@@ -21,6 +22,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import pytest
 
@@ -162,6 +164,34 @@ def as_service(service_headers: Callable[[str], dict[str, str]]) -> Callable[[st
         made = APIClient(raise_request_exception=False, headers=service_headers(caller))
         made.default_format = "json"
         return made
+
+    return client
+
+
+@pytest.fixture
+def as_role(
+    request: pytest.FixtureRequest,
+    api_client: "APIClient",
+    as_user: Callable[..., "APIClient"],
+    as_service: Callable[[str], "APIClient"],
+) -> Callable[..., "APIClient"]:
+    """Return a function that makes a client of one kind of caller, for tables of who may do what.
+
+    ``as_role("owner", owner_id)`` is the user of that id; ``other`` another user, ``staff`` another user who is staff;
+    ``anonymous`` nobody; ``service`` one on the list of callers, ``wrong_service`` one that is not. Ids are UUIDs.
+    """
+    callers = request.config.stash[_platform].callers
+
+    def client(role: str, owner: object = None) -> "APIClient":
+        clients: dict[str, Callable[[], APIClient]] = {
+            "owner": lambda: as_user(owner),
+            "other": lambda: as_user(uuid4()),
+            "staff": lambda: as_user(uuid4(), staff=True),
+            "anonymous": lambda: api_client,
+            "service": lambda: as_service(callers[0]),
+            "wrong_service": lambda: as_service(_STRANGER),
+        }
+        return clients[role]()
 
     return client
 
