@@ -23,7 +23,7 @@ name = "shop"
 [gateway]
 cors_origins = ["{ORIGIN}", "https://admin.example"]
 rate_limit = {{ minute = 100000, hour = 1000000 }}
-timeout = 1.0
+timeout = 2.0
 
 [services.user-service]
 

@@ -37,7 +37,7 @@ path = "/api/v1/users/limited"
 rate_limit = { minute = 3, hour = 1000 }
 """
 # Generous for a machine with much else to do; what is measured in rest is some ten milliseconds.
-SOON = 2.0
+SOON = 10.0
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_a_client_that_sends_its_headers_slowly_is_sent_away(envoy: Envoy) -> No
     begun = time.monotonic()
     answer = envoy.client.raw(b"GET /api/users/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
     assert (answer.status, answer.json()["code"]) == (408, "request_timeout")
-    assert 4 < time.monotonic() - begun < 7
+    assert 4 < time.monotonic() - begun < 15
 
 
 # --- the log -------------------------------------------------------------------------------------

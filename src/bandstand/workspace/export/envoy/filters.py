@@ -42,13 +42,7 @@ def early_mutations() -> Json:
     mutation = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": typed(
-            mutation,
-            mutations=[
-                *({"remove": name} for name in names),
-                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-            ],
-        ),
+        "typed_config": typed(mutation, mutations=[{"remove": name} for name in names]),
     }
 
 
