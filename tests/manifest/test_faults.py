@@ -93,6 +93,8 @@ def test_a_file_nested_without_end_is_refused() -> None:
         ("gateway.port = true", "gateway.port is true; write a port"),
         ('gateway.port = "8000"', 'gateway.port is "8000"; write a port'),
         ("gateway.host = 1", "gateway.host is 1; write the address to listen on"),
+        ('gateway.host = "localhost"', 'gateway.host is "localhost"; write an IP address: "127.0.0.1"'),
+        ('gateway.host = ""', 'gateway.host is ""; write an IP address'),
         ("gateway.timeout = 0", "gateway.timeout is 0; write seconds from 0.1 to 300."),
         ("gateway.timeout = inf", "gateway.timeout is null; write seconds"),
         ("gateway.timeout = nan", "gateway.timeout is null; write seconds"),

@@ -1,6 +1,7 @@
 """The rules that no single key can hold: between services, between routes, and inside URLs and origins."""
 
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 from itertools import combinations
 from typing import Final
 from urllib.parse import urlsplit
@@ -42,10 +43,21 @@ def faults(manifest: Manifest, names: Collection[str]) -> Iterator[Fault]:
 
 def _gateway_faults(manifest: Manifest) -> Iterator[Fault]:
     gateway = manifest.gateway
+    if not _is_address(gateway.host):
+        text = 'write an IP address: "127.0.0.1" for this machine alone, "0.0.0.0" for every network.'
+        yield Fault(("gateway", "host"), f"is {shown(gateway.host)}; {text}")
     for index, origin in enumerate(gateway.cors_origins):
         if text := _origin_fault(origin):
             yield Fault(("gateway", "cors_origins", index), f"is {shown(origin)}; {text}")
     yield from _limit_faults(gateway.rate_limit, RateLimitTable(), ("gateway", "rate_limit"))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _origin_fault(origin: str) -> str:

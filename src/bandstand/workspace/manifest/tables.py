@@ -25,7 +25,7 @@ _NAME_RULE = "a name of 2 to 41 small letters, digits and hyphens that begins wi
 Name: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,39}[a-z0-9]\Z", description=_NAME_RULE)]
 Names: TypeAlias = Annotated[tuple[str, ...], Meta(description='a list of service names, such as ["user-service"]')]
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
-Host: TypeAlias = Annotated[str, Meta(min_length=1, description='the address to listen on, such as "127.0.0.1"')]
+Host: TypeAlias = Annotated[str, Meta(description='the address to listen on, such as "127.0.0.1"')]
 Origins: TypeAlias = Annotated[
     tuple[str, ...], Meta(description='a list of origins, such as ["http://localhost:3000"]')
 ]
