@@ -36,6 +36,13 @@ Examples:
   bandstand down                     stop everything
 """
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bandstand {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="bandstand",
     help="Start a platform of Django services on real servers, on this machine and without Docker.",
@@ -61,10 +68,9 @@ def options(
         Path | None,
         typer.Option("--workspace", "-C", metavar="DIR", help="The folder with bandstand.toml, or one below it."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """What is said before the command holds for it."""
     context.obj = folder
-    if version:
-        typer.echo(f"bandstand {__version__}")
-        raise typer.Exit

@@ -37,11 +37,11 @@ def logs(
         names = _names(place.workspace, name)
         files = {each: place.state.log(each) for each in names}
         show = _raw if raw else _printer(names)
-        followers = {each: Follower(path) for each, path in files.items()}  # first, so that no line falls between
+        # First, so that no line falls between what was and what comes.
+        followers = {each: Follower(path) for each, path in files.items()} if follow else {}
         for each, line in last_lines(files, lines):
             show(each, line)
-        if follow:
-            _follow(followers, show)
+        _follow(followers, show)
 
 
 def _names(workspace: Workspace, name: str | None) -> list[str]:
@@ -70,7 +70,7 @@ def _raw(_name: str, line: str) -> None:
 
 def _follow(followers: dict[str, Follower], show: Callable[[str, str], None]) -> None:
     with suppress(KeyboardInterrupt):
-        while True:
+        while followers:
             for name, follower in followers.items():
                 for line in follower.lines():
                     show(name, line)

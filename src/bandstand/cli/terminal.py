@@ -26,7 +26,6 @@ __all__ = ["LogPrinter", "TerminalReporter", "Writer", "console"]
 
 _PALETTE: Final = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
 _LEVELS: Final = {"WARN": "yellow", "ERROR": "red", "FATAL": "bold red", "DEBUG": "dim"}
-_QUEUE: Final = 10_000
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -41,9 +40,9 @@ class Writer:
     What does not fit into the queue meanwhile is left out and counted; the log files have all of it.
     """
 
-    def __init__(self, target: Console) -> None:
+    def __init__(self, target: Console, *, capacity: int = 10_000) -> None:
         self._console = target
-        self._items: queue.Queue[Text | Table | None] = queue.Queue(_QUEUE)
+        self._items: queue.Queue[Text | Table | None] = queue.Queue(capacity)
         self._lost = 0
         self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
         self._thread.start()

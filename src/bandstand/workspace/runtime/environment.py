@@ -63,6 +63,8 @@ def service_environment(
         wire.BROKER_URL: addresses.broker_url,
         wire.DISCOVERY_URL: _file_url(folder.registry),
         wire.EMAIL_URL: _file_url(folder.mail),
+        # Nobody sends requests any more when a service is stopped here: the gateway went before.
+        wire.DRAIN_SECONDS: "0",
         wire.TRUSTED_PROXIES: "127.0.0.0/8,::1/128",
         **_identity(workspace, service, folder.keys),
     }

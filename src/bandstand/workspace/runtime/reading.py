@@ -42,8 +42,14 @@ class Follower:
         if self._file is not None:
             yield from self._read()
         if self._was_replaced():
+            self.close()
             self._file = self._path.open("rb")
             yield from self._read()
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
 
     def _read(self) -> Iterator[str]:
         if self._file is None:

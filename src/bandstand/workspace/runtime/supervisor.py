@@ -190,19 +190,23 @@ class Supervisor:
 
     async def _watch(self, name: str, probe: Probe) -> None:
         """Ask a process whether it is ready, often at first, then as often as its probe says."""
-        while (reason := await _ask(probe)) is not None:
+        while (reason := await self._answer(name, probe)) is not None:
             self._events.put_nowait(Missed(name=name, reason=reason))
             await asyncio.sleep(_PAUSE_STARTING)
         self._events.put_nowait(Passed(name=name))
         misses = 0
         while probe.again is not None:
             await asyncio.sleep(_PAUSE_UNREADY if misses else probe.again)
-            reason = await _ask(probe)
+            reason = await self._answer(name, probe)
             if reason is None and misses >= _MISSES:
                 self._events.put_nowait(Passed(name=name))
             misses = 0 if reason is None else misses + 1
             if reason is not None and misses >= _MISSES:
                 self._events.put_nowait(Missed(name=name, reason=reason))
+
+    async def _answer(self, name: str, probe: Probe) -> str | None:
+        """Whoever answers in place of a process that does not run is somebody else."""
+        return await _ask(probe) if name in self._children else "it does not run"
 
     async def _wake(self, act: Wake) -> None:
         await asyncio.sleep(act.delay)

@@ -1,0 +1,106 @@
+"""Small plans for tests, and facts of a machine that does not exist."""
+
+from pathlib import Path
+
+from bandstand.workspace.manifest import Gateway, Route, Server, Servers, Service, Workspace
+from bandstand.workspace.runtime.binaries import Binaries
+from bandstand.workspace.runtime.credentials import Credentials, ServiceCredentials
+from bandstand.workspace.runtime.facts import Facts
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.probes import FileProbe
+from bandstand.workspace.runtime.resources import Action, Command, Plan, Process, Stage, Step, Task
+
+NOTHING = Command(arguments=("true",), folder=Path("/"))
+
+
+class Nothing(Action, frozen=True, kw_only=True):
+    """An action without effect; ``skipped`` is what it says."""
+
+    skipped: tuple[str, ...] = ()
+
+    async def perform(self) -> tuple[str, ...]:
+        return self.skipped
+
+
+def process(name: str, *, stage: Stage = Stage.WEB, after: str = "", needs: str = "", service: str = "s") -> Process:
+    return Process(
+        name=name,
+        label=name,
+        stage=stage,
+        service=service or None,
+        after=tuple(after.split()),
+        needs=tuple(needs.split()),
+        command=NOTHING,
+        log=Path(f"/logs/{name}.log"),
+        probe=FileProbe(path=Path("/never")),
+    )
+
+
+def task(name: str, *, after: str = "", then: Action | None = None, service: str = "s") -> Task:
+    return Task(
+        name=name,
+        label=name,
+        stage=Stage.TASK,
+        service=service or None,
+        after=tuple(after.split()),
+        command=NOTHING,
+        log=Path(f"/logs/{name}.log"),
+        then=then,
+    )
+
+
+def step(name: str, *, after: str = "") -> Step:
+    return Step(name=name, label=name, stage=Stage.TASK, after=tuple(after.split()), action=Nothing())
+
+
+def plan(*resources: Process | Task | Step) -> Plan:
+    return Plan(resources=resources)
+
+
+def workspace(root: Path, *, postgres: str | None = None) -> Workspace:
+    return Workspace(
+        name="shop",
+        root=root,
+        gateway=Gateway(port=8000),
+        servers=Servers(postgres=Server(kind="postgres", url=postgres)),
+        services=(
+            Service(
+                name="user-service",
+                folder=root / "user-service",
+                module="user_service",
+                calls=("order-service",),
+                issues_user_tokens=True,
+                seed=("make_users", "seed_demo"),
+                routes=(Route(path="/api/v1/users"),),
+            ),
+            Service(name="order-service", folder=root / "order-service", module="order_service", worker=False),
+        ),
+    )
+
+
+def facts(root: Path, *, gateway: int = 8000, has_cluster: bool = True, embedded: bool = True) -> Facts:
+    names = ("postgres", "redis", "nats", "gateway-admin", "user-service-web", "order-service-web")
+    programs = {"valkey": Path("/bin/valkey"), "nats": Path("/bin/nats"), "envoy": Path("/bin/envoy")}
+    return Facts(
+        folder=StateFolder(root / ".bandstand"),
+        python="/venv/bin/python",
+        cores=2,
+        account="self",
+        base={"PATH": "/bin"},
+        binaries=Binaries(**programs, postgres=Path("/pg/bin") if embedded else None),
+        credentials=Credentials(
+            postgres="pg-admin",
+            redis="redis-admin",
+            nats="nats-admin",
+            services={name: _credentials(name) for name in ("user-service", "order-service", "left-long-ago")},
+        ),
+        ports={**{name: 20_000 + index for index, name in enumerate(names)}, "gateway": gateway},
+        has_cluster=has_cluster,
+        fingerprints={"user-service": "f-users", "order-service": "f-orders"},
+    )
+
+
+def _credentials(name: str) -> ServiceCredentials:
+    return ServiceCredentials(
+        secret_key=f"key-{name}", postgres=f"pg-{name}", redis=f"redis-{name}", nats=f"nats-{name}"
+    )

