@@ -22,9 +22,9 @@ EXAMPLE = {"name": "a", "lines": [{"quantity": 1}]}
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     """What these views log is known."""
-    logging.getLogger("django.request").setLevel(logging.CRITICAL)
+    caplog.set_level(logging.CRITICAL, logger="django.request")
 
 
 def test_a_careful_service_withstands_everything(client: APIClient) -> None:
