@@ -241,7 +241,7 @@ def test_a_limit_of_a_route_holds(gateway: Gateway) -> None:
     """Past the limit of a minute a client gets 429 with what it needs to come back in time."""
     answers = [gateway.client.get("/api/orders/by-minute/") for _ in range(7)]
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 2
-    assert_problem(answers[-1], 429, "rate_limited")
+    assert_problem(answers[-1], 429, "throttled")
     assert int(answers[-1].headers["x-ratelimit-limit"].split(",")[0]) == 5
     assert answers[-1].headers["x-ratelimit-remaining"] == "0"
     assert 0 < int(answers[-1].headers["x-ratelimit-reset"]) <= 60
@@ -304,7 +304,7 @@ def test_a_body_past_the_limit_is_refused(gateway: Gateway, chunked: bool) -> No
     """One byte more is refused, and nothing of it reaches the service."""
     key = uuid4().hex
     body = chunks(LIMIT + 1) if chunked else b"x" * (LIMIT + 1)
-    assert_problem(gateway.client.post(f"/api/users/?key={key}", body=body), 413, "payload_too_large")
+    assert_problem(gateway.client.post(f"/api/users/?key={key}", body=body), 413, "body_too_large")
     assert gateway.users.calls[key] == 0
 
 
