@@ -236,8 +236,12 @@ class ResilientClient:
             self._owed.pop(next(iter(self._owed)), None)
 
     def _settle(self) -> None:
+        """Delete what could not be written; what Redis will not delete stays as it is."""
         owed = list(self._owed)
-        self._link.ask("UNLINK", *owed)
+        try:
+            self._link.ask("UNLINK", *owed)
+        except self._link.refusals as error:
+            self._refused("delete", error)
         for key in owed:
             self._owed.pop(key, None)
 

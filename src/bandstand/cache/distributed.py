@@ -104,7 +104,7 @@ class DistributedCache:
 
         if found is not _MISSING:
             return _flights.lead(self._key(key), work, otherwise=cast("T", found))
-        return _flights.share(self._key(key), work, patience=_patience())
+        return _flights.share(self._key(key), work, alone=compute, patience=_patience())
 
     # --- one lookup ---------------------------------------------------------------------------------
 

@@ -25,11 +25,11 @@ class Flights:
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
 
-    def share(self, key: str, work: Callable[[], T], *, patience: float) -> T:
+    def share(self, key: str, work: Callable[[], T], *, alone: Callable[[], T], patience: float) -> T:
         """Return what ``work`` returns, or what it returned to the thread that is at it.
 
-        Those who wait get a copy of their own, and the same error if there was one. After ``patience`` seconds one
-        works for itself; so does one who asks for the value while computing it.
+        Those who wait get a copy of their own, and the same error if there was one. One who has waited ``patience``
+        seconds works ``alone``; so does one who asks for the value while computing it.
         """
         with self._lock:
             flight = self._flights.get(key)
@@ -38,7 +38,7 @@ class Flights:
         if flight is None:
             return self._fly(key, mine, work)
         if flight.owner == threading.get_ident() or not flight.landed.wait(patience):
-            return work()
+            return alone()
         if flight.error is not None:
             raise flight.error
         value: T = copy.deepcopy(flight.value)

