@@ -7,8 +7,8 @@ from bandstand.workspace.export.envoy.values import Json
 
 __all__ = ["local_replies"]
 
-# Status, its name in RFC 9110 (the standard library's names change with the version of Python), code and sentence. Codes
-# are those of the services for the same matter. No sentence tells of hosts, ports or Envoy's reasons, which its log has.
+# Status, its name in RFC 9110 (the standard library's names change with Python's version), code and sentence. Codes are
+# those of the services for the same matter. No sentence tells of hosts, ports or Envoy's reasons, which are in its log.
 _PROBLEMS: Final = (
     (400, "Bad Request", "bad_request", "The request is not well formed."),
     (404, "Not Found", "not_found", "Nothing answers under this path."),
