@@ -314,6 +314,8 @@ def test_a_platform_has_the_promised_limits(tmp_path: Path, first: Upstream) -> 
     """Where nothing is written a client has 100 requests a minute, also for what is not there."""
     workspace: Workspace = parse(MANIFEST.replace("rate_limit = { minute = 1000000, hour = 10000000 }", ""))
     with running_envoy(workspace, tmp_path, {"user-service": (Endpoint(port=first.port),)}) as envoy:
-        statuses = [envoy.client.get(path).status for path in ("/api/users/", "/nothing") for _ in range(55)]
+        answers = [envoy.client.get(path) for path in ("/api/users/", "/nothing") for _ in range(55)]
+    statuses = [answer.status for answer in answers]
+    assert answers[0].headers["x-ratelimit-limit"] == "1000"
     assert 429 not in statuses[:100]
     assert 429 in statuses[100:]  # some more pass, since buckets fill while the test runs

@@ -134,7 +134,7 @@ def _rate_limits(workspace: Workspace) -> Json:
         filter_enforced=_always(),
         enable_x_ratelimit_headers="DRAFT_VERSION_03",
         max_dynamic_descriptors=MAX_ADDRESSES,
-        rate_limits=[{"actions": _actions(window)} for window in ("hour", "minute")],
+        rate_limits=[{"actions": _actions(window)} for window in ("minute", "hour")],
         descriptors=list(_descriptors(workspace)),
     )
 
