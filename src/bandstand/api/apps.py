@@ -2,6 +2,8 @@
 
 from django.apps import AppConfig
 
+from bandstand.api import charsets
+
 __all__ = ["BandstandApiConfig"]
 
 
@@ -14,5 +16,7 @@ class BandstandApiConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and look at charsets before Django does."""
         from bandstand.api import checks  # noqa: F401, PLC0415 - REST framework may be imported only once apps are ready
+
+        charsets.connect()

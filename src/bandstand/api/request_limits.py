@@ -10,14 +10,13 @@ from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
+from bandstand.api import charsets
 from bandstand.api.problems import Problem
 from bandstand.api.strict_json import MAX_DIGITS, is_too_deep
 from bandstand.conf import get_settings
 
 __all__ = ["RequestLimitsMiddleware"]
 
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
@@ -65,8 +64,7 @@ def _of_address(request: HttpRequest) -> Problem | None:
 
 
 def _of_form(request: HttpRequest) -> Problem | None:
-    charset = (request.content_params or {}).get("charset", "utf-8")
-    if charset.strip().lower() not in _CHARSETS:
+    if charsets.noted(request):
         return Problem(status=415, code="unsupported_charset", detail="Send the body in UTF-8.")
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         return Problem(status=415, code="unsupported_encoding", detail="Send the body without compression.")

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, Final, NoReturn
 
 __all__ = ["InvalidJSON", "is_too_deep", "read_json"]
@@ -17,7 +18,7 @@ MAX_DIGITS: Final = 1000
 # The closing quote is optional, so that it always matches and never looks back: an unterminated string of a million
 # escaped quotes would otherwise be tried from each of them.
 _STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
 _OTHERS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _SUSPICIOUS_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SUSPICIOUS: Final = re.compile("[\x00\ud800-\udfff]")
@@ -56,12 +57,8 @@ def is_too_deep(body: bytes, max_depth: int) -> bool:
     """Say whether brackets nest deeper than ``max_depth``; linear in time and without recursion."""
     if body.count(b"[") + body.count(b"{") <= max_depth:
         return False
-    brackets = _STRINGS.sub(b"", body).translate(_BRACKETS, _OTHERS)
-    for _ in range(max_depth):  # each round takes away the innermost level everywhere
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"")
-    return b"[" in brackets
+    steps = memoryview(_STRINGS.sub(b"", body).translate(_STEPS, _OTHERS)).cast("b")
+    return max(accumulate(steps), default=0) > max_depth
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
