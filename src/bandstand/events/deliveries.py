@@ -122,10 +122,10 @@ class Deliveries:
         if positions:
             self._rows.filter(id__in=positions, running=True).update(due_at=after(lease))
 
-    def release(self, positions: Collection[int]) -> None:
-        """Let any process handle rows at once: nobody has begun to."""
+    def release(self, positions: Collection[int], delay: float = 0.0) -> None:
+        """Let any process handle rows in ``delay`` seconds: nobody here has begun to, so nothing is counted."""
         if positions:
-            self._rows.filter(id__in=positions).update(running=False, due_at=Now())
+            self._rows.filter(id__in=positions).update(running=False, due_at=after(delay))
 
     def wait(self, subscriptions: Collection[str]) -> float | None:
         """Return the seconds until the next row is due, at least 0, or None when no row waits."""

@@ -3,18 +3,27 @@
 from enum import Enum
 from typing import Final
 
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.models.constants import OnConflict
 
 from bandstand.events import failpoints
 from bandstand.events.models import DeadLetter, InboxMessage
 from bandstand.events.outbox import after
 from bandstand.events.tables import DELIVERIES, INBOX
+from bandstand.exceptions import EventError
 
-__all__ = ["Entry", "Inbox"]
+__all__ = ["Entry", "HandledElsewhere", "Inbox"]
 
 _COLUMNS: Final = "(subscription, message_id, handled_at)"
+_PATIENCE: Final = "1s"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 _UNIQUE: Final = ("subscription", "message_id")
+
+
+class HandledElsewhere(EventError):
+    """Another process holds the event in a transaction that does not end."""
+
+    code = "handled_elsewhere"
 
 
 class Entry(Enum):
@@ -47,8 +56,26 @@ class Inbox:
         return Entry.DUPLICATE if self.is_settled(subscription, message_id) else Entry.WAITING
 
     def enter_again(self, subscription: str, message_id: str) -> bool:
-        """Do the same for an event that waited for its turn; say whether it is to be handled."""
-        return failpoints.switched_off("consumer.inbox") or self._insert(subscription, message_id, "1 = 1", [])
+        """Do the same for an event that waited for its turn; say whether it is to be handled.
+
+        Raises:
+            HandledElsewhere: another process is at it and does not end, as one that hangs in the handler.
+        """
+        if failpoints.switched_off("consumer.inbox"):
+            return True
+        connection = connections[self._alias]
+        if connection.vendor != "postgresql":
+            return self._insert(subscription, message_id, "1 = 1", [])
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+            try:
+                inserted = self._insert(subscription, message_id, "1 = 1", [])
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+                    raise
+                raise HandledElsewhere(f"{message_id} is being handled by another process.") from error
+            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")  # the handler's own statements have their own limits
+        return inserted
 
     def is_settled(self, subscription: str, message_id: str) -> bool:
         """Say whether the event was handled or given up."""

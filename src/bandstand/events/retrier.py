@@ -15,7 +15,7 @@ from bandstand.conf.settings import EventsSettings
 from bandstand.events.deliveries import Deliveries, DeliveryRow, Letter
 from bandstand.events.envelope import Message, decode
 from bandstand.events.handling import HandlerFailed, Handling
-from bandstand.events.inbox import Entry, Inbox
+from bandstand.events.inbox import Entry, HandledElsewhere, Inbox
 from bandstand.events.lanes import Lanes
 from bandstand.events.subscriptions import Registry, Subscription
 from bandstand.exceptions import InvalidEvent
@@ -181,6 +181,8 @@ class Retrier:
             self._handling.run(
                 subscription, message, event, enter=self._entrance(row), leave=partial(self._deliveries.finish, row)
             )
+        except HandledElsewhere:
+            self._deliveries.release([row.position], delay=self._settings.lease)
         except HandlerFailed as error:
             attempts = row.attempts + 1
             if attempts >= len(self._settings.retry_delays):

@@ -7,22 +7,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
+import dj_database_url
+import msgspec
 import pytest
+from django.db import connections, transaction
+from django.test import override_settings
 
+from bandstand.events import publish
+from tests.integration.events.ledger.shapes import Counted
 from tests.integration.servers import Nats, Postgres, has_servers, tied
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = "tests.integration.events.settings"
 TABLES = """
+CREATE TABLE written (number int PRIMARY KEY);
 CREATE TABLE effect (
-    id bigserial PRIMARY KEY, subscription text, message_id text, number int, key text, correlation_id text,
-    lag float, at timestamptz DEFAULT clock_timestamp()
+    id bigserial PRIMARY KEY, subscription text, message_id text, number int, key text,
+    correlation_id text, causation_id text, at timestamptz DEFAULT clock_timestamp()
 );
 CREATE TABLE attempt (
     id bigserial PRIMARY KEY, subscription text, message_id text, at timestamptz DEFAULT clock_timestamp()
@@ -65,6 +71,19 @@ def nats() -> Iterator[Nats]:
         yield server
 
 
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be zero, for one subscription."""
+
+    lost: int
+    ghosts: int
+    duplicates: int
+    stuck: int
+
+
+ZERO = Ledger(lost=0, ghosts=0, duplicates=0, stuck=0)
+QUICK = {"LEASE": 1.0, "POLL_INTERVAL": 0.25, "RETRY_DELAYS": [0, 0.2, 0.4], "SHUTDOWN_TIMEOUT": 10}
+
+
 class Rig:
     """A ledger service of one test: its database, its platform, its workers."""
 
@@ -72,18 +91,46 @@ class Rig:
         self.postgres = postgres
         self.nats = nats
         self.platform = f"p{uuid4().hex[:10]}"
-        self.broker_url = nats.url()
-        postgres.execute(f"CREATE DATABASE {self.platform} TEMPLATE {template}")
         self.workers: list[subprocess.Popen[str]] = []
         self.log = postgres.folder / f"{self.platform}.log"
+        postgres.execute(f"CREATE DATABASE {self.platform} TEMPLATE {template}")
+        database = dj_database_url.parse(postgres.url(self.platform))
+        connections.settings[self.platform] = connections.configure_settings({"default": dict(database)})["default"]
+        events = {**QUICK, "DATABASE": self.platform, "BROKER_URL": nats.url()}
+        self._settings = override_settings(
+            BANDSTAND={"SERVICE": "ledger-service", "PLATFORM": self.platform, "EVENTS": events}
+        )
+        self._settings.enable()
 
-    def environment(self, events: dict[str, Any], failpoints: str, **more: str) -> dict[str, str]:
-        quick = {"LEASE": 1.5, "POLL_INTERVAL": 0.25, "RETRY_DELAYS": [0, 0.2, 0.4], **events}
+    def close(self) -> None:
+        for process in self.workers:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self._settings.disable()
+        connections[self.platform].close()
+        del connections[self.platform], connections.settings[self.platform]
+        self.postgres.execute(f"DROP DATABASE {self.platform} WITH (FORCE)")
+
+    # --- what the service does ------------------------------------------------------------------
+    def write(self, number: int, *, key: str | None = None, do: str = "") -> str:
+        """Do what a request does: write a row and publish an event, in one transaction."""
+        with transaction.atomic(using=self.platform):
+            with connections[self.platform].cursor() as cursor:
+                cursor.execute("INSERT INTO written VALUES (%s)", [number])
+            return publish(Counted(number=number, do=do), key=str(number % 10) if key is None else key)
+
+    def write_many(self, count: int, start: int = 0) -> None:
+        for number in range(start, start + count):
+            self.write(number)
+
+    def environment(self, events: dict[str, Any], failpoints: str, more: dict[str, str]) -> dict[str, str]:
         variables = {
+            "DJANGO_SETTINGS_MODULE": SETTINGS,
             "DATABASE_URL": self.postgres.url(self.platform),
-            "BROKER_URL": self.broker_url,
+            "BROKER_URL": self.nats.url(),
             "LEDGER_PLATFORM": self.platform,
-            "LEDGER_EVENTS": json.dumps(quick),
+            "LEDGER_EVENTS": json.dumps({**QUICK, **events}),
             **({"BANDSTAND_TESTING": "1", "BANDSTAND_FAILPOINTS": failpoints} if failpoints else {}),
             **more,
         }
@@ -92,63 +139,96 @@ class Rig:
     def worker(
         self, *arguments: str, failpoints: str = "", events: dict[str, Any] | None = None, **more: str
     ) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "django", "worker", "--settings", SETTINGS, *arguments]
+        """Start `manage.py worker` as a process of its own."""
+        command = [sys.executable, "-m", "django", "worker", *arguments]
+        environment = self.environment(events or {}, failpoints, more)
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                tied(command),
-                cwd=ROOT,
-                env=self.environment(events or {}, failpoints, **more),
-                stdout=log,
-                stderr=log,
-                text=True,
-                start_new_session=True,
+                tied(command), cwd=ROOT, env=environment, stdout=log, stderr=log, text=True, start_new_session=True
             )
         self.workers.append(process)
         return process
 
-    def command(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "django", *arguments, "--settings", SETTINGS]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment({}, ""), capture_output=True, text=True, check=False
-        )
-        return done.stdout + done.stderr
+    def ready_worker(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+        """Start a worker and wait until it says that it is ready."""
+        ready = self.postgres.folder / f"{self.platform}-{len(self.workers)}.ready"
+        process = self.worker(*arguments, BANDSTAND_READY_FILE=str(ready), **options)
+        self.until(ready.exists, 20, "the worker is ready")
+        return process
 
+    def stop(self, process: "subprocess.Popen[str]", number: int = signal.SIGTERM) -> int:
+        process.send_signal(number)
+        return process.wait(30)
+
+    def command(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "django", *arguments]
+        environment = self.environment({}, "", {})
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        ).stdout
+
+    # --- what came of it -------------------------------------------------------------------------
     def query(self, statement: str, *parameters: Any) -> list[Any]:
         return self.postgres.execute(statement, self.platform, parameters)
 
-    def count(self, statement: str, *parameters: Any) -> int:
-        return int(self.query(f"SELECT count(*) FROM {statement}", *parameters)[0][0])
+    def count(self, what: str, *parameters: Any) -> int:
+        return int(self.query(f"SELECT count(*) FROM {what}", *parameters)[0][0])
 
-    def connect(self) -> "psycopg.Connection[Any]":
-        return psycopg.connect(self.postgres.url(self.platform))
+    def effects(self, subscription: str = "counted") -> list[int]:
+        rows = self.query("SELECT number FROM effect WHERE subscription = %s ORDER BY id", subscription)
+        return [row[0] for row in rows]
 
-    def unsent(self) -> int:
-        return self.count("bandstand_outbox WHERE sent_at IS NULL")
+    def settled(self) -> bool:
+        """Nothing is on its way: all sent, nothing waits, every event written has had its effects."""
+        unsent = self.count("bandstand_outbox WHERE sent_at IS NULL")
+        return not unsent and not self.count("bandstand_delivery") and self.done()
+
+    def done(self, *numbers: int) -> bool:
+        """All ``numbers`` (or all that were written) have had their effects in both subscriptions."""
+        wanted = set(numbers) or {row[0] for row in self.query("SELECT number FROM written")}
+        return all(wanted <= set(self.effects(each)) for each in ("counted", "watcher"))
+
+    def ledger(self, subscription: str = "counted", numbers: Collection[int] = ()) -> Ledger:
+        """Compare what was committed with its effects: for ``numbers``, or for all."""
+        written = {row[0] for row in self.query("SELECT number FROM written")}
+        effects = self.effects(subscription)
+        if numbers:
+            written, effects = written & set(numbers), [number for number in effects if number in numbers]
+        return Ledger(
+            lost=len(written - set(effects)),
+            ghosts=len(set(effects) - written),
+            duplicates=len(effects) - len(set(effects)),
+            stuck=self.count("bandstand_outbox WHERE sent_at IS NULL") + self.count("bandstand_delivery"),
+        )
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> float:
         """Wait until ``condition`` holds; return how many seconds it took."""
         started = time.monotonic()
         while not condition():
             if time.monotonic() - started > seconds:
-                log = self.log.read_text()[-6000:] if self.log.exists() else ""
+                log = self.log.read_text()[-5000:] if self.log.exists() else ""
                 raise AssertionError(f"After {seconds} s still not: {what}\n{log}")
             time.sleep(0.02)
         return time.monotonic() - started
 
-    def stop(self, process: "subprocess.Popen[str]", number: int = signal.SIGTERM, timeout: float = 30) -> int:
-        process.send_signal(number)
-        return process.wait(timeout)
-
-    def close(self) -> None:
-        for process in self.workers:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        self.postgres.execute(f"DROP DATABASE {self.platform} WITH (FORCE)")
+    def stream(self, work: Callable[[Any, str], Any]) -> Any:
+        """Run ``work(jetstream, stream name)`` as the administrator."""
+        return self.nats.jetstream(lambda context: work(context, f"{self.platform}-events"))
 
 
 @pytest.fixture
-def rig(postgres: Postgres, nats: Nats, template: str) -> Iterator[Rig]:
-    made = Rig(postgres, nats, template)
-    with contextlib.closing(made):
-        yield made
+def rig(postgres: Postgres, nats: Nats, template: str, django_db_blocker: Any) -> Iterator[Rig]:
+    with django_db_blocker.unblock():
+        made = Rig(postgres, nats, template)
+        with contextlib.closing(made):
+            yield made
+
+
+@pytest.fixture(scope="module")
+def service(postgres: Postgres, nats: Nats, template: str, django_db_blocker: Any) -> Iterator[Rig]:
+    """A service with a worker that runs for all tests of a module that only look."""
+    with django_db_blocker.unblock():
+        made = Rig(postgres, nats, template)
+        with contextlib.closing(made):
+            made.ready_worker()
+            yield made

@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any
 
+import psutil
 import pytest
 
 from bandstand.events.brokers import Binding, Broker, BrokerOptions
@@ -87,7 +89,8 @@ def test_messages_in_flight_when_the_server_dies_are_told_at_once(
     broker = connect(own.url())
     until(lambda: broker.connected)
     assert own.process is not None
-    own.process.send_signal(19)  # SIGSTOP: the server takes bytes and answers nothing
+    own.process.send_signal(signal.SIGSTOP)  # the server takes bytes and answers nothing
+    until(lambda: psutil.Process(own.process.pid).status() == psutil.STATUS_STOPPED)  # type: ignore[union-attr]
     outcome: list[list[BrokerError | None]] = []
     done = Event()
 

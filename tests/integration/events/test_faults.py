@@ -1,0 +1,292 @@
+"""Processes are killed with SIGKILL, at random and at named points; brokers and databases too. Nothing may be lost.
+
+Each test ends with the ledger: committed events without effect, effects without event, repeated effects, and what is
+stuck must all be zero. Where a protection is what makes it so, a second run with the protection off shows that the
+ledger would notice.
+"""
+
+import contextlib
+import itertools
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+
+from tests.integration.events.conftest import ZERO, Rig
+from tests.integration.servers import Nats, Postgres
+
+
+@pytest.fixture
+def own_nats(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> Iterator[Nats]:
+    """A broker that a test may kill."""
+    server = Nats()
+    with contextlib.closing(server):
+        server.start()
+        rig.nats = server
+        yield server
+
+
+def dies(rig: Rig, process: Any, seconds: float = 20) -> None:
+    rig.until(lambda: process.poll() is not None, seconds, "the worker is killed at the fail-point")
+    assert process.returncode == -signal.SIGKILL
+
+
+def messages(rig: Rig) -> list[tuple[str, int]]:
+    """Return (key, number) of all messages in the stream, in order."""
+    import json
+
+    async def read(stream: Any, name: str) -> list[tuple[str, int]]:
+        last = (await stream.stream_info(name)).state.last_seq
+        bodies = [json.loads((await stream.get_msg(name, seq)).data) for seq in range(1, last + 1)]
+        return [(body["partitionkey"], body["data"]["number"]) for body in bodies]
+
+    found: list[tuple[str, int]] = rig.stream(read)
+    return found
+
+
+# --- the relay -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["relay.after_claim", "relay.after_publish"])
+def test_a_relay_killed_on_the_way_loses_and_repeats_nothing(rig: Rig, point: str) -> None:
+    """A relay that dies after its claim, or between confirmation and record, is followed by another that finishes."""
+    rig.write_many(50)
+    dies(rig, rig.worker("--only", "relay", failpoints=f"{point}=kill:1"))
+    assert rig.count("bandstand_outbox WHERE sent_at IS NULL") == 50, "nothing counts as sent before the record"
+    rig.ready_worker()
+    rig.until(rig.settled, 20, "all effects")
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
+    assert len(messages(rig)) == 50, "the broker dropped what came twice"
+
+
+def test_what_the_broker_forgot_is_known_to_the_inbox(rig: Rig) -> None:
+    """After its duplicate window the broker takes events a second time; their effects are there once."""
+
+    async def make(stream: Any, name: str) -> None:
+        await stream.add_stream(name=name, subjects=[f"{rig.platform}.events.>"], duplicate_window=0.1)
+
+    rig.stream(make)
+    rig.write_many(30)
+    dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"))
+    time.sleep(0.3)
+    rig.ready_worker()
+    rig.until(rig.settled, 20, "all effects")
+    rig.until(lambda: rig.ledger() == ZERO, 5, "the ledger is at zero")
+    assert len(messages(rig)) > 30, "the tooth: the broker alone would have delivered twice"
+    assert rig.ledger("watcher") == ZERO
+
+
+def test_relays_share_the_work_and_keep_the_order(rig: Rig) -> None:
+    """With three relays at once, each event is published once and each key's events in their order."""
+    for _ in range(3):
+        rig.worker("--only", "relay", events={"BATCH": 7})
+    rig.write_many(600)
+    rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 30, "all are sent")
+    found = messages(rig)
+    assert sorted(number for _, number in found) == list(range(600))
+    for key in {key for key, _ in found}:
+        numbers = [number for each, number in found if each == key]
+        assert numbers == sorted(numbers)
+
+
+def test_a_late_commit_with_an_early_id_is_not_passed_over(rig: Rig) -> None:
+    """A transaction that stays open while younger ones commit and are sent has its event sent when it commits."""
+    rig.ready_worker()
+    opened, close = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        from django.db import transaction
+
+        with transaction.atomic(using=rig.platform):
+            rig.write(0)
+            opened.set()
+            close.wait(20)
+        connections[rig.platform].close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert opened.wait(10)
+    rig.write_many(20, 1)
+    rig.until(lambda: rig.done(*range(1, 21)), 15, "the younger ones")
+    close.set()
+    thread.join()
+    rig.until(rig.settled, 10, "the late one")
+    assert rig.ledger() == ZERO
+
+
+# --- the consumer ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["consumer.after_handler", "consumer.after_commit", "consumer.before_acknowledge"])
+def test_a_consumer_killed_in_the_middle_has_each_effect_once(rig: Rig, point: str) -> None:
+    """Killed before the commit the event is handled again; killed after it, its repetition has no effect."""
+    process = rig.ready_worker(failpoints=f"{point}=kill:5")
+    rig.write_many(20)
+    dies(rig, process)
+    rig.ready_worker()
+    rig.until(rig.settled, 20, "all effects")
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
+
+
+def test_without_the_inbox_effects_would_repeat(rig: Rig) -> None:
+    """The tooth: with the inbox switched off, the same kill after the commit makes the ledger count duplicates."""
+    process = rig.ready_worker(failpoints="consumer.inbox,consumer.after_commit=kill:5")
+    rig.write_many(20)
+    dies(rig, process)
+    rig.ready_worker(failpoints="consumer.inbox")
+    rig.until(rig.settled, 20, "all effects")
+    assert rig.ledger().duplicates + rig.ledger("watcher").duplicates > 0
+
+
+def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(rig: Rig) -> None:
+    """The deadly event ends as a dead letter after at most six restarts, and all others have their effects."""
+    deadly = rig.write(0, key="deadly", do="die:99")
+    rig.write_many(10, 1)
+    starts = 0
+    process = None
+    deadline = time.monotonic() + 60
+    while not rig.count("bandstand_dead_letter") and time.monotonic() < deadline:
+        if process is None or process.poll() is not None:
+            process = rig.worker()
+            starts += 1
+        time.sleep(0.05)
+    [(reason, deaths, message_id)] = rig.query("SELECT reason, deaths, message_id FROM bandstand_dead_letter")
+    assert (reason, deaths, message_id) == ("deaths", 5, deadly)
+    assert rig.count("attempt WHERE message_id = %s", deadly) == 5
+    assert starts <= 6
+    rig.until(lambda: rig.done(*range(1, 11)), 15, "the others")
+    assert rig.ledger("counted", range(1, 11)) == ZERO
+
+
+def test_a_worker_that_was_paused_repeats_nothing(rig: Rig) -> None:
+    """A worker stopped for longer than its lease wakes up late; another did its work, its own comes to nothing."""
+    process = rig.ready_worker()
+    rig.write(0, key="slow", do="sleep:0.5")
+    rig.until(lambda: rig.count("attempt") == 1, 10, "the handler has begun")
+    process.send_signal(signal.SIGSTOP)
+    rig.write_many(30, 1)
+    other = rig.ready_worker()
+    rig.until(lambda: rig.done(*range(1, 31)), 20, "the others")
+    process.send_signal(signal.SIGCONT)
+    rig.until(rig.settled, 20, "all effects")
+    time.sleep(0.5)
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
+    assert other.poll() is None
+
+
+def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
+    """A worker that is asked to stop ends its handlers, gives nothing back, and the next one repeats nothing."""
+    process = rig.ready_worker()
+    for number in range(4):
+        rig.write(number, do="sleep:0.8")
+    rig.until(lambda: rig.count("attempt") >= 3, 10, "handlers run")
+    assert rig.stop(process) == 0
+    assert len(rig.effects()) >= 3
+
+    async def redelivered(stream: Any, name: str) -> int:
+        consumers = [f"ledger-service__{each}" for each in ("counted", "watcher", "typed")]
+        return sum([(await stream.consumer_info(name, each)).num_redelivered for each in consumers])
+
+    assert rig.stream(redelivered) == 0
+    rig.ready_worker()
+    rig.until(rig.settled, 15, "all effects")
+    assert rig.ledger() == ZERO
+    assert rig.count("attempt") == 4
+
+
+def test_a_changed_pattern_leaves_nobody_deaf(rig: Rig) -> None:
+    """A subscription that listens to another type after a release hears it, with the same durable consumer."""
+    first = rig.ready_worker(LEDGER_PATTERN="number.answered")
+    rig.write(0)
+    rig.until(lambda: rig.effects("watcher") == [0], 10, "the watcher")
+    assert rig.effects("counted") == []
+    rig.stop(first)
+    rig.ready_worker(LEDGER_PATTERN="number.counted")
+    rig.write(1)
+    rig.until(lambda: 1 in rig.effects("counted"), 10, "the new type")
+
+
+# --- servers ---------------------------------------------------------------------------------------
+
+
+def test_a_broker_that_is_down_fails_no_write(rig: Rig, own_nats: Nats) -> None:
+    """While the broker is killed and started again, every write commits, and everything arrives once afterwards."""
+    rig.ready_worker()
+    for number in range(3):
+        rig.write_many(30, number * 60)
+        own_nats.kill()
+        rig.write_many(30, number * 60 + 30)
+        own_nats.start()
+    waited = rig.until(rig.settled, 25, "all effects")
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
+    assert waited < 20
+
+
+def test_a_database_that_is_killed_loses_nothing(rig: Rig, postgres: Postgres) -> None:
+    """After SIGKILL of PostgreSQL what was committed has its effect once; the worker heals by itself."""
+    process = rig.ready_worker()
+    acknowledged: list[int] = []
+    for round_ in range(2):
+        rig.write_many(20, round_ * 100)
+        acknowledged += range(round_ * 100, round_ * 100 + 20)
+        postgres.kill()
+        with pytest.raises(OperationalError):
+            rig.write(round_ * 100 + 99)
+        connections[rig.platform].close()
+        postgres.start()
+    rig.write(999)
+    acknowledged.append(999)
+    rig.until(rig.settled, 30, "all effects")
+    assert set(acknowledged) <= set(rig.effects())
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
+    assert process.poll() is None, "the worker itself never died"
+
+
+def test_a_deleted_stream_comes_back(rig: Rig) -> None:
+    """A stream that somebody deletes is declared again, and events that were not sent yet arrive."""
+    rig.ready_worker()
+    rig.write(0)
+    rig.until(rig.settled, 10, "the first")
+
+    async def delete(stream: Any, name: str) -> None:
+        await stream.delete_stream(name)
+
+    rig.stream(delete)
+    rig.write_many(20, 1)
+    rig.until(rig.settled, 15, "the others")
+    assert rig.ledger() == ZERO
+
+
+def test_workers_killed_at_random_lose_nothing(rig: Rig) -> None:
+    """Two workers, killed again and again at random moments while a service writes: the ledger stays at zero."""
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    enough = threading.Event()
+
+    def write() -> None:
+        for number in itertools.count():
+            rig.write(number)
+            if enough.wait(0.01):
+                break
+        connections[rig.platform].close()
+
+    rig.ready_worker()
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(6):
+            victim = rig.ready_worker()
+            time.sleep(chance.uniform(0.0, 0.3))
+            victim.kill()
+            victim.wait()
+    finally:
+        enough.set()
+        writer.join()
+    rig.until(rig.settled, 20, "all effects")
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
