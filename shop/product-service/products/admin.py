@@ -1,6 +1,10 @@
 """What staff sees of the catalogue and of what is held."""
 
+from typing import Any
+
+from bandstand.api import LookOnly
 from django.contrib import admin
+from django.forms import ModelForm
 from django.http import HttpRequest
 
 from products.models import Product, Reservation, ReservedItem
@@ -18,33 +22,24 @@ class ProductAdmin(admin.ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
         return self.readonly_fields if obj is None else (*self.readonly_fields, "inventory_count")
 
+    def save_model(self, request: HttpRequest, obj: Product, form: ModelForm, change: bool) -> None:
+        """Write only what was changed: a whole row would put back the stock as it was when the form was read."""
+        changes: dict[str, Any] = {"update_fields": [*form.changed_data, "updated_at"]} if change else {}
+        obj.save(**changes)
 
-class ReservedItemInline(admin.TabularInline):
+
+class ReservedItemInline(LookOnly, admin.TabularInline):
     """What an order holds."""
 
     model = ReservedItem
     extra = 0
-    can_delete = False
-    readonly_fields = ("product", "quantity")
-
-    def has_add_permission(self, request: HttpRequest, obj: Reservation | None = None) -> bool:
-        return False
 
 
 @admin.register(Reservation)
-class ReservationAdmin(admin.ModelAdmin):
+class ReservationAdmin(LookOnly, admin.ModelAdmin):
     """Reservations, to look at: they change by events alone."""
 
-    list_display = ("order_id", "state", "created_at", "updated_at")
+    list_display = ("order_id", "state", "reason", "created_at", "updated_at")
     list_filter = ("state",)
-    search_fields = ("order_id",)
+    search_fields = ("=order_id",)
     inlines = (ReservedItemInline,)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Reservation | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Reservation | None = None) -> bool:
-        return False

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from bandstand.events import Event, publish, subscribe
-from django.db import transaction
 
 from products import stock
+from products.models import MAX_STOCK, Reservation
+
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=MAX_STOCK)]
 
 
 class OrderedItem(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pieces of which product."""
+    """How many pieces of which product. An event with fewer than one is a dead letter: it would add to the stock."""
 
     product_id: UUID
-    quantity: int
+    quantity: Quantity
 
 
 class OrderPlaced(Event, type="order.placed", version=1):
     """Somebody ordered: what this service needs to know of it."""
 
     order_id: UUID
-    items: list[OrderedItem]
+    items: Annotated[list[OrderedItem], msgspec.Meta(min_length=1)]
 
 
 class OrderCancelled(Event, type="order.cancelled", version=1):
@@ -50,14 +53,14 @@ def reserve_stock(order: OrderPlaced) -> None:
     quantities: dict[UUID, int] = {}
     for item in order.items:
         quantities[item.product_id] = quantities.get(item.product_id, 0) + item.quantity
+    reservation = stock.reserve(order.order_id, quantities)
+    if reservation is None:
+        return
     key = str(order.order_id)
-    try:
-        with transaction.atomic():
-            if stock.reserve(order.order_id, quantities):
-                publish(StockReserved(order_id=order.order_id), key=key)
-    except stock.OutOfStock as shortage:
-        stock.reject(order.order_id)
-        publish(StockRejected(order_id=order.order_id, reason=str(shortage)), key=key)
+    if reservation.state == Reservation.State.HELD:
+        publish(StockReserved(order_id=order.order_id), key=key)
+    else:
+        publish(StockRejected(order_id=order.order_id, reason=reservation.reason), key=key)
 
 
 @subscribe("order.cancelled")

@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 CURRENCY = "EUR"
 """The shop's one currency. A price still carries it, so that a second one can come without a change of the wire."""
@@ -58,7 +59,7 @@ def change_stock(product_id: uuid.UUID, change: int) -> int | None:
     """
     changed = Product.objects.filter(
         pk=product_id, inventory_count__gte=max(0, -change), inventory_count__lte=MAX_STOCK - max(0, change)
-    ).update(inventory_count=F("inventory_count") + change)
+    ).update(inventory_count=F("inventory_count") + change, updated_at=Now())
     if not changed:
         return None
     # Inside a transaction the row is ours until the commit, so this is the count that our own UPDATE wrote.
@@ -69,7 +70,8 @@ class Reservation(models.Model):
     """What was decided about an order: its stock is held, was released, or could not be had.
 
     The row of an order is made once, by whichever of its events comes first. It is what makes a late or repeated event
-    harmless: an order that was cancelled before its stock was reserved finds its row already released.
+    harmless: an order that was cancelled before its stock was reserved finds its row already released. ``reason`` is
+    why an order was rejected.
     """
 
     class State(models.TextChoices):
@@ -81,8 +83,16 @@ class Reservation(models.Model):
 
     order_id = models.UUIDField(primary_key=True)
     state = models.CharField(max_length=16, choices=State.choices)
+    reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=["held", "released", "rejected"]), name="reservation_state_known"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"order {self.order_id}: {self.state}"

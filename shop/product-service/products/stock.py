@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
+from django.db import transaction
+
 from products.models import Product, Reservation, ReservedItem, change_stock
 
 
@@ -12,31 +14,29 @@ class OutOfStock(Exception):
     """There is less of something than an order wants; the text is for the buyer."""
 
 
-def reserve(order_id: uuid.UUID, quantities: Mapping[uuid.UUID, int]) -> bool:
-    """Hold stock for an order, all of it or nothing; return False where the order was decided on before.
+def reserve(order_id: uuid.UUID, quantities: Mapping[uuid.UUID, int]) -> Reservation | None:
+    """Decide about an order: hold all that it wants, or reject it with a reason. ``None`` if that was decided before.
 
-    Raises:
-        OutOfStock: there is less of a product than wanted. Nothing must be kept: roll back to a savepoint.
+    The reservation's row comes first. Whoever else decides about the same order at this moment waits for it, so
+    there is one decision, and what comes of a rejected order is nothing but its row.
     """
     reservation, is_new = Reservation.objects.get_or_create(
         order_id=order_id, defaults={"state": Reservation.State.HELD}
     )
     if not is_new:
-        return False
-    # Always in the same order: two orders with the same products wait for each other and never dead-lock.
-    for product_id in sorted(quantities):
-        if change_stock(product_id, -quantities[product_id]) is None:
-            raise OutOfStock(_shortage(product_id))
+        return None
+    try:
+        with transaction.atomic():
+            _take(quantities)
+    except OutOfStock as shortage:
+        reservation.state, reservation.reason = Reservation.State.REJECTED, str(shortage)
+        reservation.save(update_fields=["state", "reason", "updated_at"])
+        return reservation
     ReservedItem.objects.bulk_create(
         ReservedItem(reservation=reservation, product_id=product_id, quantity=quantity)
         for product_id, quantity in quantities.items()
     )
-    return True
-
-
-def reject(order_id: uuid.UUID) -> None:
-    """Note that the order gets nothing, so that no repeated event asks again."""
-    Reservation.objects.create(order_id=order_id, state=Reservation.State.REJECTED)
+    return reservation
 
 
 def release(order_id: uuid.UUID) -> None:
@@ -47,9 +47,17 @@ def release(order_id: uuid.UUID) -> None:
     if is_new or reservation.state != Reservation.State.HELD:
         return
     for item in reservation.items.order_by("product_id"):
-        change_stock(item.product_id, item.quantity)
+        if change_stock(item.product_id, item.quantity) is None:
+            raise OverflowError(f"The stock of product {item.product_id} can't take back {item.quantity} pieces.")
     reservation.state = Reservation.State.RELEASED
     reservation.save(update_fields=["state", "updated_at"])
+
+
+def _take(quantities: Mapping[uuid.UUID, int]) -> None:
+    # Always in the same order: two orders with the same products wait for each other and never dead-lock.
+    for product_id in sorted(quantities):
+        if change_stock(product_id, -quantities[product_id]) is None:
+            raise OutOfStock(_shortage(product_id))
 
 
 def _shortage(product_id: uuid.UUID) -> str:
@@ -57,4 +65,4 @@ def _shortage(product_id: uuid.UUID) -> str:
     if known is None:
         return f"The product {product_id} is not sold any more."
     name, count = known
-    return f"Only {count} of {name} are left." if count else f"{name} is out of stock."
+    return f"{name}: only {count} left." if count else f"{name} is out of stock."

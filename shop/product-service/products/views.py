@@ -1,30 +1,32 @@
-"""The endpoints of products. Everybody reads; who writes is the table ``policy``."""
+"""The endpoints of products. Everybody reads, staff writes: the table ``policy``."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from bandstand.identity import IsService, IsStaff
+from bandstand.api import PolicyTable, StableOrderingFilter, idempotent, save_unique
+from bandstand.identity import IsStaff
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
 from rest_framework.filters import SearchFilter
-from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from products.filters import ProductFilter, StableOrdering
+from products.filters import ProductFilter
 from products.models import Product, change_stock
-from products.serializers import ProductSerializer, StockChangeSerializer, StockSerializer
+from products.serializers import NewProductSerializer, ProductSerializer, StockChangeSerializer, StockSerializer
 
 
-class StockWouldBeNegative(APIException):
-    """There are fewer pieces than were to be taken."""
+class StockImpossible(APIException):
+    """The stock would fall below zero, or rise above what can be counted."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "insufficient_stock"
@@ -32,58 +34,71 @@ class StockWouldBeNegative(APIException):
 
 
 class ProductInUse(APIException):
-    """Orders hold pieces of the product."""
+    """Orders tell of the product."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "product_in_use"
-    default_detail = "Orders hold this product. Set its stock to zero to stop selling it."
+    default_detail = "There are orders for this product. Set its stock to zero to stop selling it."
 
 
-class ProductViewSet(ModelViewSet[Product]):
+class ProductViewSet(PolicyTable, ModelViewSet[Product]):
     """The catalogue."""
 
-    policy: ClassVar = {
+    policy: ClassVar[dict[str, list[Any]]] = {
         "list": [AllowAny],
-        "retrieve": [AllowAny],
         "featured": [AllowAny],
-        "update_inventory": [IsStaff | IsService],
+        "retrieve": [AllowAny],
+        "create": [IsStaff],
+        "update": [IsStaff],
+        "partial_update": [IsStaff],
+        "destroy": [IsStaff],
+        "update_inventory": [IsStaff],
     }
-    object_policy = "everybody reads, staff writes"
     lookup_value_converter = "uuid"
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
-    filter_backends = (DjangoFilterBackend, SearchFilter, StableOrdering)
+    filter_backends = (DjangoFilterBackend, SearchFilter, StableOrderingFilter)
     filterset_class = ProductFilter
     search_fields = ("name", "description", "sku")
     ordering_fields = ("name", "price", "created_at", "inventory_count")
     ordering = ("name",)
 
-    def get_permissions(self) -> list[BasePermission]:
-        if self.action is None:  # a method that the route does not know: 405, whoever asks
-            return []
-        return [permission() for permission in self.policy.get(self.action, [IsStaff])]
+    def get_queryset(self) -> QuerySet[Product]:
+        """Return the products that the action is about."""
+        products = super().get_queryset()
+        return products.filter(is_featured=True) if self.action == "featured" else products
 
-    @action(detail=False)
-    def featured(self, request: Request) -> Response:
-        """The products that the shop shows first."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset().filter(is_featured=True)))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+    def get_serializer_class(self) -> type[BaseSerializer[Product]]:
+        return NewProductSerializer if self.action == "create" else ProductSerializer
 
-    @extend_schema(request=StockChangeSerializer, responses=StockSerializer)
-    @action(detail=True, methods=["post"], filter_backends=[], pagination_class=None)
-    def update_inventory(self, request: Request, pk: str) -> Response:
-        """Add to the stock, or take from it; 409 where there is not enough."""
-        change = StockChangeSerializer(data=request.data)
-        change.is_valid(raise_exception=True)
-        product = self.get_object()
-        with transaction.atomic():
-            count = change_stock(product.pk, change.validated_data["quantity"])
-        if count is None:
-            raise StockWouldBeNegative
-        return Response(StockSerializer({"inventory_count": count}).data)
+    def perform_create(self, serializer: BaseSerializer[Product]) -> None:
+        save_unique(serializer)
+
+    def perform_update(self, serializer: BaseSerializer[Product]) -> None:
+        save_unique(serializer)
 
     def perform_destroy(self, instance: Product) -> None:
         try:
             instance.delete()
         except ProtectedError as error:
             raise ProductInUse from error
+
+    @extend_schema(responses=ProductSerializer(many=True))
+    @action(detail=False)
+    def featured(self, request: Request) -> Response:
+        """The products that the shop shows first."""
+        return self.list(request)
+
+    @extend_schema(request=StockChangeSerializer, responses=StockSerializer)
+    @action(detail=True, methods=["post"], filter_backends=[], pagination_class=None)
+    @idempotent(required=False)
+    def update_inventory(self, request: Request, pk: str) -> Response:
+        """Add to the stock, or take from it; 409 where there is not enough. With a key it is safe to repeat."""
+        product = self.get_object()
+        change = StockChangeSerializer(data=request.data)
+        change.is_valid(raise_exception=True)
+        with transaction.atomic():
+            count = change_stock(product.pk, change.validated_data["quantity"])
+        if count is None:
+            raise StockImpossible
+        return Response(StockSerializer({"inventory_count": count}).data)

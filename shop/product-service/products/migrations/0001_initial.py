@@ -24,9 +24,18 @@ class Migration(migrations.Migration):
                         choices=[("held", "Held"), ("released", "Released"), ("rejected", "Rejected")], max_length=16
                     ),
                 ),
+                ("reason", models.CharField(blank=True, max_length=500)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["held", "released", "rejected"])),
+                        name="reservation_state_known",
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Product",
