@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from rich.console import Console
@@ -63,10 +64,14 @@ class Writer:
 
     def _run(self) -> None:
         while (item := self._items.get()) is not None:
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                self._console.print(Text(f"… {lost} lines were left out here; the log files have them.", "dim"))
-            self._console.print(item)
+            with suppress(OSError):  # whoever read this has gone (`bandstand up | head`); the platform has not
+                self._show(item)
+
+    def _show(self, item: Text | Table) -> None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._console.print(Text(f"… {lost} lines were left out here; the log files have them.", "dim"))
+        self._console.print(item)
 
 
 class LogPrinter:

@@ -8,11 +8,13 @@ import pytest
 from bandstand.workspace.runtime import free_port
 from tests.integration.runtime.shop import Platform, write
 
+FOLDER = "tiny shöp"  # whatever is written into a configuration file must be quoted as that file wants it
+
 
 @pytest.fixture(scope="session")
 def started_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A platform that was started and stopped once; copies of it start in half the time."""
-    folder = tmp_path_factory.mktemp("started") / "tiny"
+    folder = tmp_path_factory.mktemp("started") / FOLDER
     write(folder, port=free_port())
     with _stopped_at_the_end(folder) as platform:
         platform.up()
@@ -22,22 +24,22 @@ def started_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def platform(started_before: Path, tmp_path: Path) -> Iterator[Platform]:
     """A platform of one's own that does not run; stopped at the end however the test ends."""
-    with _stopped_at_the_end(shutil.copytree(started_before, tmp_path / "tiny")) as platform:
+    with _stopped_at_the_end(shutil.copytree(started_before, tmp_path / FOLDER)) as platform:
         yield platform
 
 
 @pytest.fixture
 def new_platform(tmp_path: Path) -> Iterator[Platform]:
     """A platform that was never started."""
-    write(tmp_path / "tiny", port=free_port())
-    with _stopped_at_the_end(tmp_path / "tiny") as platform:
+    write(tmp_path / FOLDER, port=free_port())
+    with _stopped_at_the_end(tmp_path / FOLDER) as platform:
         yield platform
 
 
 @pytest.fixture(scope="module")
 def running(started_before: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform that runs, shared by the tests of a module."""
-    folder = shutil.copytree(started_before, tmp_path_factory.mktemp("running") / "tiny")
+    folder = shutil.copytree(started_before, tmp_path_factory.mktemp("running") / FOLDER)
     with _stopped_at_the_end(folder) as platform:
         platform.up()
         yield platform

@@ -14,63 +14,71 @@ from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.fingerprint import environment_fingerprint, service_fingerprint
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.launcher import choose_account
-from bandstand.workspace.runtime.ports import choose_ports, is_free, next_free
+from bandstand.workspace.runtime.ports import choose_ports, next_free
 from bandstand.workspace.runtime.resources import Account
 
-__all__ = ["Facts", "port_names", "survey"]
+__all__ = ["Access", "Facts", "access", "assign_ports", "survey"]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine, the state folder and what lies in it, as of the moment before a start."""
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to join a platform: where its servers listen, and the passwords."""
 
     folder: StateFolder
+    base: Mapping[str, str]
+    credentials: Credentials
+    ports: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder.root)!r})"
+
+
+class Facts(Access, frozen=True, kw_only=True):
+    """The machine, the state folder and what lies in it, as of the moment before a start."""
+
     python: str
     cores: int
     account: Account
-    base: Mapping[str, str]
     binaries: Binaries
-    credentials: Credentials
-    ports: Mapping[str, int]
     has_cluster: bool
     fingerprints: Mapping[str, str]
 
-    def __repr__(self) -> str:
-        return f"Facts({str(self.folder.root)!r})"
+
+def access(workspace: Workspace, ports: Mapping[str, int]) -> Access:
+    """Read the passwords, and make those that are missing; ``ports`` are those of the servers."""
+    folder = StateFolder(workspace.state_folder)
+    return Access(
+        folder=folder,
+        base=base_environment(os.environ),
+        credentials=load_credentials(folder.credentials, workspace.service_names),
+        ports=ports,
+    )
 
 
-def survey(workspace: Workspace, earlier_ports: Mapping[str, int], *, keep_ports: bool = False) -> Facts:
-    """Look at the machine, and make the passwords that are missing.
-
-    ``keep_ports`` takes the earlier ports as they are, for somebody who joins a platform that runs.
+def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
+    """Look at the machine.
 
     Raises:
         ServerMissing: a program that the workspace embeds is not installed.
     """
-    folder = StateFolder(workspace.state_folder)
+    common = access(workspace, ports)
+    data = common.folder.postgres / "data"
     environment = environment_fingerprint()
     return Facts(
-        folder=folder,
+        **msgspec.structs.asdict(common),
         python=sys.executable,
         cores=os.cpu_count() or 1,
         account=choose_account(),
-        base=base_environment(os.environ),
-        binaries=find_binaries(_embedded(workspace), postgres_version=_cluster_version(folder.postgres / "data")),
-        credentials=load_credentials(folder.credentials, workspace.service_names),
-        ports={**_ports(workspace, earlier_ports), **earlier_ports} if keep_ports else _ports(workspace, earlier_ports),
-        has_cluster=(folder.postgres / "data").exists(),
+        binaries=find_binaries(_embedded(workspace), postgres_version=_cluster_version(data)),
+        has_cluster=data.exists(),
         fingerprints={service.name: service_fingerprint(service.folder, environment) for service in workspace.services},
     )
 
 
-def port_names(workspace: Workspace) -> tuple[str, ...]:
-    """Everything that needs a port of its own, the gateway apart."""
-    webs = tuple(process.name for process in workspace.processes if process.kind == "web")
-    return ("postgres", "redis", "nats", "gateway-admin", *webs)
-
-
-def _ports(workspace: Workspace, earlier: Mapping[str, int]) -> dict[str, int]:
-    chosen = choose_ports(port_names(workspace), earlier)
-    chosen["gateway"] = next_free(workspace.gateway.port, taken=chosen.values(), free=is_free)
+def assign_ports(workspace: Workspace, earlier: Mapping[str, int]) -> dict[str, int]:
+    """Choose a free port for the gateway, each server and each web process, the earlier ones where possible."""
+    webs = (process.name for process in workspace.processes if process.kind == "web")
+    chosen = choose_ports(("postgres", "redis", "nats", "gateway-admin", *webs), earlier)
+    chosen["gateway"] = next_free(workspace.gateway.port, taken=chosen.values())
     return chosen
 
 

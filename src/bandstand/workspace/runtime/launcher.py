@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -161,11 +162,13 @@ class _Reader(asyncio.Protocol):
 
 
 async def _exit_status(popen: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process without polling: by its pidfd where there is one, else in a thread."""
-    loop = asyncio.get_running_loop()
+    """Wait for the end of a process without polling: by its pidfd where there is one, else on a thread."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
     if not hasattr(os, "pidfd_open"):
-        return await loop.run_in_executor(None, popen.wait)
-    ended = asyncio.Event()
+        # A thread for each, since a pool would keep some ends from being noticed while it is full.
+        threading.Thread(target=_wait, args=(popen, loop, ended), daemon=True).start()
+        await ended.wait()
+        return popen.wait()
     descriptor = os.pidfd_open(popen.pid)
     loop.add_reader(descriptor, ended.set)
     try:
@@ -174,6 +177,12 @@ async def _exit_status(popen: subprocess.Popen[bytes]) -> int:
         loop.remove_reader(descriptor)
         os.close(descriptor)
     return popen.wait()
+
+
+def _wait(popen: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    popen.wait()
+    with suppress(RuntimeError):  # the loop has ended before the process
+        loop.call_soon_threadsafe(ended.set)
 
 
 async def _reap(group: int) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from bandstand.exceptions import NotRunning, WorkspaceError
 from bandstand.workspace.manifest import Service, Workspace
-from bandstand.workspace.runtime.facts import Facts, survey
+from bandstand.workspace.runtime.facts import access
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.plan import environment_of
 from bandstand.workspace.runtime.state import ProcessState, end_leftovers, memory, read_state, running
@@ -98,8 +98,7 @@ def command_environment(workspace: Workspace, service: Service) -> tuple[dict[st
             "The platform was never started, so its services have no databases yet.",
             hint="Start it with `bandstand up`.",
         )
-    facts: Facts = survey(workspace, ports, keep_ports=True)
-    return environment_of(workspace, service, facts), running(folder) is not None
+    return environment_of(workspace, service, access(workspace, ports)), running(folder) is not None
 
 
 def _eventually(condition: Callable[[], bool], seconds: float) -> bool:

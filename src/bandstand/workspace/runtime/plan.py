@@ -6,7 +6,7 @@ from pathlib import Path
 from bandstand.workspace.export.envoy import GatewayRuntime
 from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.environment import Addresses, service_environment
-from bandstand.workspace.runtime.facts import Facts
+from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.envoy import plan_envoy
@@ -51,18 +51,18 @@ def gateway_runtime(facts: Facts) -> GatewayRuntime:
     )
 
 
-def environment_of(workspace: Workspace, service: Service, facts: Facts) -> dict[str, str]:
+def environment_of(workspace: Workspace, service: Service, access: Access) -> dict[str, str]:
     """The environment of the processes of ``service``, and of a command that somebody runs by hand for it."""
-    credentials = facts.credentials.services[service.name]
+    credentials = access.credentials.services[service.name]
     redis, nats = workspace.servers.redis.url, workspace.servers.nats.url
     addresses = Addresses(
         secret_key=credentials.secret_key,
-        database_url=_login(workspace, service, facts).url,
-        cache_url=redis or RedisUser(name=service.name, password=credentials.redis).url(facts.ports["redis"]),
-        broker_url=nats or NatsUser(name=service.name, password=credentials.nats).url(facts.ports["nats"]),
-        gateway_url=f"http://127.0.0.1:{facts.ports['gateway']}",
+        database_url=_login(workspace, service, access).url,
+        cache_url=redis or RedisUser(name=service.name, password=credentials.redis).url(access.ports["redis"]),
+        broker_url=nats or NatsUser(name=service.name, password=credentials.nats).url(access.ports["nats"]),
+        gateway_url=f"http://127.0.0.1:{access.ports['gateway']}",
     )
-    return service_environment(workspace, service, addresses, facts.folder, facts.base)
+    return service_environment(workspace, service, addresses, access.folder, access.base)
 
 
 def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource], list[File]]]:
@@ -144,23 +144,23 @@ def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[R
     ).resources()
 
 
-def _administrator(workspace: Workspace, facts: Facts) -> Login:
+def _administrator(workspace: Workspace, access: Access) -> Login:
     """Who may make roles and databases: of our own cluster its superuser, else whom the URL names."""
     url = workspace.servers.postgres.url
     if url is None:
         return Login(
-            port=facts.ports["postgres"], user="postgres", password=facts.credentials.postgres, database="postgres"
+            port=access.ports["postgres"], user="postgres", password=access.credentials.postgres, database="postgres"
         )
     return Login.parse(url)
 
 
-def _login(workspace: Workspace, service: Service, facts: Facts) -> Login:
-    administrator = _administrator(workspace, facts)
+def _login(workspace: Workspace, service: Service, access: Access) -> Login:
+    administrator = _administrator(workspace, access)
     return Login(
         host=administrator.host,
         port=administrator.port,
         user=service.identifier,
-        password=facts.credentials.services[service.name].postgres,
+        password=access.credentials.services[service.name].postgres,
         database=service.identifier,
     )
 

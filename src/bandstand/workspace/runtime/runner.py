@@ -11,7 +11,7 @@ import msgspec
 
 from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime import keys
-from bandstand.workspace.runtime.facts import Facts, survey
+from bandstand.workspace.runtime.facts import Facts, assign_ports, survey
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.plan import gateway_runtime, make_plan
 from bandstand.workspace.runtime.publishing import Publisher
@@ -58,7 +58,7 @@ def run_migrations(workspace: Workspace, services: Iterable[Service], report: Re
     folder = StateFolder(workspace.state_folder)
     folder.prepare()
     if running(folder) is not None:
-        facts = survey(workspace, read_state(folder).ports, keep_ports=True)
+        facts = survey(workspace, read_state(folder).ports)
         plan = make_plan(workspace, facts).part(*names)
         asyncio.run(_tasks(Session(plan, report, slots=facts.cores)))
         return
@@ -82,7 +82,7 @@ def _survey(workspace: Workspace, folder: StateFolder, report: Reporter) -> Fact
         report(Notice(text=f"An earlier run had left {', '.join(left)} behind; ended now."))
     issuer = workspace.token_issuer
     keys.make_keys(folder.keys, workspace.service_names, [issuer.name] if issuer else [])
-    facts = survey(workspace, earlier.ports)
+    facts = survey(workspace, assign_ports(workspace, earlier.ports))
     prepare_folder(folder.postgres, facts.account)
     return facts
 

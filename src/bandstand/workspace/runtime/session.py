@@ -9,9 +9,9 @@ from collections.abc import Callable
 from bandstand.workspace.runtime.failures import explain
 from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
 from bandstand.workspace.runtime.logs import Logs
-from bandstand.workspace.runtime.reports import Output, Reporter, StepDone, Stopping
+from bandstand.workspace.runtime.reports import Notice, Output, Reporter, StepDone, Stopping
 from bandstand.workspace.runtime.resources import Plan
-from bandstand.workspace.runtime.supervision import Status, Supervision
+from bandstand.workspace.runtime.supervision import Phase, Status, Supervision
 from bandstand.workspace.runtime.supervisor import Observer, Supervisor
 
 __all__ = ["Session"]
@@ -73,8 +73,14 @@ class Session:
         self.stop()
 
 
+def _trouble(status: Status) -> str:
+    if status.phase is Phase.BACKOFF:
+        return f"{status.reason}; it is started again."
+    return f"it is not ready any more ({status.reason.splitlines()[0] if status.reason else 'no reason'})."
+
+
 class _Progress:
-    """Reports each step while the platform starts."""
+    """Reports each step while the platform starts, and later what falls."""
 
     def __init__(self, report: Reporter, began: float) -> None:
         self._report = report
@@ -84,6 +90,8 @@ class _Progress:
 
     def changed(self, status: Status) -> None:
         name = status.resource.name
+        if status.phase in {Phase.BACKOFF, Phase.UNREADY}:
+            self._report(Notice(text=f"{status.resource.label}: {_trouble(status)}"))
         if self._over or not status.fulfilled or name in self._done:
             return
         self._done.add(name)
