@@ -7,7 +7,7 @@ alike comes from Bandstand; what is left is what makes this service itself.
 from datetime import timedelta
 
 from bandstand.api import rest_framework_settings, spectacular_settings
-from bandstand.conf import ServiceEnvironment
+from bandstand.conf import ServiceEnvironment, defaults
 
 VERSION = "1.0.0"
 
@@ -23,50 +23,9 @@ LOGGING = environment.logging
 BANDSTAND = environment.bandstand(version=VERSION)
 globals().update(environment.email | environment.security)
 
-INSTALLED_APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "rest_framework",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
-    "bandstand",
-    "bandstand.events",
-    "bandstand.api",
-    "users",
-]
-
-MIDDLEWARE = [
-    "bandstand.context.RequestTrackingMiddleware",
-    "bandstand.identity.ServiceAuthMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "bandstand.api.ProblemDetailsMiddleware",
-    "bandstand.api.RequestLimitsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-]
-
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ],
-        },
-    },
-]
-
+INSTALLED_APPS = [*defaults.INSTALLED_APPS, "users"]
+MIDDLEWARE = defaults.MIDDLEWARE
+TEMPLATES = defaults.TEMPLATES
 ROOT_URLCONF = "user_service.urls"
 WSGI_APPLICATION = "user_service.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
