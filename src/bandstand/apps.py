@@ -1,5 +1,8 @@
 """The one place that wires the service rooms together: what two siblings need of each other is passed in here."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -43,6 +46,9 @@ class BandstandConfig(AppConfig):
 def fetch_keys(url: str) -> bytes:
     """Return the bytes of a key set; the host of ``url`` is the name of a service, found through discovery.
 
+    Verifying a token is a plain function, also for coroutines. So the rare fetch, at most one in ten seconds, may stop
+    an event loop for as long as the service takes to answer, at most three seconds.
+
     Raises:
         ConfigurationError: the URL names no service.
         KeySetUnavailable: the service could not be asked.
@@ -52,8 +58,24 @@ def fetch_keys(url: str) -> bytes:
         raise ConfigurationError(
             f"{url} does not name a service; write http://user-service/.well-known/jwks.json or file:///path/of/jwks.json."
         )
+    fetch = partial(_fetch, parts.hostname, parts.path or "/")
+    if not _in_event_loop():
+        return fetch()
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(fetch).result()
+
+
+def _fetch(service: str, path: str) -> bytes:
     try:
         # A key set is public, so nobody need be on a list of callers in order to read it.
-        return ServiceClient(parts.hostname).get(parts.path or "/", anonymous=True, timeout=_KEYS_TIMEOUT).content
+        return ServiceClient(service).get(path, anonymous=True, timeout=_KEYS_TIMEOUT).content
     except ServiceCallError as error:
-        raise KeySetUnavailable(f"{url} could not be fetched: {error}") from error
+        raise KeySetUnavailable(f"{path} of {service} could not be fetched: {error}") from error
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
