@@ -9,14 +9,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser
 from rest_framework.views import APIView
 
 from bandstand.api.policies import PolicyTable
+from bandstand.conf import get_settings
 
-__all__ = ["check_permission_policies"]
+__all__ = ["check_cache", "check_cache_is_shared", "check_permission_policies"]
 
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 _FRAMEWORKS: Final = ("rest_framework", "drf_spectacular")
@@ -44,6 +48,26 @@ def check_permission_policies(app_configs: Any = None, **_: Any) -> list[CheckMe
         for fault in _faults(route, pattern):
             faults.setdefault((str(fault.id), str(fault.obj)), fault)
     return list(faults.values())
+
+
+@register(Tags.security)
+def check_cache(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return an error when throttles would count in a cache that keeps nothing."""
+    if not isinstance(caches[get_settings().cache.alias], DummyCache):
+        return []
+    text = "The cache keeps nothing, so there is no limit on guessing passwords."
+    return [
+        Error(text, hint="Use LocMemCache in development, and CACHE_URL=redis://… elsewhere.", id="bandstand.api.E004")
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_cache_is_shared(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return a warning when each process would count for itself."""
+    if not isinstance(caches[get_settings().cache.alias], LocMemCache):
+        return []
+    text = "Each process has a cache of its own, so limits hold for each process alone."
+    return [Warning(text, hint="Set CACHE_URL=redis://…", id="bandstand.api.W001")]
 
 
 def _patterns(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -90,9 +114,9 @@ def _has_policy(cls: type[APIView], initial: dict[str, Any]) -> bool:
     if "permission_classes" in initial:
         return True
     written = _written(cls, "permission_classes")
-    # What @api_view makes of a function carries the default as if it had been written.
-    default = cls.__name__ == "WrappedAPIView" and written is APIView.permission_classes
-    return _written(cls, "get_permissions") is not None or (written is not None and not default)
+    # The class that @api_view makes of a function carries the framework's default as if somebody had written it.
+    chosen = written is not None and written is not APIView.permission_classes
+    return chosen or _written(cls, "get_permissions") is not None
 
 
 def _has_object_policy(cls: type[APIView], initial: dict[str, Any], action: str | None) -> bool:
@@ -111,7 +135,7 @@ def _has_object_policy(cls: type[APIView], initial: dict[str, Any], action: str 
 def _judges_objects(permission: Any) -> bool:
     """Say whether the permission decides about single objects: itself, or by what it is composed of."""
     operands = [getattr(permission, name) for name in ("op1", "op2") if hasattr(permission, name)]
-    if len(operands) == 2:
+    if operands:  # of AND one must, of OR and NOT all
         combine = any if type(permission).__name__ == "AND" else all
         return combine(_judges_objects(operand) for operand in operands)
     if isinstance(permission, _FOR_EVERY_OBJECT):
@@ -127,13 +151,13 @@ def _actions(callback: Any) -> Iterable[str | None]:
 def _written(cls: type, name: str) -> Any:
     """Return the attribute where a class that is not a framework's defines it, else None."""
     for base in cls.__mro__:
-        if name in vars(base) and (not _is_foreign(base) or base.__name__ == "WrappedAPIView"):
+        if name in vars(base) and not _is_foreign(base):
             return vars(base)[name]
     return None
 
 
 def _is_foreign(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in _FRAMEWORKS and cls.__name__ != "WrappedAPIView"
+    return cls.__module__.partition(".")[0] in _FRAMEWORKS
 
 
 def _name(cls: type) -> str:
