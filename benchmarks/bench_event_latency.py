@@ -45,7 +45,8 @@ import os, dj_database_url
 SECRET_KEY = "bench"
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.contenttypes", "bandstand.events", "bench_service"]
-DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
+DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"], engine="bandstand.postgresql")}
+DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}}
 BANDSTAND = {"SERVICE": "bench-service", "PLATFORM": "bench", "EVENTS": {"BROKER_URL": os.environ["BROKER_URL"]}}
 """
 

@@ -9,7 +9,8 @@ SECRET_KEY = "tests-only"
 DEBUG = False
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.contenttypes", "bandstand.events", "tests.integration.events.ledger"]
-DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
+DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"], engine="bandstand.postgresql")}
+DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
