@@ -1,22 +1,9 @@
 """What staff sees of orders: they change by their buyers and by events, never by hand."""
 
+from bandstand.api import LookOnly
 from django.contrib import admin
-from django.http import HttpRequest
 
 from orders.models import Order, OrderItem
-
-
-class LookOnly:
-    """An admin without any change."""
-
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 class OrderItemInline(LookOnly, admin.TabularInline):

@@ -11,7 +11,7 @@ from bandstand.client import ServiceClient
 from bandstand.exceptions import ServiceResponseError
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from orders.models import MAX_ITEMS
+from orders.models import MAX_ITEMS, MAX_PRICE
 
 _users = ServiceClient("user-service")
 _products = ServiceClient("product-service")
@@ -26,12 +26,20 @@ class Buyer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """What an order keeps of a product."""
+    """What an order keeps of a product.
+
+    A price that is none makes the whole answer unusable: what could not be charged is never sold.
+    """
 
     id: UUID
     name: str
     price: Decimal
     currency: str
+
+    def __post_init__(self) -> None:
+        exponent = self.price.as_tuple().exponent
+        if not isinstance(exponent, int) or exponent < -2 or not 0 < self.price < MAX_PRICE:
+            raise ValueError(f"{self.price} is not a price")
 
 
 class _Products(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +63,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         return self.lines[0][0].currency
 
 
-def quote(user_id: str, quantities: Mapping[UUID, int]) -> Quote:
+def quote(user_id: UUID, quantities: Mapping[UUID, int]) -> Quote:
     """Ask who the buyer is and what the products cost: two calls, however many products.
 
     Raises:
@@ -74,7 +82,7 @@ def quote(user_id: str, quantities: Mapping[UUID, int]) -> Quote:
     return Quote(buyer=buyer, lines=lines)
 
 
-def _buyer(user_id: str) -> Buyer:
+def _buyer(user_id: UUID) -> Buyer:
     try:
         buyer = _users.get(f"/api/v1/users/{user_id}/").json(Buyer)
     except ServiceResponseError as error:

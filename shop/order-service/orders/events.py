@@ -92,7 +92,7 @@ def reject(event: StockRejected) -> None:
     """Reject the order, unless it was cancelled meanwhile."""
     order = Order.objects.get(pk=event.order_id)
     if order.move(Order.Status.PENDING, to=Order.Status.REJECTED, reason=event.reason):
-        publish(OrderRejected(**_subject(order), reason=event.reason), key=str(order.pk))
+        publish(OrderRejected(**_subject(order), reason=order.reason), key=str(order.pk))
 
 
 def _subject(order: Order) -> dict[str, str]:

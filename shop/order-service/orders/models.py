@@ -10,8 +10,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-MAX_QUANTITY = 1000
-MAX_ITEMS = 50
+MAX_QUANTITY = 1000  # pieces of one product
+MAX_ITEMS = 50  # products in one order
+MAX_PRICE = 10**8  # what one piece costs at most is just below; 50 times 1000 pieces of it fit into a total
 
 
 class Order(models.Model):
@@ -34,7 +35,7 @@ class Order(models.Model):
     user_email = models.EmailField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
     reason = models.CharField(max_length=500, blank=True)
-    total_amount = models.DecimalField(max_digits=14, decimal_places=2)
+    total_amount = models.DecimalField(max_digits=16, decimal_places=2)
     currency = models.CharField(max_length=3)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

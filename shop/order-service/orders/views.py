@@ -1,18 +1,18 @@
-"""The endpoints of orders: everybody sees and changes their own, staff sees all."""
+"""The endpoints of orders: everybody sees and changes their own, staff looks at all."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
-from bandstand.api import idempotent
+from bandstand.api import PolicyTable, idempotent
+from bandstand.identity import owner_or_staff
 from django.db.models import QuerySet
-from django.shortcuts import get_object_or_404
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -20,6 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 from orders import placing
 from orders.buying import Quote, quote
 from orders.models import Order
+from orders.permissions import IsBuyer, IsCustomer
 from orders.serializers import OrderSerializer, PlacementSerializer
 
 
@@ -46,13 +47,18 @@ def priced(_view: OrderViewSet, request: Request) -> Quote:
     """Read the body, and ask the other services what they know of it: before any transaction begins."""
     wanted = PlacementSerializer(data=request.data)
     wanted.is_valid(raise_exception=True)
-    return quote(str(request.user.pk), wanted.quantities)
+    return quote(UUID(request.user.pk), wanted.quantities)
 
 
-class OrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Order]):
+class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Order]):
     """Place, look at and cancel orders."""
 
-    permission_classes = (IsAuthenticated,)
+    policy: ClassVar[dict[str, list[Any]]] = {
+        "list": [IsCustomer],
+        "create": [IsCustomer],
+        "retrieve": [IsCustomer & owner_or_staff("user_id")],
+        "cancel": [IsBuyer],
+    }
     lookup_value_converter = "uuid"
     queryset = Order.objects.all()
     serializer_class = OrderSerializer
@@ -75,12 +81,7 @@ class OrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericView
     @action(detail=True, methods=["post"], filter_backends=[])
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel an order that is pending or confirmed. Doing it twice is no error."""
-        order = self.own_order()
+        order = self.get_object()
         if not placing.cancel(order):
             raise NotCancellable
         return Response(self.get_serializer(order).data)
-
-    def own_order(self) -> Order:
-        """Return the order in the path if it is the user's own: staff looks at orders but cancels none."""
-        own: QuerySet[Any] = self.get_queryset().filter(user_id=self.request.user.pk)
-        return get_object_or_404(own, pk=self.kwargs["pk"])

@@ -12,6 +12,9 @@ from orders.models import Order, OrderItem
 LAMP = {"id": str(uuid.uuid4()), "name": "Desk lamp", "price": "49.90", "currency": "EUR"}
 PEN = {"id": str(uuid.uuid4()), "name": "Pen", "price": "0.10", "currency": "EUR"}
 
+URL = "/api/v1/orders/"
+BODY = {"items": [{"product_id": LAMP["id"], "quantity": 2}, {"product_id": PEN["id"], "quantity": 3}]}
+
 
 @pytest.fixture
 def user_id() -> str:
@@ -31,6 +34,17 @@ def others(fake_services: Any, user_id: str) -> Any:
     fake_services.on("user-service", "GET", f"/api/v1/users/{user_id}/", json=user)
     fake_services.on("product-service", "GET", "/api/v1/products/", json={"count": 2, "results": [LAMP, PEN]})
     return fake_services
+
+
+@pytest.fixture
+def place() -> Callable[..., Any]:
+    """Return a function that orders lamps and pens, under a new key unless one is given."""
+
+    def send(client: APIClient, body: object = BODY, *, key: str | None = None) -> Any:
+        headers = {"Idempotency-Key": uuid.uuid4().hex if key is None else key}
+        return client.post(URL, body, headers=headers if headers["Idempotency-Key"] else {})
+
+    return send
 
 
 @pytest.fixture

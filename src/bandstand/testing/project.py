@@ -29,10 +29,11 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 def deployment_faults() -> str:
     """Return what ``check --deploy`` says against the service in production, warnings too; empty when there is nothing.
 
-    Every variable is that of the tests but for the broker, which in production is not in memory.
+    Every variable is that of the tests but for the broker and the cache, which in production are not in memory. The
+    check connects to neither.
     """
-    broker = {wire.BROKER_URL: "nats://user:secret@localhost:4222"}
-    check = manage("check", "--deploy", "--fail-level", "WARNING", **broker)
+    outside = {wire.BROKER_URL: "nats://user:secret@localhost:4222", wire.CACHE_URL: "redis://localhost:6379"}
+    check = manage("check", "--deploy", "--fail-level", "WARNING", **outside)
     return "" if check.returncode == 0 else check.stdout + check.stderr
 
 

@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(blank=True, max_length=500)),
-                ("total_amount", models.DecimalField(decimal_places=2, max_digits=14)),
+                ("total_amount", models.DecimalField(decimal_places=2, max_digits=16)),
                 ("currency", models.CharField(max_length=3)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
