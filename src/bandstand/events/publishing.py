@@ -1,7 +1,9 @@
 """publish(): from the application's transaction into the outbox."""
 
+from functools import cache
 from typing import Final
 
+import msgspec
 from django.db import connections
 from django.utils import timezone
 
@@ -10,6 +12,7 @@ from bandstand.context import current
 from bandstand.events import failpoints, metrics, wakeup
 from bandstand.events.envelope import encode, uuid7
 from bandstand.events.event import Event
+from bandstand.events.publications import PUBLICATIONS
 from bandstand.events.tables import OUTBOX
 from bandstand.exceptions import InvalidEvent, NotInTransaction
 
@@ -19,6 +22,7 @@ MAX_BYTES: Final = 512 * 1024
 """Brokers limit a message to 1 MB by default. What is larger is refused here, where it can still be repaired."""
 
 _MAX_KEY: Final = 200
+_encode: Final = msgspec.json.Encoder().encode
 
 _INSERT: Final = f"INSERT INTO {OUTBOX} (message_id, type, key, body, created_at) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608 - a constant name
 
@@ -32,8 +36,8 @@ def publish(event: Event, *, key: str) -> str:
 
     Raises:
         NotInTransaction: there is no transaction that the event could belong to.
-        InvalidEvent: the event has no type, no JSON form, is larger than 512 KiB, or the key is empty or longer than
-            200 characters.
+        InvalidEvent: the event has no type, no JSON form, does not hold what its own class promises, is larger than
+            512 KiB, or the key is empty or longer than 200 characters.
     """
     kind = type(event)
     settings = get_settings()
@@ -46,6 +50,8 @@ def publish(event: Event, *, key: str) -> str:
     if not kind.__event_type__:
         raise InvalidEvent(f"{kind.__name__} has no type: class {kind.__name__}(Event, type=…, version=1).")
     _check_key(kind, key)
+    _check_data(event)
+    PUBLICATIONS.notice(kind)
     identifier = uuid7()
     body = encode(event, id=identifier, source=settings.service, key=key, context=current())
     if len(body) > MAX_BYTES:
@@ -60,6 +66,22 @@ def publish(event: Event, *, key: str) -> str:
     metrics.published.labels(kind.__event_type__).inc()
     failpoints.hit("publish.after_insert")
     return identifier
+
+
+def _check_data(event: Event) -> None:
+    """What consumers read is what the class says, so nothing else may leave; msgspec checks only what is decoded."""
+    kind = type(event)
+    try:
+        _decoder(kind).decode(_encode(event))
+    except (TypeError, ValueError, RecursionError) as error:  # ValidationError is a ValueError
+        raise InvalidEvent(
+            f"{kind.__name__} does not hold what its class says, so consumers could not read it: {error}"
+        ) from error
+
+
+@cache
+def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(kind)
 
 
 def _check_key(kind: type[Event], key: str) -> None:

@@ -15,6 +15,7 @@ from django.utils.module_loading import module_has_submodule
 
 from bandstand.events.envelope import Message
 from bandstand.events.event import Event
+from bandstand.events.publications import PUBLICATIONS
 from bandstand.exceptions import ConfigurationError, InvalidEvent
 
 __all__ = ["REGISTRY", "Registry", "Subscription", "autodiscover", "subscribe"]
@@ -32,17 +33,22 @@ class Subscription:
         self.name = name
         self.pattern = pattern
         self.handler = handler
-        self.view, self._wants_message = _signature(handler)
+        self.views, self._wants_message = _signature(handler)
         self._check_type()
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.view)
+        self._decoders = {_version(view): msgspec.json.Decoder(view) for view in self.views}
         self._expression = re.compile(re.escape(pattern).replace(r"\*", "[a-z0-9_]+"))
 
     def _check_type(self) -> None:
-        declared = self.view.__event_type__ if issubclass(self.view, Event) else ""
-        if declared and "*" not in self.pattern and declared != self.pattern:
+        for view in self.views:
+            declared = view.__event_type__ if issubclass(view, Event) else ""
+            if declared and "*" not in self.pattern and declared != self.pattern:
+                raise ConfigurationError(
+                    f"{_place(self.handler)} subscribes to {self.pattern!r}, but reads it as {view.__name__}, "
+                    f"which is {declared!r}. Subscribe to that, or declare a view with type={self.pattern!r}."
+                )
+        if len({_version(view) for view in self.views}) < len(self.views):
             raise ConfigurationError(
-                f"{_place(self.handler)} subscribes to {self.pattern!r}, but reads it as {self.view.__name__}, "
-                f"which is {declared!r}. Subscribe to that, or declare a view with type={self.pattern!r}."
+                f"{_place(self.handler)} has several views of one version; give it one for each version."
             )
 
     def matches(self, event_type: str) -> bool:
@@ -53,19 +59,19 @@ class Subscription:
         """Return the consumer's own view of the event.
 
         Raises:
-            InvalidEvent: the version is another than the view's, or the data do not fit it.
+            InvalidEvent: no view is of its version, or the data do not fit it.
         """
-        if issubclass(self.view, Event):
-            version = self.view.__event_version__
-            if self.view.__event_type__ and message.version != version:
-                raise InvalidEvent(
-                    f"{message.type} has version {message.version}, but {self.view.__name__} reads {version}. "
-                    f"Add a subscription with a view of that version, then replay the event."
-                )
+        decoder = self._decoders.get(message.version) or self._decoders.get(None)
+        if decoder is None:
+            known = " and ".join(f"{view.__name__} reads {_version(view)}" for view in self.views)
+            raise InvalidEvent(
+                f"{message.type} has version {message.version}, but {known}. Add a view of that version to the "
+                f"annotation of {_place(self.handler)} (event: Old | New), then replay the event."
+            )
         try:
-            return self._decoder.decode(data)
+            return decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidEvent(f"{message.type} does not fit {self.view.__name__}: {error}") from error
+            raise InvalidEvent(f"{message.type} does not fit {decoder.type.__name__}: {error}") from error
 
     def call(self, event: Any, message: Message) -> None:
         """Run the handler."""
@@ -120,8 +126,9 @@ def subscribe(pattern: str, *, name: str | None = None) -> Callable[[F], F]:
         def welcome(event: UserCreated, message: Message) -> None: ...
 
     ``pattern`` is a type, or has ``*`` for one of its words: ``order.*``. The annotation of the first parameter is
-    the consumer's own ``Event`` class (or ``dict``, for the data as they are); the second parameter is optional. The
-    handler runs in a transaction that also holds its inbox row.
+    the consumer's own ``Event`` class (or ``dict``, for the data as they are); for events of several versions it is
+    one class for each: ``event: UserCreated | UserCreatedV2``. The second parameter is optional. The handler runs in a
+    transaction that also holds its inbox row.
 
     ``name`` is what the broker and the inbox know the subscription by: module and function unless given. With
     another name it is another subscription, which begins with all events that the broker still keeps: give the old
@@ -147,6 +154,7 @@ def autodiscover() -> None:
     for config in apps.get_app_configs():
         if config.module is not None and module_has_submodule(config.module, "events"):
             import_module(f"{config.name}.events")
+    PUBLICATIONS.settle(view for subscription in REGISTRY for view in subscription.views)
 
 
 def _checked_name(handler: Callable[..., object], name: str | None) -> str:
@@ -163,8 +171,13 @@ def _place(handler: Callable[..., object]) -> str:
     return f"{handler.__module__}.{handler.__qualname__}"
 
 
-def _signature(handler: Callable[..., object]) -> tuple[type[Any], bool]:
-    """Return the view that the handler wants and whether it wants the message too."""
+def _version(view: type[Any]) -> int | None:
+    """The only version that ``view`` reads, or None if it reads all."""
+    return view.__event_version__ if issubclass(view, Event) and view.__event_type__ else None
+
+
+def _signature(handler: Callable[..., object]) -> tuple[tuple[type[Any], ...], bool]:
+    """Return the views that the handler wants and whether it wants the message too."""
     if inspect.iscoroutinefunction(handler):
         raise ConfigurationError(f"{_place(handler)} is async; handlers run on threads. Write `def`, not `async def`.")
     parameters = list(inspect.signature(handler).parameters.values())
@@ -172,23 +185,33 @@ def _signature(handler: Callable[..., object]) -> tuple[type[Any], bool]:
     required = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
     if not positional or len(required) > 2 or len(required) > len(positional):
         raise ConfigurationError(f"{_place(handler)} must take (event) or (event, message).")
-    return _view(handler, positional[0]), len(required) == 2
+    return _views(handler, positional[0]), len(required) == 2
 
 
-def _view(handler: Callable[..., object], parameter: inspect.Parameter) -> type[Any]:
+def _views(handler: Callable[..., object], parameter: inspect.Parameter) -> tuple[type[Any], ...]:
     """Resolve only the first annotation: others may name what is imported for type checkers alone."""
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        view = typing.get_type_hints(holder, globalns=getattr(handler, "__globals__", {})).get(parameter.name)
+        hint = typing.get_type_hints(holder, globalns=getattr(handler, "__globals__", {})).get(parameter.name)
     except NameError as error:
         raise ConfigurationError(
             f"The annotation of {parameter.name!r} in {_place(handler)} can't be resolved: {error}. "
             f"Import the class where it is there at run time, not under TYPE_CHECKING."
         ) from error
-    plain = typing.get_origin(view) or view
-    if isinstance(plain, type) and plain is not Event and issubclass(plain, (Event, dict)):
-        return dict if issubclass(plain, dict) else plain
+    several = typing.get_origin(hint) in {typing.Union, types.UnionType}
+    views = tuple(_plain(each) for each in (typing.get_args(hint) if several else (hint,)))
+    if all(_is_view(view) for view in views) and not (several and dict in views):
+        return views
     raise ConfigurationError(
         f"The first parameter of {_place(handler)} needs an annotation that says how to read the event: "
-        f"a class of your own (class OrderPlaced(Event, type=…, version=1)), or dict."
+        f"a class of your own (class OrderPlaced(Event, type=…, version=1)), one for each version, or dict."
     )
+
+
+def _plain(hint: Any) -> Any:
+    plain = typing.get_origin(hint) or hint
+    return dict if isinstance(plain, type) and issubclass(plain, dict) else plain
+
+
+def _is_view(plain: Any) -> bool:
+    return isinstance(plain, type) and plain is not Event and issubclass(plain, (Event, dict))
