@@ -35,8 +35,17 @@ class InlineLanes(Lanes):
 
 
 class FakeIncoming(Incoming):
-    def __init__(self, subscription: str, body: bytes, *, broker_id: str = "broker-1", repeated: bool = False) -> None:
-        super().__init__(subscription=subscription, id=broker_id, body=body, repeated=repeated)
+    def __init__(
+        self, subscription: str, body: bytes, *, broker_id: str = "broker-1", repeated: bool = False, source: str = ""
+    ) -> None:
+        super().__init__(
+            subscription=subscription,
+            id=broker_id,
+            body=body,
+            repeated=repeated,
+            source=source or "user-service",
+            type="user.created",
+        )
         self.settled: list[str] = []
 
     def acknowledge(self) -> None:
@@ -99,9 +108,11 @@ class Desk:
         key: str = "7",
         to: str = "welcome",
         repeated: bool = False,
+        source: str = "",
+        broker_id: str = "broker-1",
     ) -> FakeIncoming:
         body = event if isinstance(event, bytes) else body_of(event, message_id=message_id, key=key)
-        incoming = FakeIncoming(to, body, repeated=repeated)
+        incoming = FakeIncoming(to, body, repeated=repeated, source=source, broker_id=broker_id)
         self.consumer.receive(incoming)
         return incoming
 

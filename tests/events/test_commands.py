@@ -82,6 +82,14 @@ def test_what_can_never_be_read_is_not_replayed(dead: Desk) -> None:
     assert Delivery.objects.count() == 1
 
 
+def test_strangers_can_t_speak_to_the_terminal(dead: Desk) -> None:
+    """Escape sequences in an event are shown as text."""
+    dead.bring(b'{"id": "\x1b[2J\x9b31m"}', broker_id="second")
+    shown = run("dead", "show", "--all") + run("dead", "list")
+    assert "\x1b" not in shown
+    assert "\\x1b[2J" in shown
+
+
 def test_dropping_is_for_ever(dead: Desk) -> None:
     """Dropped letters are gone; the number is told."""
     assert run("dead", "drop", "--subscription", "welcome").strip() == "Dropped 2."

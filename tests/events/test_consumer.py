@@ -197,6 +197,24 @@ def test_what_can_t_be_read_is_a_dead_letter_at_once(desk: Desk, body: bytes, sa
     assert not Delivery.objects.exists()
 
 
+def test_nobody_speaks_in_another_s_name(desk: Desk) -> None:
+    """An event whose source is not the service that the broker let publish it is a dead letter, not an order."""
+    desk.handle(write)
+    assert desk.bring(UserCreated(user_id="1"), source="evil-service").settled == ["acknowledged"]
+    letter = DeadLetter.objects.get()
+    assert letter.reason == "invalid"
+    assert "published as user.created by evil-service" in letter.error
+    assert not Group.objects.exists()
+
+
+def test_an_id_that_no_column_holds_stops_nothing(desk: Desk) -> None:
+    """Rubbish with a monstrous id becomes a dead letter like any other, instead of coming again for ever."""
+    desk.handle(write)
+    for broker_id in ("x" * 5000, "\x00", "\ud800"):
+        assert desk.bring(b"rubbish", broker_id=broker_id).settled == ["acknowledged"]
+    assert DeadLetter.objects.count() == 3
+
+
 def test_an_event_that_may_have_killed_its_process_is_taken_into_custody(desk: Desk) -> None:
     """What the broker brings again without our having settled it is counted as a death before it is handled again."""
     desk.handle(write)

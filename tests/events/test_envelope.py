@@ -101,6 +101,7 @@ def test_a_stranger_s_event_needs_only_what_the_standard_requires() -> None:
         body(partitionkey="\x00"),
         body(specversion="0.3"),
         body(time="yesterday"),
+        body(time="2026-01-01T00:00:00"),
         body(dataschema="bandstand:order.paid/x"),
         body(dataschema="bandstand:order.paid/99999999999"),
         body(dataschema="bandstand:another.type/1"),

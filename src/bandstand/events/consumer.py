@@ -5,6 +5,7 @@ it, or that must wait behind an older one of its key, is taken over into ``deliv
 the ``Retrier`` goes on. So attempts and deaths are counted in one place, and the happy path writes the inbox row only.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,8 @@ __all__ = ["Consumer"]
 logger: Final = logging.getLogger(__name__)
 
 _RELEASE: Final = 1.0  # seconds until the broker brings an event again that this process could do nothing about
+
+_MAX_ID: Final = 200
 
 Flight = tuple[str, str]
 """Subscription and message id."""
@@ -89,11 +92,12 @@ class Consumer:
             return
         try:
             message, data = decode(incoming.body)
+            _refuse_disguise(incoming, message)
         except InvalidEvent as error:
-            letter = Letter(subscription=subscription.name, message_id=incoming.id, body=incoming.body)
+            lane = _identity(incoming)
+            letter = Letter(subscription=subscription.name, message_id=lane, body=incoming.body)
             work: Callable[[], None] = partial(self._bury, letter, str(error))
-            lane = incoming.id
-            flight = (subscription.name, incoming.id)
+            flight = (subscription.name, lane)
         else:
             repeated = incoming.repeated and (subscription.name, message.id) not in self._released
             work = partial(self._first, subscription, message, data, incoming.body, repeated=repeated)
@@ -159,3 +163,23 @@ class Consumer:
             extra={"subscription": letter.subscription, "event_id": letter.message_id, "error": error},
         )
         self._deliveries.bury(letter, reason="invalid", error=error, attempts=0)
+
+
+def _refuse_disguise(incoming: Incoming, message: Message) -> None:
+    """The broker lets a service publish in its own name only; what the event says of itself must be the same.
+
+    Raises:
+        InvalidEvent: it is another's name, or another type than the one it was published as.
+    """
+    if (message.source, message.type) != (incoming.source, incoming.type):
+        raise InvalidEvent(
+            f"The event says that it is {message.type} from {message.source}, "
+            f"but it was published as {incoming.type} by {incoming.source}."
+        )
+
+
+def _identity(incoming: Incoming) -> str:
+    """What a message that can't be read is called: the broker's id for it, if a column can hold that."""
+    if len(incoming.id) <= _MAX_ID and incoming.id.isprintable():
+        return incoming.id
+    return hashlib.sha256(incoming.id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -32,7 +32,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     id: Word
     source: Word
     type: Word
-    time: datetime | UnsetType | None = UNSET
+    time: Annotated[datetime, Meta(tz=True)] | UnsetType | None = UNSET
     datacontenttype: str | UnsetType | None = UNSET
     dataschema: str | UnsetType | None = UNSET
     partitionkey: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] | UnsetType | None = UNSET

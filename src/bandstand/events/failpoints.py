@@ -14,7 +14,7 @@ from typing import Final
 
 from bandstand.conf import wire
 
-__all__ = ["FailPoint", "hit", "parse", "switched_off"]
+__all__ = ["FailPoint", "active", "hit", "parse", "switched_off"]
 
 
 class FailPoint:
@@ -52,6 +52,11 @@ def hit(name: str) -> None:
     _passages[name] += 1
     if point.at in {0, _passages[name]}:
         _act(point.action)
+
+
+def active() -> list[str]:
+    """Return the names that a test asked for."""
+    return sorted(_points)
 
 
 def switched_off(name: str) -> bool:

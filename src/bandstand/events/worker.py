@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from django.db import connections
 
 from bandstand.conf import Settings, wire
+from bandstand.events import failpoints
 from bandstand.events.brokers import BrokerOptions, build_broker
 from bandstand.events.consumer import Consumer
 from bandstand.events.housekeeping import Housekeeping
@@ -54,6 +55,8 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. A second signal ends the process at once."""
         check_pool(self._settings.database, self._settings.threads)
+        if names := failpoints.active():
+            logger.warning("Fail-points are active: %s. This process is made to fail.", ", ".join(names))
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         try:

@@ -97,6 +97,9 @@ class BrokerConformance:
         users.wait(1)
         assert (orders.bodies("a"), orders.bodies("b"), orders.bodies("c")) == ([b"1"], [b"1"], [])
         assert users.bodies() == [b"1"]
+        assert {(each.source, each.type, each.repeated) for each in orders.received} == {
+            ("user-service", "user.created", False)
+        }
 
     def test_a_star_stands_for_one_word(self, connect: Callable[..., Broker]) -> None:
         """Patterns match whole words."""

@@ -43,10 +43,22 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
 class Incoming(ABC):
     """A message that was brought, until it is settled by one of the two methods, from any thread."""
 
-    __slots__ = ("body", "id", "repeated", "subscription")
+    __slots__ = ("body", "id", "repeated", "source", "subscription", "type")
 
-    def __init__(self, *, subscription: str, id: str, body: bytes, repeated: bool) -> None:  # noqa: A002 - its own name
+    def __init__(
+        self,
+        *,
+        subscription: str,
+        id: str,  # noqa: A002 - its own name
+        body: bytes,
+        repeated: bool,
+        source: str,
+        type: str,  # noqa: A002 - its own name
+    ) -> None:
         self.subscription = subscription
+        self.source = source
+        """The service that published it, as the broker knows it from the rights of its user."""
+        self.type = type
         self.id = id
         """What the broker knows it by, for the case that the body can't be read; never empty."""
         self.body = body

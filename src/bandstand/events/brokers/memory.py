@@ -18,6 +18,7 @@ _REMEMBERED: Final = 10_000
 
 class _Waiting(msgspec.Struct):
     message: Outgoing
+    source: str
     deliveries: int = 0
 
 
@@ -40,21 +41,21 @@ class _Hub:
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.log: deque[Outgoing] = deque(maxlen=_KEPT)
+        self.log: deque[tuple[str, Outgoing]] = deque(maxlen=_KEPT)
         self.ids: dict[str, None] = {}
         self.queues: dict[str, _Queue] = {}
 
-    def publish(self, message: Outgoing) -> None:
+    def publish(self, source: str, message: Outgoing) -> None:
         with self.lock:
             if message.id in self.ids:
                 return
             self.ids[message.id] = None
             if len(self.ids) > _REMEMBERED:
                 del self.ids[next(iter(self.ids))]
-            self.log.append(message)
+            self.log.append((source, message))
             queues = [queue for queue in self.queues.values() if queue.wants(message.type)]
             for queue in queues:
-                queue.waiting.append(_Waiting(message=message))
+                queue.waiting.append(_Waiting(message=message, source=source))
         for queue in queues:
             self.push(queue)
 
@@ -63,7 +64,11 @@ class _Hub:
             queue = self.queues.get(name)
             if queue is None:
                 queue = self.queues[name] = _Queue(pattern)
-                queue.waiting.extend(_Waiting(message=message) for message in self.log if queue.wants(message.type))
+                queue.waiting.extend(
+                    _Waiting(message=message, source=source)
+                    for source, message in self.log
+                    if queue.wants(message.type)
+                )
             queue.pattern = pattern
         return queue
 
@@ -98,7 +103,14 @@ class _MemoryIncoming(Incoming):
 
     def __init__(self, broker: "MemoryBroker", subscription: str, queue: _Queue, waiting: _Waiting) -> None:
         message = waiting.message
-        super().__init__(subscription=subscription, id=message.id, body=message.body, repeated=waiting.deliveries > 1)
+        super().__init__(
+            subscription=subscription,
+            id=message.id,
+            body=message.body,
+            repeated=waiting.deliveries > 1,
+            source=waiting.source,
+            type=message.type,
+        )
         self._broker = broker
         self._queue = queue
         self._waiting = waiting
@@ -141,7 +153,7 @@ class MemoryBroker(Broker):
         if not self._open:
             return [BrokerUnavailable("The memory broker is closed.") for _ in messages]
         for message in messages:
-            self.hub.publish(message)
+            self.hub.publish(self.options.service, message)
         return [None] * len(messages)
 
     def consume(self, bindings: Collection[Binding], receiver: Receiver) -> None:

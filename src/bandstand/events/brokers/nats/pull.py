@@ -42,11 +42,14 @@ class NatsIncoming(Incoming):
     def __init__(self, message: Msg, pull: "Pull", loop: asyncio.AbstractEventLoop) -> None:
         parts = message.reply.split(".")
         offset = 2 if len(parts) >= _LONG_REPLY else 0
+        _, _, source, event_type = message.subject.split(".", 3)  # <platform>.events.<service>.<type>
         super().__init__(
             subscription=pull.subscription,
             id=(message.headers or {}).get("Nats-Msg-Id") or f"{parts[2 + offset]}-{parts[_DELIVERIES + 1 + offset]}",
             body=message.data,
             repeated=parts[_DELIVERIES + offset] != "1",
+            source=source,
+            type=event_type,
         )
         self.reply = message.reply
         self.received = time.monotonic()

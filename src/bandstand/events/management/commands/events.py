@@ -1,7 +1,8 @@
 """``manage.py events``: what is where, and what to do with dead letters."""
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,6 +11,8 @@ from bandstand.conf import get_settings
 from bandstand.events.mending import Mending
 from bandstand.events.models import DeadLetter
 from bandstand.events.subscriptions import REGISTRY, autodiscover
+
+_CONTROLS: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 class Command(BaseCommand):
@@ -57,8 +60,9 @@ class Command(BaseCommand):
         }
         actions[options["action"]]()
 
-    def _say(self, line: str) -> None:
-        self.stdout.write(line)
+    def _say(self, text: str) -> None:
+        """Print what strangers wrote so that it can't speak to the terminal."""
+        self.stdout.write(_CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text))
 
     def _status(self, mending: Mending, *, as_json: bool) -> None:
         status = mending.status()
