@@ -1,0 +1,123 @@
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.servers import Postgres
+
+from .web import Answer, Web, running
+
+pytestmark = pytest.mark.integration
+
+PARALLEL = 50
+
+
+def at_once(count: int, ask: Callable[[int], Any]) -> list[Any]:
+    """Call ``ask`` in that many threads that begin together."""
+    gate = threading.Barrier(count)
+
+    def work(number: int) -> Any:
+        gate.wait()
+        return ask(number)
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(work, range(count)))
+
+
+def order(web: Web, key: str, *, user: int | None = None, **body: Any) -> Answer:
+    headers = {"Idempotency-Key": key, **({"X-Test-User": str(user)} if user else {})}
+    return web.ask("POST", "/api/v1/orders/", body, headers)
+
+
+def effects(postgres: Postgres, key: str) -> int:
+    [[count]] = postgres.execute("SELECT count(*) FROM placed WHERE key = %s", parameters=[key])
+    return int(count)
+
+
+def test_fifty_at_once_have_one_effect(web: Web, postgres: Postgres) -> None:
+    """Each of the others is told to wait or gets the first one's answer; so five times over."""
+    for _ in range(5):
+        key = str(uuid4())
+        answers = at_once(PARALLEL, lambda _, key=key: order(web, key, total="19.90"))
+        assert effects(postgres, key) == 1
+        assert {answer.status for answer in answers} <= {201, 409}
+        done = [answer for answer in answers if answer.status == 201]
+        assert len({answer.body for answer in done}) == 1
+        assert sum("idempotency-replayed" not in answer.headers for answer in done) == 1
+        assert all(answer.json()["code"] == "idempotency_key_in_flight" for answer in answers if answer.status == 409)
+        again = order(web, key, total="19.90")
+        assert (again.status, again.body) == (201, done[0].body)
+
+
+def test_tooth_without_protection_there_are_more(postgres: Postgres, tmp_path: Path) -> None:
+    """The same requests on the same service with the protection off."""
+    with running(tmp_path / "log", DATABASE_URL=postgres.url(), PROTECTION="off") as web:
+        key = str(uuid4())
+        at_once(10, lambda _: order(web, key))
+        assert effects(postgres, key) == 10
+
+
+def test_a_request_in_flight_holds_up_nobody(web: Web) -> None:
+    """Those who come with its key are answered at once, and so are others: none waits for a lock in the database."""
+    key = str(uuid4())
+
+    def timed(_: int) -> tuple[int, float]:
+        began = time.monotonic()
+        return order(web, key, seconds=2).status, time.monotonic() - began
+
+    answers = at_once(8, timed)
+    assert sorted(status for status, _ in answers) == [201] + [409] * 7
+    assert max(seconds for status, seconds in answers if status == 409) < 1.5
+
+
+def test_another_content_at_the_same_time(web: Web, postgres: Postgres) -> None:
+    """One of them wins; the others are refused."""
+    key = str(uuid4())
+    answers = at_once(20, lambda number: order(web, key, total=str(number % 2)))
+    assert effects(postgres, key) == 1
+    assert {answer.status for answer in answers} <= {201, 409, 422}
+    totals = {answer.json()["total"] for answer in answers if answer.status == 201}
+    assert len(totals) == 1
+    other = "1" if totals == {"0"} else "0"
+    assert order(web, key, total=other).json()["code"] == "idempotency_key_reused"
+
+
+def test_each_user_has_keys_of_their_own(web: Web, postgres: Postgres) -> None:
+    """Ten users with one key at once: ten effects, ten different answers."""
+    key = str(uuid4())
+    answers = at_once(10, lambda number: order(web, key, user=number + 1))
+    assert Counter(answer.status for answer in answers) == {201: 10}
+    assert effects(postgres, key) == 10
+    assert len({answer.json()["id"] for answer in answers}) == 10
+
+
+@pytest.mark.parametrize(("moment", "committed"), [("before the commit", False), ("after the commit", True)])
+def test_a_process_that_dies(web: Web, postgres: Postgres, moment: str, committed: bool) -> None:
+    """The key is committed with the effect or not at all: the repetition does the work, or gets the answer to it."""
+    for _ in range(3):
+        key = str(uuid4())
+        with pytest.raises((OSError, HTTPException)):
+            order(web, key, die=moment)
+        assert effects(postgres, key) == int(committed)
+        web.revive()
+        again = order(web, key, die=moment) if committed else order(web, key)
+        assert again.status == 201
+        assert ("idempotency-replayed" in again.headers) is committed
+        assert effects(postgres, key) == 1
+
+
+def test_what_expired_is_purged_without_waiting_for_rows_in_use(web: Web, postgres: Postgres) -> None:
+    """A new request under an expired key is a new request."""
+    key = str(uuid4())
+    assert order(web, key).status == 201
+    postgres.execute("UPDATE bandstand_api_idempotencyrecord SET expires_at = now() - interval '1 s'")
+    answers = at_once(20, lambda _: order(web, key))
+    assert {answer.status for answer in answers} <= {201, 409}
+    assert effects(postgres, key) == 2
