@@ -1,6 +1,5 @@
 """Where the notification service answers."""
 
-from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -9,6 +8,3 @@ urlpatterns = [
     path("api/v1/", include("notifications.urls")),
     path("", include("bandstand.urls")),
 ]
-
-if settings.DEBUG:
-    urlpatterns.append(path("api/auth/", include("rest_framework.urls")))

@@ -9,19 +9,26 @@ the same Message-ID, made from the event, by which mail programs show them as on
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from bandstand.events import Event, Message, publish, subscribe
 
 from notifications import mail, writing
 from notifications.models import Notification
+
+# What is no address would fail at each attempt to send it. Like this it is a dead letter at once.
+Address = Annotated[str, msgspec.Meta(max_length=254, pattern=r"\A[^\s\x00-\x1f\x7f@]+@[^\s\x00-\x1f\x7f@]+\Z")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
 
 
 class UserCreated(Event, type="user.created", version=1):
     """Somebody registered."""
 
     user_id: UUID
-    email: str
+    email: Address
     username: str
     first_name: str = ""
 
@@ -31,9 +38,9 @@ class OrderConfirmed(Event, type="order.confirmed", version=1):
 
     order_id: UUID
     user_id: UUID
-    user_email: str
-    total_amount: str
-    currency: str
+    user_email: Address
+    total_amount: Decimal
+    currency: Currency
 
 
 class OrderRejected(Event, type="order.rejected", version=1):
@@ -41,7 +48,7 @@ class OrderRejected(Event, type="order.rejected", version=1):
 
     order_id: UUID
     user_id: UUID
-    user_email: str
+    user_email: Address
     reason: str
 
 
@@ -50,7 +57,7 @@ class OrderCancelled(Event, type="order.cancelled", version=1):
 
     order_id: UUID
     user_id: UUID
-    user_email: str
+    user_email: Address
 
 
 class NotificationQueued(Event, type="notification.queued", version=1):
@@ -62,13 +69,8 @@ class NotificationQueued(Event, type="notification.queued", version=1):
 @subscribe("user.created")
 def greet(event: UserCreated, message: Message) -> None:
     """Welcome who registered."""
-    _queue(
-        message,
-        Notification.Kind.WELCOME,
-        event.user_id,
-        event.email,
-        writing.welcome(event.first_name, event.username),
-    )
+    text = writing.welcome(event.first_name, event.username)
+    _queue(message, Notification.Kind.WELCOME, event.user_id, event.email, text)
 
 
 @subscribe("order.confirmed")
@@ -99,7 +101,11 @@ def send(event: NotificationQueued) -> None:
 
 
 def _queue(message: Message, kind: str, user_id: UUID, recipient: str, text: writing.Text) -> None:
-    notification = Notification.objects.create(
-        event_id=message.id, kind=kind, user_id=user_id, recipient=recipient, subject=text.subject, body=text.body
+    """Write a notification and announce it, unless the event has one already."""
+    notification, is_new = Notification.objects.get_or_create(
+        event_id=message.id,
+        kind=kind,
+        defaults={"user_id": user_id, "recipient": recipient, "subject": text.subject, "body": text.body},
     )
-    publish(NotificationQueued(notification_id=notification.pk), key=str(user_id))
+    if is_new:
+        publish(NotificationQueued(notification_id=notification.pk), key=str(user_id))

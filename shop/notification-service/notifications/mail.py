@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parseaddr
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +16,7 @@ def send(notification_id: UUID) -> None:
     """Send a notification that was not sent yet, and note that it was. Call it in a transaction.
 
     Raises:
-        OSError, smtplib.SMTPException: the mail server did not take it.
+        OSError: the mail server can't be reached, or did not take the mail.
     """
     notification = Notification.objects.select_for_update().get(pk=notification_id)
     if notification.status == Notification.Status.SENT:
@@ -24,12 +25,17 @@ def send(notification_id: UUID) -> None:
         subject=notification.subject,
         body=notification.body,
         to=[notification.recipient],
-        headers={"Message-ID": f"<{notification.event_id}.{notification.kind}@{_domain()}>"},
+        headers={
+            "Message-ID": message_id(notification),
+            "Auto-Submitted": "auto-generated",  # RFC 3834: nobody's holiday notice need answer
+        },
     ).send()
     notification.status = Notification.Status.SENT
     notification.sent_at = timezone.now()
     notification.save(update_fields=["status", "sent_at"])
 
 
-def _domain() -> str:
-    return settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
+def message_id(notification: Notification) -> str:
+    """Return the Message-ID: made from the event, so that a mail that is sent again is the same mail."""
+    _, sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
+    return f"<{notification.event_id}.{notification.kind}@{sender.rpartition('@')[2]}>"

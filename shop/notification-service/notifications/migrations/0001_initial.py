@@ -6,31 +6,45 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Notification',
+            name="Notification",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('user_id', models.UUIDField()),
-                ('kind', models.CharField(choices=[('welcome', 'Welcome'), ('order_confirmed', 'Order Confirmed'), ('order_rejected', 'Order Rejected'), ('order_cancelled', 'Order Cancelled')], max_length=32)),
-                ('recipient', models.EmailField(max_length=254)),
-                ('subject', models.CharField(max_length=200)),
-                ('body', models.TextField()),
-                ('event_id', models.UUIDField()),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('sent', 'Sent')], default='queued', max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('sent_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("user_id", models.UUIDField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("welcome", "Welcome"),
+                            ("order_confirmed", "Order Confirmed"),
+                            ("order_rejected", "Order Rejected"),
+                            ("order_cancelled", "Order Cancelled"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                ("recipient", models.EmailField(max_length=254)),
+                ("subject", models.CharField(max_length=200)),
+                ("body", models.TextField()),
+                ("event_id", models.UUIDField()),
+                (
+                    "status",
+                    models.CharField(choices=[("queued", "Queued"), ("sent", "Sent")], default="queued", max_length=16),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
-                'indexes': [models.Index(fields=['user_id', '-created_at', '-id'], name='notification_of_user')],
-                'constraints': [models.UniqueConstraint(fields=('event_id', 'kind'), name='notification_once_for_an_event')],
+                "ordering": ["-created_at", "-id"],
+                "indexes": [models.Index(fields=["user_id", "-created_at", "-id"], name="notification_of_user")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("event_id", "kind"), name="notification_once_for_an_event")
+                ],
             },
         ),
     ]
