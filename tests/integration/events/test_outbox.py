@@ -1,0 +1,120 @@
+"""The claims on the real PostgreSQL: two relays at the same moment, and what would happen without the protections."""
+
+import threading
+
+import pytest
+from django.db import connections, transaction
+
+from bandstand.events import outbox as module
+from bandstand.events import wakeup
+from bandstand.events.outbox import OutboxRow, open_outbox
+from bandstand.events.queries import queries
+from tests.integration.events.conftest import Rig
+
+TURN = "SELECT pg_advisory_xact_lock(%(turn)s), set_config('synchronous_commit', 'off', true);"
+
+
+@pytest.fixture
+def two_of_a_key(rig: Rig) -> Rig:
+    rig.write(1, key="same")
+    rig.write(2, key="same")
+    return rig
+
+
+def claim_while_another_claims(rig: Rig) -> list[OutboxRow]:
+    """Claim one row while another relay has claimed one and not committed yet; return what the second got."""
+    got: list[OutboxRow] = []
+
+    def second() -> None:
+        got.extend(open_outbox(rig.platform).claim(1, 60.0))
+        connections[rig.platform].close()
+
+    with transaction.atomic(using=rig.platform):
+        [first] = open_outbox(rig.platform).claim(1, 60.0)
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+    thread.join(10)
+    assert first.key == "same"
+    return got
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
+    """Take parts out of the query, as a test of the tests."""
+    changed = dict(queries("postgresql"))
+    for part in parts:
+        assert part in changed["claim"]
+        changed["claim"] = changed["claim"].replace(part, "SELECT 1;" if part == TURN else "")
+    monkeypatch.setattr(module, "queries", lambda file: changed)
+
+
+HELD = """
+      AND key NOT IN (
+        SELECT key FROM bandstand_outbox WHERE sent_at IS NULL AND held_until > statement_timestamp()
+      )"""
+
+
+def test_a_key_is_held_by_one_relay(two_of_a_key: Rig) -> None:
+    """A relay that claims at the same moment gets nothing of a key of which another has a row."""
+    assert claim_while_another_claims(two_of_a_key) == []
+
+
+@pytest.mark.parametrize("parts", [(TURN,), (TURN, HELD), (HELD,)])
+def test_each_part_of_the_claim_is_needed(
+    two_of_a_key: Rig, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...]
+) -> None:
+    """The teeth: without the turn, or without looking at what is held, two relays have rows of one key."""
+    without(monkeypatch, *parts)
+    assert [row.key for row in claim_while_another_claims(two_of_a_key)] == ["same"]
+
+
+def test_a_commit_wakes_the_relays_once(rig: Rig) -> None:
+    """One notification for a transaction however many events it has; none for one that is rolled back."""
+    woken = threading.Semaphore(0)
+    listener = wakeup.Listener(rig.platform, {"outbox": woken.release})
+    listener.start()
+    try:
+        assert woken.acquire(timeout=10), "when it begins to listen it wakes, for what was committed before"
+        with transaction.atomic(using=rig.platform):
+            rig.write(1)
+            rig.write(2)
+        assert woken.acquire(timeout=10)
+        with pytest.raises(RuntimeError), transaction.atomic(using=rig.platform):  # noqa: PT012 - the block fails as a whole
+            rig.write(3)
+            raise RuntimeError
+        assert not woken.acquire(timeout=0.5)
+    finally:
+        listener.stop()
+
+
+def test_a_listener_comes_back(rig: Rig) -> None:
+    """A connection that the server ends is made again, and what was missed meanwhile is looked for."""
+    woken = threading.Semaphore(0)
+    listener = wakeup.Listener(rig.platform, {"outbox": woken.release})
+    listener.start()
+    try:
+        assert woken.acquire(timeout=10)
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = %s"
+        assert rig.query(end, rig.platform) == [(True,)]
+        assert woken.acquire(timeout=10), "it looks for what it missed"
+        rig.write(1)
+        assert woken.acquire(timeout=10)
+    finally:
+        listener.stop()
+
+
+def test_sent_rows_cost_the_relay_nothing(rig: Rig) -> None:
+    """With 20,000 rows sent and a few waiting, the claim reads the index of what waits and not the table."""
+    rig.query(
+        "INSERT INTO bandstand_outbox (message_id, type, key, body, created_at, sent_at) "
+        "SELECT g::text, 'a.b', g::text, '{}', now(), now() FROM generate_series(1, 20000) g"
+    )
+    rig.write(1)
+    rig.query("ANALYZE bandstand_outbox")
+    plan = rig.query(
+        "EXPLAIN SELECT id FROM bandstand_outbox WHERE sent_at IS NULL AND key NOT IN (SELECT key FROM bandstand_outbox "
+        "WHERE sent_at IS NULL AND held_until > statement_timestamp()) ORDER BY id LIMIT 100"
+    )
+    text = "\n".join(row[0] for row in plan)
+    assert "bandstand_outbox_waiting" in text
+    assert "Seq Scan" not in text
