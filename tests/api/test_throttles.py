@@ -45,11 +45,14 @@ def test_what_is_no_rate_is_told(text: str) -> None:
 
 
 def test_a_client_over_its_limit_waits(api: APIClient) -> None:
-    """429 with the seconds to wait."""
+    """429 with the limit and the seconds to wait."""
     assert [api.get("/api/v1/reading/").status_code for _ in range(5)] == [200] * 5
     response = api.get("/api/v1/reading/")
     assert problem_in(response, 429)["code"] == "throttled"
-    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    wait = int(response.headers["Retry-After"])
+    assert 1 <= wait <= 60
+    assert response.headers["RateLimit-Policy"] == '"client";q=5;w=60'
+    assert response.headers["RateLimit"] == f'"client";r=0;t={wait}'
 
 
 def test_users_are_told_apart(api: APIClient) -> None:

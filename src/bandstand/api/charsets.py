@@ -33,7 +33,8 @@ def noted(request: HttpRequest) -> str:
 
 def _take_out(environ: dict[str, Any] | None = None, scope: dict[str, Any] | None = None, **_: Any) -> None:
     if environ is not None:
-        environ["CONTENT_TYPE"], environ[_NOTED] = _without_charset(environ.get("CONTENT_TYPE", ""))
+        if "CONTENT_TYPE" in environ:
+            environ["CONTENT_TYPE"], environ[_NOTED] = _without_charset(environ["CONTENT_TYPE"])
     elif scope is not None:
         scope["headers"] = [_of_scope(scope, name, value) for name, value in scope.get("headers", ())]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rest_framework import exceptions
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -36,12 +37,14 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     request = context["request"]
     request.accepted_renderer, request.accepted_media_type = ProblemRenderer(), PROBLEM_TYPE
     return Response(
-        problem.document(request.path), status=problem.status, headers={**problem.headers(), **_headers(error)}
+        problem.document(request.path), status=problem.status, headers={**problem.headers(), **_headers(error, request)}
     )
 
 
-def _headers(error: Exception) -> dict[str, str]:
+def _headers(error: Exception, request: Request) -> dict[str, str]:
     headers: dict[str, str] = dict(getattr(error, "headers", None) or {})
+    if isinstance(error, exceptions.Throttled):
+        headers |= getattr(request, "rate_limit", {})
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     return headers

@@ -89,6 +89,8 @@ class CacheThrottle(BaseThrottle, ABC):
         if rate is None or who is None:
             return True
         self._wait = self.count(f"throttle:{self.scope}:{_digest(who)}", rate, time.time())
+        if self._wait is not None:
+            request.rate_limit = _headers(self.scope, rate, self._wait)  # type: ignore[attr-defined] # for the answer
         return self._wait is None
 
     def wait(self) -> float | None:
@@ -241,6 +243,14 @@ class LoginThrottle(BaseThrottle):
     def wait(self) -> float | None:
         """Return the seconds after which it makes sense to try again."""
         return max((wait for throttle in self._throttles if (wait := throttle.wait()) is not None), default=None)
+
+
+def _headers(scope: str, rate: Rate, wait: float) -> dict[str, str]:
+    """What a client over its limit is told (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return {
+        "RateLimit-Policy": f'"{scope}";q={rate.limit};w={rate.period}',
+        "RateLimit": f'"{scope}";r=0;t={math.ceil(wait)}',
+    }
 
 
 def _signed_in(request: Request) -> str | None:
