@@ -2,7 +2,8 @@
 
 NOTIFY is sent just after the commit, not in the transaction: PostgreSQL takes one lock for all databases of a server
 from NOTIFY to the end of the transaction, so that within the application's transactions it would queue up their
-flushes to disk. A notification that gets lost, as the process dies between the two, costs one poll interval.
+flushes to disk (measured with 8 writers: a third of the transactions a second). A notification that gets lost, as the
+process dies between the two, costs one poll interval.
 """
 
 import logging

@@ -112,8 +112,9 @@ def test_sent_rows_cost_the_relay_nothing(rig: Rig) -> None:
     rig.write(1)
     rig.query("ANALYZE bandstand_outbox")
     plan = rig.query(
-        "EXPLAIN SELECT id FROM bandstand_outbox WHERE sent_at IS NULL AND key NOT IN (SELECT key FROM bandstand_outbox "
-        "WHERE sent_at IS NULL AND held_until > statement_timestamp()) ORDER BY id LIMIT 100"
+        "EXPLAIN SELECT id FROM bandstand_outbox WHERE sent_at IS NULL AND key NOT IN ("
+        "SELECT key FROM bandstand_outbox WHERE sent_at IS NULL AND held_until > statement_timestamp()"
+        ") ORDER BY id LIMIT 100"
     )
     text = "\n".join(row[0] for row in plan)
     assert "bandstand_outbox_waiting" in text
