@@ -1,46 +1,50 @@
 """Who may use which endpoint: the whole table, and proof that it is the whole."""
 
 from collections.abc import Callable
-from itertools import product
 from typing import Any, Final
 
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver
+from bandstand.testing.policies import Endpoint, PolicyMatrix
 from rest_framework.test import APIClient
 
 from users.models import User
 
 pytestmark = pytest.mark.django_db
 
-ROLES: Final = ("owner", "other", "anonymous", "staff", "service", "wrong_service")
-
 # Bodies that do what is asked for, so that a refusal is about who asks.
-REGISTRATION: Final = {"email": "new@example.com", "username": "new", "password": "correct horse battery"}
-CREDENTIALS: Final = {"email": "owner@example.com", "password": "correct horse battery"}
-PASSWORDS: Final = {"old_password": "correct horse battery", "new_password": "another horse battery"}
-TOKEN: Final = {"refresh": "unknown"}
-
-# For each route and method: the body, and the status for each of ROLES. A service that is not on the list of callers
-# is refused before any endpoint is reached; one that is on it may read a user, and is nobody everywhere else.
-POLICY: Final = {
-    ("users/", "get"): (None, (403, 403, 401, 200, 401, 403)),
-    ("users/", "post"): (REGISTRATION, (201, 201, 201, 201, 201, 403)),
-    ("users/authenticate/", "post"): (CREDENTIALS, (200, 200, 200, 200, 200, 403)),
-    ("users/token/refresh/", "post"): (TOKEN, (401, 401, 401, 401, 401, 403)),
-    ("users/token/revoke/", "post"): (TOKEN, (204, 204, 204, 204, 204, 403)),
-    ("users/{id}/", "get"): (None, (200, 403, 401, 200, 200, 403)),
-    ("users/{id}/", "put"): ({"username": "owner"}, (200, 403, 401, 200, 401, 403)),
-    ("users/{id}/", "patch"): ({"first_name": "O"}, (200, 403, 401, 200, 401, 403)),
-    ("users/{id}/profile/", "get"): (None, (200, 403, 401, 200, 401, 403)),
-    ("users/{id}/profile/", "put"): ({"bio": "O"}, (200, 403, 401, 200, 401, 403)),
-    ("users/{id}/change_password/", "post"): (PASSWORDS, (200, 403, 401, 403, 401, 403)),
-    ("users/{id}/orders/", "get"): (None, (200, 403, 401, 200, 401, 403)),
+BODIES: Final[dict[str, dict[str, str]]] = {
+    "POST /api/v1/users/": {"email": "new@example.com", "username": "new", "password": "correct horse battery"},
+    "POST /api/v1/users/authenticate/": {"email": "owner@example.com", "password": "correct horse battery"},
+    "POST /api/v1/users/token/refresh/": {"refresh": "unknown"},
+    "POST /api/v1/users/token/revoke/": {"refresh": "unknown"},
+    "PUT /api/v1/users/{pk}/": {"username": "owner"},
+    "PATCH /api/v1/users/{pk}/": {"first_name": "O"},
+    "PUT /api/v1/users/{pk}/profile/": {"bio": "O"},
+    "POST /api/v1/users/{pk}/change_password/": {
+        "old_password": "correct horse battery",
+        "new_password": "another horse battery",
+    },
 }
-CASES: Final = [
-    pytest.param(route, method, role, status, id=f"{method} {route} {role}")
-    for (route, method), (_, statuses) in POLICY.items()
-    for role, status in zip(ROLES, statuses, strict=True)
-]
+
+# A service that is not on the list of callers is refused before any endpoint is reached; one that is on it may read a
+# user, and is nobody everywhere else.
+POLICY: Final = PolicyMatrix(
+    roles=("owner", "other", "anonymous", "staff", "service", "wrong_service"),
+    rows={
+        "GET /api/v1/users/": (403, 403, 401, 200, 401, 403),
+        "POST /api/v1/users/": (201, 201, 201, 201, 201, 403),
+        "POST /api/v1/users/authenticate/": (200, 200, 200, 200, 200, 403),
+        "POST /api/v1/users/token/refresh/": (401, 401, 401, 401, 401, 403),
+        "POST /api/v1/users/token/revoke/": (204, 204, 204, 204, 204, 403),
+        "GET /api/v1/users/{pk}/": (200, 403, 401, 200, 200, 403),
+        "PUT /api/v1/users/{pk}/": (200, 403, 401, 200, 401, 403),
+        "PATCH /api/v1/users/{pk}/": (200, 403, 401, 200, 401, 403),
+        "GET /api/v1/users/{pk}/profile/": (200, 403, 401, 200, 401, 403),
+        "PUT /api/v1/users/{pk}/profile/": (200, 403, 401, 200, 401, 403),
+        "POST /api/v1/users/{pk}/change_password/": (200, 403, 401, 403, 401, 403),
+        "GET /api/v1/users/{pk}/orders/": (200, 403, 401, 200, 401, 403),
+    },
+)
 
 
 @pytest.fixture
@@ -50,75 +54,41 @@ def owner(make_user: Callable[..., User]) -> User:
 
 @pytest.fixture
 def client_of(
-    *,
-    owner: User,
-    bob: User,
-    staff: User,
-    signed_in: Callable[[User], APIClient],
-    as_service: Callable[[str], APIClient],
-    api_client: APIClient,
+    *, owner: User, bob: User, staff: User, signed_in: Callable[[User], APIClient], as_role: Callable[..., APIClient]
 ) -> Callable[[str], APIClient]:
-    """Return a function that returns the client of a role."""
+    """Return a function that returns the client of a role; users have signed in, as this service looks them up."""
     users = {"owner": owner, "other": bob, "staff": staff}
-    services = {"service": "order-service", "wrong_service": "stranger-service"}
-
-    def client(role: str) -> APIClient:
-        if role in users:
-            return signed_in(users[role])
-        return as_service(services[role]) if role in services else api_client
-
-    return client
+    return lambda role: signed_in(users[role]) if role in users else as_role(role)
 
 
-@pytest.mark.parametrize(("route", "method", "role", "status"), CASES)
+@pytest.mark.parametrize(("endpoint", "role", "status"), POLICY.cells())
 def test_the_table_holds(
     *,
-    route: str,
-    method: str,
+    endpoint: Endpoint,
     role: str,
     status: int,
     owner: User,
     client_of: Callable[[str], APIClient],
     fake_services: Any,
 ) -> None:
-    """Every route and method answers every kind of caller as the table says."""
+    """Every endpoint answers every kind of caller as the table says."""
     fake_services.on("order-service", "GET", "/api/v1/orders/", json={"count": 0, "results": []})
-    body, _ = POLICY[route, method]
-    path = "/api/v1/" + route.format(id=owner.pk)
-    response = getattr(client_of(role), method)(path, body)
-    assert response.status_code == status, response.content
-
-
-def routes(patterns: list[Any], prefix: str = "") -> set[tuple[str, str]]:
-    """Return every route and method that the URL configuration below ``prefix`` answers."""
-    found = set()
-    for pattern in patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            found |= routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern) and route.startswith("api/v1/"):
-            name = route.removeprefix("api/v1/").replace("<uuid:pk>", "{id}")
-            found |= {(name, method) for method in pattern.callback.actions if method != "head"}
-    return found
+    answer = endpoint.call(client_of(role), BODIES.get(str(endpoint)), pk=owner.pk)
+    assert answer.status_code == status, answer.content
 
 
 def test_the_table_is_the_whole() -> None:
-    """A route or method that the table does not name fails here, before anybody forgets who may use it."""
-    assert routes(get_resolver().url_patterns) == set(POLICY)
+    """An endpoint that the table does not name fails here, before anybody forgets who may use it."""
+    POLICY.assert_complete()
 
 
-METHODS: Final = ("get", "post", "put", "patch", "delete", "trace")
-OTHERS: Final = sorted(set(product({route for route, _ in POLICY}, METHODS)) - set(POLICY))
-
-
-@pytest.mark.parametrize(("route", "method"), OTHERS)
-def test_other_methods_are_not_allowed(
-    route: str, method: str, owner: User, client_of: Callable[[str], APIClient]
-) -> None:
-    """A method that a route does not know gets 405 with a problem document."""
-    response = client_of("staff").generic(method.upper(), "/api/v1/" + route.format(id=owner.pk))
-    assert response.status_code == 405
-    assert response["Content-Type"] == "application/problem+json"
+@pytest.mark.parametrize("endpoint", POLICY.others())
+def test_other_methods_are_not_allowed(endpoint: Endpoint, owner: User, client_of: Callable[[str], APIClient]) -> None:
+    """A method that a route does not know gets 405 with a problem document, whoever asks."""
+    for role in ("staff", "anonymous"):
+        answer = endpoint.call(client_of(role), pk=owner.pk)
+        assert answer.status_code == 405
+        assert answer["Content-Type"] == "application/problem+json"
 
 
 def test_a_token_of_nobody_is_refused(api_client: APIClient, owner: User) -> None:

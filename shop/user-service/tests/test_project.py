@@ -1,32 +1,14 @@
 """The project as a whole: settings, migrations, the OpenAPI document, what is public."""
 
-import json
-import os
-import subprocess
-import sys
-from io import StringIO
-from pathlib import Path
-
 import pytest
+from bandstand.testing.project import deployment_faults, manage, openapi_document
 from django.core.management import call_command
 from rest_framework.test import APIClient
-
-SERVICE = Path(__file__).parents[1]
-
-
-def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``manage.py`` as a process of its own, in the environment of the tests with ``variables`` changed."""
-    command = [sys.executable, "manage.py", *arguments]
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=SERVICE, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_nothing_is_left_to_say_before_deploying() -> None:
     """Django's and Bandstand's checks for production have neither errors nor warnings."""
-    servers = {"BROKER_URL": "nats://user:secret@nats:4222", "EMAIL_URL": "smtps://user:secret@mail"}
-    check = manage("check", "--deploy", "--fail-level", "WARNING", **servers)
-    assert check.returncode == 0, check.stderr
-    assert "no issues" in check.stdout
+    assert deployment_faults() == ""
 
 
 @pytest.mark.django_db
@@ -38,9 +20,7 @@ def test_no_migration_is_missing() -> None:
 @pytest.mark.django_db
 def test_the_openapi_document_is_valid() -> None:
     """The document names every endpoint, validates, and was made without a warning."""
-    output = StringIO()
-    call_command("spectacular", validate=True, fail_on_warn=True, format="openapi-json", stdout=output)
-    document = json.loads(output.getvalue())
+    document = openapi_document()
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/api/v1/users/",

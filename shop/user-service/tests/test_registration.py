@@ -1,12 +1,12 @@
 """Becoming a user."""
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from bandstand.testing.races import run_at_once
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -174,19 +174,7 @@ def test_a_birth_today_is_fine(api_client: APIClient) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_one_of_two_at_the_same_time_wins(api_client: APIClient) -> None:
     """Of several who register one address at the same moment one is made, and the others get the fault, never a 500."""
-    barrier, statuses = threading.Barrier(4), []
-
-    def race(number: int) -> None:
-        client = APIClient(raise_request_exception=False)
-        barrier.wait()
-        statuses.append(register(client, username=f"racer{number}").status_code)
-        connection.close()
-
-    threads = [threading.Thread(target=race, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    statuses = run_at_once(4, lambda number: register(api_client, username=f"racer{number}").status_code)
     assert sorted(statuses) == [201, 400, 400, 400]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bandstand.testing.races import run_at_once
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection, transaction
 from django.utils import timezone
@@ -148,18 +149,7 @@ def test_two_exchanges_at_once_are_one_and_a_reuse(alice: User) -> None:
     """However many exchange one token at the same moment: one gets tokens, and the sign-in is over."""
     tokens = sign_in.sign_in(alice)
     assert tokens is not None
-    barrier, answers = threading.Barrier(4), []
-
-    def exchange() -> None:
-        barrier.wait()
-        answers.append(sign_in.refresh(tokens.refresh))
-        connection.close()
-
-    threads = [threading.Thread(target=exchange) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = run_at_once(4, lambda _: sign_in.refresh(tokens.refresh))
     assert sum(answer is not None for answer in answers) == 1
     assert not TokenFamily.objects.active().exists()
 
