@@ -11,7 +11,7 @@ import typer
 import bandstand.exceptions
 from bandstand.cli.app import app
 from bandstand.exceptions import WorkspaceError
-from bandstand.workspace.runtime.supervision import Phase
+from bandstand.workspace.runtime.messages import Phase
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
 COMMANDS = typer.main.get_command(app)

@@ -9,7 +9,7 @@ import pytest
 from bandstand.conf import ServiceEnvironment, wire
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Resource, Step, Task
-from bandstand.workspace.runtime.servers.postgres import PrepareDatabases, RecordDatabase
+from bandstand.workspace.runtime.servers.databases import PrepareDatabases, RecordDatabase
 from tests.runtime.plans import facts, workspace
 
 ROOT = Path("/w")

@@ -8,9 +8,10 @@ import pytest
 
 from bandstand.workspace.export.envoy import GatewayRuntime, Health
 from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.publishing import Publisher, health_of
-from bandstand.workspace.runtime.supervision import Phase, Status
+from bandstand.workspace.runtime.supervision import Status
 from tests.runtime.plans import facts, workspace
 
 

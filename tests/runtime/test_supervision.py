@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from bandstand.workspace.runtime.resources import Plan, Stage
-from bandstand.workspace.runtime.supervision import (
+from bandstand.workspace.runtime.messages import (
     Act,
     Ask,
     Broke,
@@ -21,13 +20,13 @@ from bandstand.workspace.runtime.supervision import (
     Perform,
     Phase,
     PlatformReady,
-    RestartPolicy,
     Stop,
     StopRequested,
-    Supervision,
     Wake,
     Woke,
 )
+from bandstand.workspace.runtime.resources import Plan, Stage
+from bandstand.workspace.runtime.supervision import RestartPolicy, Supervision
 from tests.runtime.plans import Nothing, plan, process, step, task
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bandstand.workspace.runtime.launcher import Child
 from bandstand.workspace.runtime.logs import Logs
+from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import Action, Command, Plan, Probe, Process, Stage, Step, Task
-from bandstand.workspace.runtime.supervision import Phase, RestartPolicy, Status, Supervision
+from bandstand.workspace.runtime.supervision import RestartPolicy, Status, Supervision
 from bandstand.workspace.runtime.supervisor import Supervisor
 
 

@@ -140,6 +140,7 @@ def ready_table(ready: Ready, *, foreground: bool) -> Table:
     table = Table.grid(padding=(0, 3))
     table.title = f"\n{ready.platform} is ready in {ready.seconds:.1f} s\n"
     table.title_justify = "left"
+    table.title_style = "bold"
     table.add_row("Gateway", Text(ready.gateway, "bold"))
     for name, url in ready.services.items():
         table.add_row(name, url, f"API: {ready.documents[name]}")

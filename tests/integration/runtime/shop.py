@@ -19,6 +19,7 @@ name = "tiny"
 
 [gateway]
 port = {port}
+rate_limit = {{ minute = 100000, hour = 100000 }}
 
 [services.user-service]
 issues_user_tokens = true

@@ -1,5 +1,6 @@
 """However a platform ends, nothing of it is left: no process, no open port."""
 
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from typing import IO
 import psutil
 import pytest
 
-from tests.integration.runtime.shop import Platform, eventually
+from tests.integration.runtime.shop import BANDSTAND, Platform, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -101,6 +102,18 @@ def test_a_killed_runner_and_watchdog_leave_nothing(platform: Platform) -> None:
     watchdog.kill()
     runner.kill()
     assert_nothing_left(platform, within=10)
+
+
+def test_a_stop_while_it_starts(platform: Platform) -> None:
+    """Who waits for a platform that another stops meanwhile is told so, and nothing is left."""
+    with subprocess.Popen(
+        [BANDSTAND, "up", "--detach", "--json"], cwd=platform.root, stdout=subprocess.PIPE, text=True
+    ) as waiting:
+        eventually(lambda: platform.json("ps")["running"], within=5)
+        assert platform.json("down")["stopped"] is True
+        answer, _ = waiting.communicate(timeout=10)
+    assert json.loads(answer)["error"]["code"] == "interrupted"
+    assert_nothing_left(platform, within=1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -45,6 +45,15 @@ def test_a_service_that_crashes_at_its_start(platform: Platform) -> None:
     assert "ModuleNotFoundError: No module named 'does_not_exist'" in error["message"]
 
 
+def test_lost_passwords(platform: Platform) -> None:
+    """Databases whose passwords are gone are left alone, and that is said at once."""
+    (platform.root / ".bandstand/secrets.json").unlink()
+    error = error_of(platform)
+    assert "secrets.json is missing" in error["message"]
+    assert "empty databases" in error["hint"]
+    assert not (platform.root / ".bandstand/secrets.json").exists()
+
+
 def test_a_gateway_port_that_is_taken(platform: Platform) -> None:
     """The gateway takes the next free port, and that is said."""
     wanted = int((platform.root / "bandstand.toml").read_text().split("port = ")[1].split()[0])

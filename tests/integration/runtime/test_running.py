@@ -1,17 +1,23 @@
 """A platform that runs: what it answers, what it keeps apart, and how it heals."""
 
+import asyncio
 import json
 import os
 import signal
 import stat
+import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
 import redis
 
+from bandstand.workspace.runtime.servers.databases import read_record
+from bandstand.workspace.runtime.servers.postgres import Login
 from tests.integration.runtime.shop import Platform, eventually
 
 pytestmark = pytest.mark.integration
@@ -155,6 +161,44 @@ def test_routes_change_while_it_runs(running: Platform) -> None:
     finally:
         manifest.write_text(original)
         running.run("reload")
+
+
+def test_no_request_fails_while_routes_change(running: Platform) -> None:
+    """Requests without a pause, over connections of their own, are all answered while the routes change five times."""
+    manifest = running.root / "bandstand.toml"
+    original = manifest.read_text()
+    ended = threading.Event()
+    answers: list[str] = []
+
+    def ask() -> None:
+        while not ended.is_set():
+            answers.append(served(running, "/api/orders/")["service"])
+
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask)
+        try:
+            for number in range(5):
+                manifest.write_text(original.replace("[gateway]", f"[gateway]\ntimeout = {number + 1}.0"))
+                running.run("reload")
+        finally:
+            ended.set()
+            manifest.write_text(original)
+            running.run("reload")
+        asking.result()  # raises what a request raised
+    assert len(answers) > 50
+
+
+def test_a_migration_undone_by_hand_is_noticed(running: Platform) -> None:
+    """What is noted on a database holds only while its table of applied migrations is the one of then."""
+    url = urlsplit(environment(running, "order-service")["DATABASE_URL"])
+    login = Login(
+        port=url.port or 0, user=url.username or "", password=url.password or "", database=url.path.strip("/")
+    )
+    assert asyncio.run(read_record(login)).migrated
+    assert running.run("exec", "order-service", "python", "manage.py", "migrate", "orders", "zero").returncode == 0
+    assert asyncio.run(read_record(login)).migrated == ""
+    running.json("migrate", "order-service")
+    assert asyncio.run(read_record(login)).migrated
 
 
 def test_a_command_runs_as_the_service(running: Platform) -> None:

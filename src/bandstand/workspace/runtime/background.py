@@ -77,6 +77,8 @@ def main(manifest: str, descriptor: str) -> int:
     except Exception as error:
         reporter(Failed(code="internal_error", message=f"A fault of the runner itself: {error!r}", hint=_REPORT))
         raise  # the log has the traceback
+    if not reporter.told:
+        reporter(Failed(code="interrupted", message="The platform was stopped while it started."))
     return 0
 
 
@@ -85,6 +87,7 @@ class _PipeReporter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        self.told = False
         self.log: LogFile | None = None
 
     def __call__(self, report: Report) -> None:
@@ -94,7 +97,8 @@ class _PipeReporter:
         if self.log is not None:
             self.log.write(line)
         if self._descriptor is not None:
-            self._tell(self._descriptor, line, last=isinstance(report, Ready | Failed))
+            self.told = isinstance(report, Ready | Failed)
+            self._tell(self._descriptor, line, last=self.told)
 
     def _tell(self, descriptor: int, line: bytes, *, last: bool) -> None:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.manifest import Workspace
 from bandstand.workspace.runtime.binaries import Binaries, find_binaries
 from bandstand.workspace.runtime.credentials import Credentials, load_credentials
@@ -59,9 +60,16 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
 
     Raises:
         ServerMissing: a program that the workspace embeds is not installed.
+        WorkspaceError: there are databases whose passwords were lost.
     """
+    folder = StateFolder(workspace.state_folder)
+    data = folder.postgres / "data"
+    if data.exists() and not folder.credentials.exists():
+        raise WorkspaceError(
+            f"{folder.credentials} is missing, and nobody else knows the passwords of the databases in {data}.",
+            hint=f"Restore it, or remove {folder.root} and begin with empty databases.",
+        )
     common = access(workspace, ports)
-    data = common.folder.postgres / "data"
     environment = environment_fingerprint()
     return Facts(
         **msgspec.structs.asdict(common),

@@ -9,15 +9,10 @@ from bandstand.workspace.runtime.environment import Addresses, service_environme
 from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
 from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
 from bandstand.workspace.runtime.servers.envoy import plan_envoy
 from bandstand.workspace.runtime.servers.nats import NatsUser, plan_nats
-from bandstand.workspace.runtime.servers.postgres import (
-    DatabasePlan,
-    Login,
-    PrepareDatabases,
-    RecordDatabase,
-    plan_postgres,
-)
+from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres
 from bandstand.workspace.runtime.servers.redis import RedisUser, plan_redis
 from bandstand.workspace.runtime.services import ServicePlan, migrate_name, seed_names
 

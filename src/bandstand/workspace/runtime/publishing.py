@@ -6,8 +6,9 @@ from bandstand.workspace.export import install
 from bandstand.workspace.export.envoy import Endpoint, GatewayRuntime, Health, render_endpoints
 from bandstand.workspace.manifest import Workspace
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
+from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import Process, Stage
-from bandstand.workspace.runtime.supervision import Phase, Status
+from bandstand.workspace.runtime.supervision import Status
 
 __all__ = ["Publisher", "health_of"]
 

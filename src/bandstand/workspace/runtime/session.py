@@ -9,9 +9,10 @@ from collections.abc import Callable
 from bandstand.workspace.runtime.failures import explain
 from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
 from bandstand.workspace.runtime.logs import Logs
+from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.reports import Notice, Output, Reporter, StepDone, Stopping
 from bandstand.workspace.runtime.resources import Plan
-from bandstand.workspace.runtime.supervision import Phase, Status, Supervision
+from bandstand.workspace.runtime.supervision import Status, Supervision
 from bandstand.workspace.runtime.supervisor import Observer, Supervisor
 
 __all__ = ["Session"]

@@ -7,146 +7,34 @@ nothing, waits for nothing and reads no clock; ``supervisor.py`` is the loop tha
 import random
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
+from bandstand.workspace.runtime.messages import (
+    Act,
+    Ask,
+    Broke,
+    Change,
+    Ended,
+    Event,
+    Exited,
+    Finished,
+    HurryRequested,
+    Kill,
+    Launch,
+    Missed,
+    Passed,
+    Perform,
+    Phase,
+    PlatformReady,
+    Stop,
+    StopRequested,
+    Wake,
+    Woke,
+)
 from bandstand.workspace.runtime.resources import Plan, Process, Resource, Stage, Task
 
-__all__ = [
-    "Act",
-    "Ask",
-    "Broke",
-    "Change",
-    "Ended",
-    "Event",
-    "Exited",
-    "Failure",
-    "Finished",
-    "HurryRequested",
-    "Kill",
-    "Launch",
-    "Missed",
-    "Passed",
-    "Perform",
-    "Phase",
-    "PlatformReady",
-    "RestartPolicy",
-    "Status",
-    "Stop",
-    "StopRequested",
-    "Supervision",
-    "Wake",
-    "Woke",
-]
-
-
-class Phase(StrEnum):
-    """Where a resource is in its life."""
-
-    WAITING = "waiting"  # for what it must come after
-    STARTING = "starting"
-    READY = "ready"
-    UNREADY = "unready"  # it was ready, and its probe fails now
-    BACKOFF = "backoff"  # it died and is started anew after a pause
-    DONE = "done"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-class _Message(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-
-
-class Exited(_Message, frozen=True, kw_only=True):
-    """A process ended; ``status`` is negative when a signal ended it."""
-
-    status: int
-
-
-class Passed(_Message, frozen=True, kw_only=True):
-    """A probe said: ready."""
-
-
-class Missed(_Message, frozen=True, kw_only=True):
-    """The probe of a process that was ready says: not any more."""
-
-    reason: str
-
-
-class Finished(_Message, frozen=True, kw_only=True):
-    """An action of the runner itself ended well; ``skipped`` need not run."""
-
-    skipped: tuple[str, ...] = ()
-
-
-class Broke(_Message, frozen=True, kw_only=True):
-    """An action failed, or a process could not be started at all."""
-
-    reason: str
-
-
-class Woke(_Message, frozen=True, kw_only=True):
-    """The time of a :class:`Wake` has come."""
-
-    generation: int
-
-
-class StopRequested(msgspec.Struct, frozen=True):
-    """Somebody wants the platform to end in good order."""
-
-
-class HurryRequested(msgspec.Struct, frozen=True):
-    """Somebody does not want to wait for good order."""
-
-
-Event = Exited | Passed | Missed | Finished | Broke | Woke | StopRequested | HurryRequested
-
-
-class Launch(_Message, frozen=True, kw_only=True):
-    """Start the process, or perform the step."""
-
-
-class Ask(_Message, frozen=True, kw_only=True):
-    """Begin to ask the process whether it is ready: what it needs is there."""
-
-
-class Perform(_Message, frozen=True, kw_only=True):
-    """Perform what a task does after its command."""
-
-
-class Stop(_Message, frozen=True, kw_only=True):
-    """Ask the process to end; with ``hurry`` without draining it first."""
-
-    hurry: bool = False
-
-
-class Kill(_Message, frozen=True, kw_only=True):
-    """End the process group at once."""
-
-
-class Wake(_Message, frozen=True, kw_only=True):
-    """Send :class:`Woke` after ``delay`` seconds. A generation that has passed is ignored then."""
-
-    generation: int
-    delay: float
-
-
-class Change(_Message, frozen=True, kw_only=True):
-    """A resource is in another phase now: for whoever shows or publishes that."""
-
-    phase: Phase
-
-
-class PlatformReady(msgspec.Struct, frozen=True):
-    """Everything is ready for the first time."""
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """Nothing runs any more."""
-
-
-Act = Launch | Ask | Perform | Stop | Kill | Wake | Change | PlatformReady | Ended
+__all__ = ["Failure", "RestartPolicy", "Status", "Supervision"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

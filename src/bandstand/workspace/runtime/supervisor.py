@@ -11,8 +11,7 @@ from typing import Any, Final, Protocol
 
 from bandstand.workspace.runtime.launcher import Child, Launcher
 from bandstand.workspace.runtime.logs import Logs
-from bandstand.workspace.runtime.resources import Action, NotReady, Plan, Probe, Process, Resource, Step, Task
-from bandstand.workspace.runtime.supervision import (
+from bandstand.workspace.runtime.messages import (
     Act,
     Ask,
     Broke,
@@ -28,13 +27,13 @@ from bandstand.workspace.runtime.supervision import (
     Passed,
     Perform,
     PlatformReady,
-    Status,
     Stop,
     StopRequested,
-    Supervision,
     Wake,
     Woke,
 )
+from bandstand.workspace.runtime.resources import Action, NotReady, Plan, Probe, Process, Resource, Step, Task
+from bandstand.workspace.runtime.supervision import Status, Supervision
 
 __all__ = ["Observer", "Supervisor"]
 

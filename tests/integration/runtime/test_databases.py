@@ -1,0 +1,96 @@
+"""Databases and roles on a real PostgreSQL: made once, closed to others, remembered truthfully."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from bandstand.testing.postgres import EphemeralPostgres
+from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
+from bandstand.workspace.runtime.servers.postgres import Login
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def administrator() -> Iterator[Login]:
+    with EphemeralPostgres() as server:
+        yield Login.parse(server.url)
+
+
+@pytest.fixture
+def step(administrator: Login, request: pytest.FixtureRequest) -> PrepareDatabases:
+    name = f"service_{abs(hash(request.node.name))}"
+    login = Login(port=administrator.port, user=name, password="pw", database=name)
+    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate", seeds=("seed",))
+    return PrepareDatabases(administrator=administrator, databases=(database,), closed=("template1",))
+
+
+def perform(action: PrepareDatabases | RecordDatabase) -> tuple[str, ...]:
+    return asyncio.run(action.perform())
+
+
+def execute(login: Login, *statements: str) -> None:
+    with psycopg.connect(login.url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def login_of(step: PrepareDatabases) -> Login:
+    return step.databases[0].login
+
+
+def migrate(login: Login) -> None:
+    table = "CREATE TABLE IF NOT EXISTS django_migrations (app text, name text)"
+    execute(login, table, "INSERT INTO django_migrations VALUES ('app', '0001')")
+
+
+def test_a_new_database_is_migrated_and_seeded(step: PrepareDatabases) -> None:
+    """Nothing is skipped until it was noted as done; then both are, one by one."""
+    login = login_of(step)
+    assert perform(step) == ()
+    migrate(login)
+    perform(RecordDatabase(login=login, fingerprint="now"))
+    assert perform(step) == ("migrate",)
+    perform(RecordDatabase(login=login, seeded=True))
+    assert set(perform(step)) == {"migrate", "seed"}
+
+
+def test_a_start_that_was_interrupted_is_made_good(step: PrepareDatabases, administrator: Login) -> None:
+    """A database that was made, but neither closed to others nor noted, is closed and seeded at the next start."""
+    login = login_of(step)
+    name = login.database
+    execute(administrator, f"CREATE ROLE {name} LOGIN PASSWORD 'pw'", f"CREATE DATABASE {name} OWNER {name}")
+    assert perform(step) == ()
+    execute(administrator, f"CREATE ROLE {name}_other LOGIN PASSWORD 'pw'")
+    other = Login(port=login.port, user=f"{name}_other", password="pw", database=name)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(other.url)
+
+
+def test_other_code_is_migrated(step: PrepareDatabases) -> None:
+    """With another fingerprint the migrations run."""
+    perform(step)
+    migrate(login_of(step))
+    perform(RecordDatabase(login=login_of(step), fingerprint="before"))
+    assert perform(step) == ()
+
+
+def test_somebody_elses_database_is_migrated_and_never_seeded(step: PrepareDatabases, administrator: Login) -> None:
+    """A database with tables, or with a comment that is not ours, was filled by somebody else."""
+    name = login_of(step).database
+    execute(administrator, f"CREATE ROLE {name} LOGIN PASSWORD 'pw'", f"CREATE DATABASE {name} OWNER {name}")
+    migrate(login_of(step))
+    assert perform(step) == ("seed",)
+    execute(administrator, f"COMMENT ON DATABASE {name} IS 'mine'")
+    assert perform(step) == ("seed",)
+
+
+def test_a_new_password_is_given_to_the_role(step: PrepareDatabases, administrator: Login) -> None:
+    """Where the secrets were lost and made anew, the roles get the new ones."""
+    perform(step)
+    login = Login(port=administrator.port, user=login_of(step).user, password="new", database=login_of(step).database)
+    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate")
+    perform(PrepareDatabases(administrator=administrator, databases=(database,)))
+    execute(login, "SELECT 1")
