@@ -87,6 +87,20 @@ def test_annotations_that_are_text_are_resolved() -> None:
     assert subscription(late).views == (UserCreated,)
 
 
+def test_only_the_named_service_is_believed() -> None:
+    """What another service says under the same type is unreadable; without a name every service is believed."""
+    event = UserCreated(user_id="7")
+    known, strange = (
+        decode(encode(event, id="1", source=source, key="k", context=new_context()))
+        for source in ("user-service", "other-service")
+    )
+    strict = Subscription(name="x", pattern="user.created", handler=handler, source="user-service")
+    assert strict.decode(*known) == event
+    with pytest.raises(InvalidEvent, match=r"comes from other-service, but .*handler takes it from user-service alone"):
+        strict.decode(*strange)
+    assert subscription(handler).decode(*strange) == event
+
+
 def test_an_unknown_version_is_not_guessed_at() -> None:
     """A version that the view does not declare is refused, whatever its fields look like."""
 

@@ -29,10 +29,11 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 class Subscription:
     """One handler with what it subscribes to. Inbox, retries and dead letters are kept for each by its ``name``."""
 
-    def __init__(self, *, name: str, pattern: str, handler: Callable[..., object]) -> None:
+    def __init__(self, *, name: str, pattern: str, handler: Callable[..., object], source: str | None = None) -> None:
         self.name = name
         self.pattern = pattern
         self.handler = handler
+        self.source = source
         self.views, self._wants_message = _signature(handler)
         self._check_type()
         self._decoders = {_version(view): msgspec.json.Decoder(view) for view in self.views}
@@ -59,8 +60,13 @@ class Subscription:
         """Return the consumer's own view of the event.
 
         Raises:
-            InvalidEvent: no view is of its version, or the data do not fit it.
+            InvalidEvent: another service says so than may, no view is of its version, or the data do not fit it.
         """
+        if self.source is not None and message.source != self.source:
+            raise InvalidEvent(
+                f"{message.type} comes from {message.source}, "
+                f"but {_place(self.handler)} takes it from {self.source} alone."
+            )
         decoder = self._decoders.get(message.version) or self._decoders.get(None)
         if decoder is None:
             known = " and ".join(f"{view.__name__} reads {_version(view)}" for view in self.views)
@@ -119,7 +125,7 @@ class Registry:
 REGISTRY: Final = Registry()
 
 
-def subscribe(pattern: str, *, name: str | None = None) -> Callable[[F], F]:
+def subscribe(pattern: str, *, name: str | None = None, source: str | None = None) -> Callable[[F], F]:
     """Let a function handle the events of a type::
 
         @subscribe("user.created")
@@ -134,6 +140,9 @@ def subscribe(pattern: str, *, name: str | None = None) -> Callable[[F], F]:
     another name it is another subscription, which begins with all events that the broker still keeps: give the old
     name when you rename the function.
 
+    ``source`` is the service that may say so: an event of that type from any other is a dead letter. Without it every
+    service of the platform is believed.
+
     Raises:
         ConfigurationError: the pattern, the name or the handler's signature is wrong.
     """
@@ -143,7 +152,7 @@ def subscribe(pattern: str, *, name: str | None = None) -> Callable[[F], F]:
         )
 
     def decorate(handler: F) -> F:
-        REGISTRY.add(Subscription(name=_checked_name(handler, name), pattern=pattern, handler=handler))
+        REGISTRY.add(Subscription(name=_checked_name(handler, name), pattern=pattern, handler=handler, source=source))
         return handler
 
     return decorate
