@@ -14,7 +14,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from bandstand.events import Event, Message, publish, subscribe
+from bandstand.events import Event, Message, publish, publishes, subscribe
 
 from notifications import mail, writing
 from notifications.models import Notification
@@ -60,41 +60,42 @@ class OrderCancelled(Event, type="order.cancelled", version=1):
     user_email: Address
 
 
+@publishes
 class NotificationQueued(Event, type="notification.queued", version=1):
     """A notification is written and waits to be sent."""
 
     notification_id: UUID
 
 
-@subscribe("user.created")
+@subscribe("user.created", source="user-service")
 def greet(event: UserCreated, message: Message) -> None:
     """Welcome who registered."""
     text = writing.welcome(event.first_name, event.username)
     _queue(message, Notification.Kind.WELCOME, event.user_id, event.email, text)
 
 
-@subscribe("order.confirmed")
+@subscribe("order.confirmed", source="order-service")
 def tell_confirmed(event: OrderConfirmed, message: Message) -> None:
     """Tell the buyer that the order stands."""
     text = writing.order_confirmed(str(event.order_id), event.total_amount, event.currency)
     _queue(message, Notification.Kind.ORDER_CONFIRMED, event.user_id, event.user_email, text)
 
 
-@subscribe("order.rejected")
+@subscribe("order.rejected", source="order-service")
 def tell_rejected(event: OrderRejected, message: Message) -> None:
     """Tell the buyer why there is no order."""
     text = writing.order_rejected(str(event.order_id), event.reason)
     _queue(message, Notification.Kind.ORDER_REJECTED, event.user_id, event.user_email, text)
 
 
-@subscribe("order.cancelled")
+@subscribe("order.cancelled", source="order-service")
 def tell_cancelled(event: OrderCancelled, message: Message) -> None:
     """Tell the buyer that the order is off."""
     text = writing.order_cancelled(str(event.order_id))
     _queue(message, Notification.Kind.ORDER_CANCELLED, event.user_id, event.user_email, text)
 
 
-@subscribe("notification.queued")
+@subscribe("notification.queued", source="notification-service")
 def send(event: NotificationQueued) -> None:
     """Send what was written. A mail server that is down is a failure like any other: retried, then a dead letter."""
     mail.send(event.notification_id)

@@ -89,6 +89,14 @@ def test_a_repeated_event_is_no_second_mail(
     assert len(mailoutbox) == Notification.objects.count() == 1
 
 
+@pytest.mark.parametrize("kind", EVENTS)
+def test_nobody_else_has_mails_sent(receive_event: Receive, kind: str) -> None:
+    """A service that is not the one concerned can't have the shop write to people."""
+    with pytest.raises(InvalidEvent, match="alone"):
+        receive_event(EVENTS[kind][0], key="k", source="product-service")
+    assert not Notification.objects.exists()
+
+
 def test_an_event_that_the_inbox_has_forgotten_is_no_second_mail(
     receive_event: Receive,
     deliver_events: Callable[[], int],

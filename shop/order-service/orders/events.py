@@ -79,7 +79,7 @@ def announce_cancelled(order: Order) -> None:
     publish(OrderCancelled(**_subject(order)), key=str(order.pk))
 
 
-@subscribe("stock.reserved")
+@subscribe("stock.reserved", source="product-service")
 def confirm(event: StockReserved) -> None:
     """Confirm the order, unless it was cancelled meanwhile: then its cancellation gives the stock back."""
     order = Order.objects.get(pk=event.order_id)
@@ -87,7 +87,7 @@ def confirm(event: StockReserved) -> None:
         publish(OrderConfirmed(**_subject(order), **_amount(order)), key=str(order.pk))
 
 
-@subscribe("stock.rejected")
+@subscribe("stock.rejected", source="product-service")
 def reject(event: StockRejected) -> None:
     """Reject the order, unless it was cancelled meanwhile."""
     order = Order.objects.get(pk=event.order_id)

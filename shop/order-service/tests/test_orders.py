@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bandstand.exceptions import InvalidEvent
 from bandstand.testing.races import run_at_once
 from django.db import IntegrityError, transaction
 from rest_framework.test import APIClient
@@ -148,6 +149,16 @@ def test_a_reason_is_as_long_as_it_may_be(make_order: Callable[..., Order], rece
     receive_event(StockRejected(order_id=order.pk, reason="x" * 5000), key=str(order.pk), source=SOURCE)
     order.refresh_from_db()
     assert order.reason == "x" * 500
+
+
+def test_only_the_product_service_decides(make_order: Callable[..., Order], receive_event: Callable[..., int]) -> None:
+    """Nobody else of the platform confirms or rejects an order."""
+    order = make_order()
+    for event in (StockReserved(order_id=order.pk), StockRejected(order_id=order.pk, reason="x")):
+        with pytest.raises(InvalidEvent, match="from product-service alone"):
+            receive_event(event, key=str(order.pk), source="user-service")
+    order.refresh_from_db()
+    assert order.status == "pending"
 
 
 def test_an_answer_about_no_order_is_an_error(receive_event: Callable[..., int], db: None) -> None:

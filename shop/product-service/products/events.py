@@ -47,7 +47,7 @@ class StockRejected(Event, type="stock.rejected", version=1):
     reason: str
 
 
-@subscribe("order.placed")
+@subscribe("order.placed", source="order-service")
 def reserve_stock(order: OrderPlaced) -> None:
     """Hold what the order wants, or say why not. The answer is committed together with the stock."""
     quantities: dict[UUID, int] = {}
@@ -63,7 +63,7 @@ def reserve_stock(order: OrderPlaced) -> None:
         publish(StockRejected(order_id=order.order_id, reason=reservation.reason), key=key)
 
 
-@subscribe("order.cancelled")
+@subscribe("order.cancelled", source="order-service")
 def release_stock(order: OrderCancelled) -> None:
     """Give back what the order held."""
     stock.release(order.order_id)

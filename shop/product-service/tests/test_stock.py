@@ -117,6 +117,19 @@ def test_an_order_that_makes_no_sense_is_never_handled(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["placed", "cancelled"])
+def test_only_the_order_service_moves_stock(lamp: Product, receive_event: Callable[..., int], kind: str) -> None:
+    """What another service of the platform says of orders is not believed, though it may publish in its own name."""
+    order = placed({lamp.pk: 3})
+    receive_event(order, key="k", source=SOURCE)
+    events = {"placed": placed({lamp.pk: 3}), "cancelled": OrderCancelled(order_id=order.order_id)}
+    with pytest.raises(InvalidEvent, match="from order-service alone"):
+        receive_event(events[kind], key="k", source="notification-service")
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 7
+
+
+@pytest.mark.django_db
 def test_the_same_product_twice_is_one_sum(lamp: Product, receive_event: Callable[..., int]) -> None:
     """An order that names a product in two items takes both, or neither."""
     for quantity, left in ((6, 10), (5, 0)):
