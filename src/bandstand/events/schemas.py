@@ -127,14 +127,13 @@ class _Schemas:
 
     def _key(self, info: inspect.Type) -> Schema:
         """Keys are text in JSON, whatever they are in Python."""
-        schema = self.of(info)
+        schema = _enumeration(info.cls) if isinstance(info, inspect.EnumType) else self.of(info)
         if schema.get("type") == "integer":
             bounds = {"x-integer": schema} if len(schema) > 1 else {}
             return {"pattern": _INTEGER_KEY, **bounds}
         if "enum" in schema:
             return {"enum": [str(value) for value in schema["enum"]]}
-        if "$ref" in schema or schema.get("type") in {"string", None}:
-            schema.pop("type", None)
+        if schema.pop("type", "string") == "string" and "$ref" not in schema:
             return schema
         raise TypeError("a dictionary can't have keys of that type in a contract; use text")
 
