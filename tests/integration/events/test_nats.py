@@ -13,6 +13,7 @@ import pytest
 
 from bandstand.events.brokers import Binding, Broker, BrokerOptions
 from bandstand.events.brokers.nats import NatsBroker
+from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
 from tests.integration.servers import Nats
@@ -80,6 +81,23 @@ def test_a_killed_server_is_found_again(own: Nats, connect: Callable[..., NatsBr
     assert broker.publish([message("2")]) == [None]
     inbox.wait(2)
     assert sorted(set(inbox.bodies())) == [b"1", b"2"]
+
+
+def test_a_client_that_closes_in_silence_is_noticed(
+    own: Nats, connect: Callable[..., NatsBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's callback is not relied on: it does not come when closing itself fails."""
+
+    async def silence(session: Session) -> None: ...
+
+    monkeypatch.setattr(Session, "_on_lost", silence)
+    broker = connect(own.url())
+    until(lambda: broker.connected)
+    own.kill()
+    until(lambda: not broker.connected, 3)
+    own.start()
+    until(lambda: broker.connected, 3)
+    assert broker.publish([message("1")]) == [None]
 
 
 def test_messages_in_flight_when_the_server_dies_are_told_at_once(

@@ -19,6 +19,7 @@ logger: Final = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
+_LOOK: Final = 0.25
 _PATIENCE: Final = 15.0  # longer than everything that a session waits for while it publishes
 
 
@@ -93,7 +94,8 @@ class NatsBroker(Broker):
             try:
                 await self._begin(session)
                 pause = _FIRST_PAUSE
-                await self._first_of(session.lost, self._closing)
+                while session.alive and not self._closing.is_set():
+                    await self._first_of(session.lost, self._closing)
             except BrokerError as error:
                 self._complain(str(error))
             finally:
@@ -125,9 +127,10 @@ class NatsBroker(Broker):
             logger.warning(trouble)
 
     async def _first_of(self, *events: asyncio.Event) -> None:
+        """Wait for one of ``events``, but not for ever: see ``Session.alive``."""
         tasks = [asyncio.ensure_future(event.wait()) for event in events]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()

@@ -59,6 +59,11 @@ class Session:
         self._publishing: list[tuple[str, asyncio.Future[PubAck]]] = []
         self._signs: asyncio.Task[None] | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the connection works. When its last bytes can't be written, the client closes and tells nobody."""
+        return self._client.is_connected and not self.lost.is_set()
+
     async def start(self) -> None:
         """Connect and make sure that the stream is there.
 
