@@ -1,12 +1,18 @@
 import json
+import re
+import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from bandstand.events import publish
-from bandstand.events.models import DeadLetter, Delivery
+from bandstand.events import Message, publish
+from bandstand.events import desk as desk_module
+from bandstand.events.management.commands import events
+from bandstand.events.mending import LetterChanged, Mending, Outcome, data_of
+from bandstand.events.models import DeadLetter, Delivery, HistoryEntry
 
 from .conftest import Desk, UserCreated
 
@@ -20,8 +26,9 @@ def run(*arguments: str) -> str:
 
 
 @pytest.fixture
-def dead(desk: Desk) -> Desk:
+def dead(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Two dead letters: one that failed, one that can't be read."""
+    monkeypatch.setattr(events, "REGISTRY", desk.registry)
 
     def fail(event: UserCreated) -> None:
         raise ValueError("never")
@@ -35,14 +42,17 @@ def dead(desk: Desk) -> Desk:
 
 
 def test_status_says_what_is_where(dead: Desk) -> None:
-    """Outbox and subscriptions with their counts, for people and for machines."""
+    """Outbox and subscriptions with their counts, for people and for machines; what has no handler is said."""
     with transaction.atomic():
         publish(UserCreated(user_id="1"), key="1")
-    assert "outbox: 1 waiting, 0 parked" in run("status")
-    assert "welcome (no handler any more): 0 waiting, 0 running, 2 dead" in run("status")
+    assert "outbox: 1 waiting, 0 in flight, 0 parked (0 keys)" in run("status")
+    assert "welcome (user.created): 0 waiting, 0 retrying, 0 running, 2 dead" in run("status")
     status = json.loads(run("status", "--json"))
+    assert status["service"] == "test-service"
     assert status["outbox"]["pending"] == 1
     assert [(each["name"], each["dead"]) for each in status["subscriptions"]] == [("welcome", 2)]
+    dead.registry.remove("welcome")
+    assert "welcome (no handler any more)" in run("status")
 
 
 def test_dead_letters_are_listed_and_shown(dead: Desk) -> None:
@@ -52,14 +62,16 @@ def test_dead_letters_are_listed_and_shown(dead: Desk) -> None:
     letter = DeadLetter.objects.get(reason="failed")
     shown = run("dead", "show", str(letter.pk))
     assert "Traceback" in shown
-    assert '"user_id":"1"' in shown
+    assert '  "user_id": "1"' in shown
     assert run("dead", "list", "--subscription", "nobody").strip() == "No dead letters."
 
 
 def test_a_replayed_letter_gets_all_its_attempts_again(dead: Desk) -> None:
     """Replaying takes the letter out of the dead and handles it anew; after the repair it succeeds."""
     letter = DeadLetter.objects.get(reason="failed")
-    assert run("dead", "replay", str(letter.pk)).strip() == "Replayed 1."
+    told = run("dead", "replay", str(letter.pk))
+    assert told.startswith("Replayed 1. They are stored")
+    assert f"manage.py events trace {letter.message_id}" in told
     assert Delivery.objects.get().attempts == 0
     seen: list[str] = []
 
@@ -73,27 +85,206 @@ def test_a_replayed_letter_gets_all_its_attempts_again(dead: Desk) -> None:
     assert not DeadLetter.objects.filter(reason="failed").exists()
 
 
-def test_what_can_never_be_read_is_not_replayed(dead: Desk) -> None:
-    """Bytes that are no text stay dead, and the command fails and says which."""
+def test_what_can_not_be_read_is_not_replayed(dead: Desk) -> None:
+    """What no handler can read stays dead, and the command fails and says which and why; the others are replayed."""
     unreadable = DeadLetter.objects.get(reason="invalid")
-    with pytest.raises(CommandError, match=f"can't be read by any handler: {unreadable.pk}"):
+    with pytest.raises(CommandError, match=f"(?s)1 were not:.*{unreadable.pk}  welcome  .*unreadable: .*CloudEvent"):
         run("dead", "replay", "--all")
     assert list(DeadLetter.objects.values_list("reason", flat=True)) == ["invalid"]
     assert Delivery.objects.count() == 1
 
 
-def test_strangers_can_t_speak_to_the_terminal(dead: Desk) -> None:
-    """Escape sequences in an event are shown as text."""
-    dead.bring(b'{"id": "\x1b[2J\x9b31m"}', broker_id="second")
-    shown = run("dead", "show", "--all") + run("dead", "list")
-    assert "\x1b" not in shown
-    assert "\\x1b[2J" in shown
+def test_what_nobody_would_handle_is_not_replayed(dead: Desk) -> None:
+    """Without a handler of that name the letter would wait for ever, so it stays where it is seen."""
+    dead.registry.remove("welcome")
+    with pytest.raises(CommandError, match="unhandled"):
+        run("dead", "replay", "--type", "user.created")
+    assert DeadLetter.objects.count() == 2
+    assert not Delivery.objects.exists()
+
+
+def test_a_replay_can_wait_for_its_end(dead: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --wait, success is told only once the handler's transaction is committed."""
+    letter = DeadLetter.objects.get(reason="failed")
+    dead.registry.remove("welcome")
+    handled: list[str] = []
+
+    def repaired(event: UserCreated) -> None:
+        handled.append(event.user_id)
+
+    dead.handle(repaired)
+    monkeypatch.setattr(desk_module.time, "sleep", lambda seconds: dead.pass_time(0))
+    assert "Handled 1." in run("dead", "replay", str(letter.pk), "--wait", "60")
+    assert handled == ["1"]
+
+
+def test_a_replay_that_dies_again_is_no_success(dead: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --wait, the command fails with the new number and the error of what became dead again."""
+    letter = DeadLetter.objects.get(reason="failed")
+    monkeypatch.setattr(desk_module.time, "sleep", lambda seconds: dead.pass_time(0))
+    with pytest.raises(CommandError, match="dead: ValueError: never"):
+        run("dead", "replay", str(letter.pk), "--wait", "60")
+    again = DeadLetter.objects.get(reason="failed")
+    assert again.pk != letter.pk
+    assert again.message_id == letter.message_id
+
+
+def test_a_replay_that_nobody_takes_is_no_success(dead: Desk) -> None:
+    """With --wait and no worker, the time ends and the command says that it is still only scheduled."""
+    with pytest.raises(CommandError, match="scheduled"):
+        run("dead", "replay", "--type", "user.created", "--wait", "0.001")
+
+
+def test_a_letter_is_replayed_once(dead: Desk) -> None:
+    """Of two who replay the same letter at once, one is told that it is gone."""
+    letters = DeadLetter.objects.filter(reason="failed")
+    mending = Mending("default", dead.registry)
+    number = letters.get().pk
+    assert [each.outcome for each in mending.replay(letters)] == [Outcome.SCHEDULED]
+    assert mending._replay(number).outcome is Outcome.GONE
 
 
 def test_dropping_is_for_ever(dead: Desk) -> None:
-    """Dropped letters are gone; the number is told."""
-    assert run("dead", "drop", "--subscription", "welcome").strip() == "Dropped 2."
+    """Dropped letters are gone; the number is told, and the history says who did it."""
+    assert run("dead", "drop", "--subscription", "welcome", "--yes").strip() == "Dropped 2."
     assert not DeadLetter.objects.exists()
+    assert HistoryEntry.objects.filter(what="dropped").count() == 2
+
+
+def test_dropping_asks_first(dead: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --yes somebody must answer yes; where nobody can, nothing is dropped and the command was wrong."""
+    with pytest.raises(CommandError, match="give --yes") as refused:
+        run("dead", "drop", "--all")
+    assert refused.value.returncode == 2
+    monkeypatch.setattr(desk_module.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    with pytest.raises(CommandError, match="Nothing was dropped"):
+        run("dead", "drop", "--all")
+    assert DeadLetter.objects.count() == 2
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert "Dropped 2." in run("dead", "drop", "--all")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--error", "valueerror"], 1),
+        (["--error", "nothing of that"], 0),
+        (["--reason", "invalid"], 1),
+        (["--since", "1h"], 2),
+        (["--since", "2999-01-01T00:00:00"], 0),
+        (["--type", "user.created", "--reason", "invalid"], 0),
+    ],
+)
+def test_letters_are_chosen_by_what_is_known_of_them(arguments: list[str], count: int, dead: Desk) -> None:
+    """Every condition given must hold."""
+    assert json.loads(run("dead", "list", *arguments, "--json"))["count"] == count
+
+
+def test_a_time_that_is_none_is_refused(dead: Desk) -> None:
+    """A mistyped time never means all times."""
+    with pytest.raises(CommandError, match="write 30m, 2h, 3d"):
+        run("dead", "list", "--since", "yesterday")
+
+
+def test_a_number_that_is_not_there_is_told(dead: Desk) -> None:
+    """Nothing is done for the others either, since the list was wrong."""
+    letter = DeadLetter.objects.first()
+    assert letter is not None
+    with pytest.raises(CommandError, match="no dead letter 999999"):
+        run("dead", "replay", str(letter.pk), "999999")
+    assert DeadLetter.objects.count() == 2
+
+
+def test_edited_data_are_replayed(dead: Desk) -> None:
+    """The handler gets the new data; everything else of the event, also what we do not know, is as it was."""
+    letter = DeadLetter.objects.get(reason="failed")
+    body = json.loads(bytes(letter.body))
+    DeadLetter.objects.filter(pk=letter.pk).update(body=json.dumps({**body, "strange": "kept"}).encode())
+    assert "Stored." in run("dead", "edit", str(letter.pk), "--data", '{"user_id": "2", "more": 1}')
+    edited = json.loads(bytes(DeadLetter.objects.get(pk=letter.pk).body))
+    assert edited == {**body, "strange": "kept", "data": {"user_id": "2", "more": 1}}
+    entry = HistoryEntry.objects.get(what="edited")
+    assert json.loads(entry.text) == body["data"]
+    assert entry.by
+    seen: list[tuple[str, str]] = []
+
+    def repaired(event: UserCreated, message: Message) -> None:
+        seen.append((event.user_id, message.id))
+
+    dead.registry.remove("welcome")
+    dead.handle(repaired)
+    run("dead", "replay", str(letter.pk))
+    dead.pass_time(0)
+    assert seen == [("2", "message-1")]
+
+
+@pytest.mark.parametrize("data", ['{"user_id": 5}', "{}", '{"user_id": "1"', '{"user_id": "1"} x', "\ud800"])
+def test_data_that_no_handler_could_read_are_refused(data: str, dead: Desk) -> None:
+    """What does not fit the view is not stored; the letter stays as it was."""
+    letter = DeadLetter.objects.get(reason="failed")
+    with pytest.raises(CommandError):
+        run("dead", "edit", str(letter.pk), "--data", data)
+    assert bytes(DeadLetter.objects.get(pk=letter.pk).body) == bytes(letter.body)
+    assert not HistoryEntry.objects.filter(what="edited").exists()
+
+
+def test_what_was_typed_is_not_lost(dead: Desk) -> None:
+    """Refused data are kept in a file that the message names."""
+    letter = DeadLetter.objects.get(reason="failed")
+    with pytest.raises(CommandError) as refused:
+        run("dead", "edit", str(letter.pk), "--data", '{"user_id": 5}')
+    found = re.search(r"in (\S+\.json)\.", str(refused.value))
+    assert found
+    path = Path(found[1])
+    assert path.read_text() == '{"user_id": 5}'
+    path.unlink()
+
+
+def test_data_can_come_from_a_file_and_from_the_editor(
+    dead: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--file reads one; without both, $EDITOR opens the data, and an unchanged text changes nothing."""
+    letter = DeadLetter.objects.get(reason="failed")
+    file = tmp_path / "data.json"
+    file.write_text('{"user_id": "from a file"}')
+    assert "Stored." in run("dead", "edit", str(letter.pk), "--file", str(file))
+    editor = tmp_path / "editor"
+    editor.write_text(
+        "import sys, pathlib as p; f = p.Path(sys.argv[1])\nf.write_text(f.read_text().replace('a file', 'it'))"
+    )
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {editor}")
+    assert "Stored." in run("dead", "edit", str(letter.pk))
+    monkeypatch.setenv("VISUAL", "true")
+    assert "Nothing was changed." in run("dead", "edit", str(letter.pk))
+    monkeypatch.setenv("VISUAL", "false")
+    with pytest.raises(CommandError, match="editor failed"):
+        run("dead", "edit", str(letter.pk))
+    assert json.loads(bytes(DeadLetter.objects.get(pk=letter.pk).body))["data"] == {"user_id": "from it"}
+    assert [json.loads(each.text)["user_id"] for each in HistoryEntry.objects.filter(what="edited").order_by("id")] == [
+        "1",
+        "from a file",
+    ]
+
+
+def test_nobodys_edit_is_overwritten(dead: Desk) -> None:
+    """Who edits what somebody else changed meanwhile is told, and stores nothing."""
+    letter = DeadLetter.objects.get(reason="failed")
+    mending = Mending("default", dead.registry)
+    before = data_of(letter)
+    mending.edit(letter.pk, b'{"user_id":"first"}', was=before)
+    with pytest.raises(LetterChanged, match="Somebody else"):
+        mending.edit(letter.pk, b'{"user_id":"second"}', was=before)
+    assert data_of(DeadLetter.objects.get(pk=letter.pk)) == b'{"user_id":"first"}'
+
+
+def test_letters_in_full_for_machines(dead: Desk) -> None:
+    """`show --json` has the data as JSON, or the body where there are none."""
+    letters = json.loads(run("dead", "show", "--all", "--json"))["letters"]
+    assert {each["reason"]: each["data"] and each["data"]["user_id"] for each in letters} == {
+        "failed": "1",
+        "invalid": None,
+    }
 
 
 @pytest.mark.parametrize("action", ["replay", "drop", "show"])

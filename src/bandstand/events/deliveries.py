@@ -14,8 +14,10 @@ from django.db.models.fields import DurationField
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from bandstand.context import is_correlation_id
 from bandstand.events import metrics
 from bandstand.events.envelope import Message
+from bandstand.events.history import History, What, stored_text
 from bandstand.events.models import DeadLetter, Delivery
 from bandstand.events.outbox import after
 
@@ -45,6 +47,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     type: str = ""
     source: str = ""
     key: str = ""
+    correlation_id: str = ""
 
     @classmethod
     def of(cls, subscription: str, message: Message, body: bytes) -> "Letter":
@@ -56,6 +59,20 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
             type=message.type,
             source=message.source,
             key=lane_key(message),
+            correlation_id=message.correlation_id if is_correlation_id(message.correlation_id) else "",
+        )
+
+    @classmethod
+    def again(cls, dead: DeadLetter) -> "Letter":
+        """Return what became a dead letter, to be handled anew."""
+        return cls(
+            subscription=dead.subscription,
+            message_id=dead.message_id,
+            body=bytes(dead.body),
+            type=dead.type,
+            source=dead.source,
+            key=dead.key or dead.message_id,
+            correlation_id=dead.correlation_id,
         )
 
 
@@ -69,6 +86,7 @@ class Deliveries:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self._history = History(alias)
 
     @property
     def _rows(self) -> QuerySet[Delivery]:
@@ -81,20 +99,20 @@ class Deliveries:
 
     def take_over(self, letter: Letter, *, attempts: int, deaths: int, delay: float, error: str = "") -> None:
         """Keep ``letter`` from now on, so that the broker can forget it; due in ``delay`` seconds. Once is enough."""
-        self._rows.bulk_create(
-            [
-                Delivery(
-                    **_columns(letter),
-                    body=letter.body.decode(),
-                    attempts=attempts,
-                    deaths=deaths,
-                    due_at=after(delay),
-                    error=_text(error),
-                    created_at=timezone.now(),
-                )
-            ],
-            ignore_conflicts=True,
+        delivery = Delivery(
+            **_columns(letter),
+            body=letter.body.decode(),
+            attempts=attempts,
+            deaths=deaths,
+            due_at=after(delay),
+            error=stored_text(error, _MAX_ERROR),
+            created_at=timezone.now(),
         )
+        with transaction.atomic(using=self._alias):
+            if (attempts or deaths) and not self._of(letter.subscription, letter.message_id).exists():
+                what = What.FAILED if attempts else What.DIED
+                self._history.tell(what, letter.subscription, letter.message_id, number=1, error=error)
+            self._rows.bulk_create([delivery], ignore_conflicts=True)
 
     def claim(self, subscriptions: Collection[str], limit: int, lease: float, *, suspects: bool) -> list[DeliveryRow]:
         """Hold at most ``limit`` rows that are due, for ``lease`` seconds, and return them.
@@ -108,14 +126,18 @@ class Deliveries:
             found = self._due(subscriptions).filter(suspicious if suspects else ~suspicious, due_at__lte=Now())
             if features.has_select_for_update:
                 found = found.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
-            rows = [_row(delivery) for delivery in found[:limit]]
-            if rows:
-                self._rows.filter(id__in=[row.position for row in rows]).update(
+            deliveries = list(found[:limit])
+            if deliveries:
+                self._rows.filter(id__in=[delivery.pk for delivery in deliveries]).update(
                     deaths=F("deaths") + Case(When(running=True, then=1), default=0),
                     running=Value(True),
                     due_at=after(lease),
                 )
-        return rows
+            for each in deliveries:
+                if each.running:
+                    number = each.attempts + each.deaths + 1
+                    self._history.tell(What.DIED, each.subscription, each.message_id, number=number)
+        return [_row(delivery) for delivery in deliveries]
 
     def renew(self, positions: Collection[int], lease: float) -> None:
         """Hold rows for ``lease`` seconds more."""
@@ -139,9 +161,12 @@ class Deliveries:
 
     def postpone(self, row: DeliveryRow, *, delay: float, error: str) -> None:
         """Record a failed attempt; the next is in ``delay`` seconds."""
-        self._rows.filter(id=row.position).update(
-            attempts=F("attempts") + 1, running=False, due_at=after(delay), error=_text(error)
-        )
+        with transaction.atomic(using=self._alias):
+            self._rows.filter(id=row.position).update(
+                attempts=F("attempts") + 1, running=False, due_at=after(delay), error=stored_text(error, _MAX_ERROR)
+            )
+            number = row.attempts + row.deaths + 1
+            self._history.tell(What.FAILED, row.subscription, row.message_id, number=number, error=error)
 
     def bury(self, letter: Letter, *, reason: str, error: str, attempts: int, deaths: int = 0) -> None:
         """Make ``letter`` a dead letter, and let the events behind it go on."""
@@ -153,38 +178,28 @@ class Deliveries:
                     **_columns(letter),
                     "body": letter.body,
                     "reason": reason,
-                    "error": _text(error),
+                    "error": stored_text(error, _MAX_ERROR),
                     "attempts": attempts,
                     "deaths": deaths,
                     "created_at": timezone.now(),
                     "died_at": timezone.now(),
                 },
             )
-            self._rows.filter(subscription=letter.subscription, message_id=letter.message_id).delete()
+            self._of(letter.subscription, letter.message_id).delete()
+            number = attempts + deaths
+            self._history.tell(What.DEAD, letter.subscription, letter.message_id, number=number, error=error)
         metrics.dead.labels(letter.subscription, reason).inc()
 
-    def replay(self, dead: DeadLetter) -> None:
-        """Give a dead letter all its attempts again, from now on; it is no dead letter any more.
-
-        Raises:
-            UnicodeDecodeError: its body is not text, so no handler could ever read it.
-        """
-        letter = Letter(
-            subscription=dead.subscription,
-            message_id=dead.message_id,
-            body=bytes(dead.body),
-            type=dead.type,
-            source=dead.source,
-            key=dead.key or dead.message_id,
-        )
+    def begin_again(self, letter: Letter) -> None:
+        """Give ``letter`` all its attempts, from now on; a delivery of it that waits has this body from now on."""
         with transaction.atomic(using=self._alias):
             self.take_over(letter, attempts=0, deaths=0, delay=0.0)
-            dead.delete(using=self._alias)
+            rows = self._of(letter.subscription, letter.message_id)
+            rows.update(body=letter.body.decode(), attempts=0, deaths=0)
+            rows.filter(running=False).update(due_at=Now())
 
-
-def _text(error: str) -> str:
-    """The end of an error as every database takes it: without NUL and lone surrogates."""
-    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[-_MAX_ERROR:]
+    def _of(self, subscription: str, message_id: str) -> QuerySet[Delivery]:
+        return self._rows.filter(subscription=subscription, message_id=message_id)
 
 
 def _columns(letter: Letter) -> dict[str, str]:
@@ -194,6 +209,7 @@ def _columns(letter: Letter) -> dict[str, str]:
         "type": letter.type,
         "source": letter.source,
         "key": letter.key,
+        "correlation_id": letter.correlation_id,
     }
 
 

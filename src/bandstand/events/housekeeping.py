@@ -10,6 +10,7 @@ from django.db import connections, reset_queries
 
 from bandstand.conf.settings import EventsSettings
 from bandstand.events import metrics
+from bandstand.events.history import History
 from bandstand.events.inbox import Inbox
 from bandstand.events.outbox import Outbox
 
@@ -28,6 +29,7 @@ class Housekeeping:
     def __init__(self, outbox: Outbox, settings: EventsSettings) -> None:
         self._outbox = outbox
         self._inbox = Inbox(settings.database)
+        self._history = History(settings.database)
         self._settings = settings
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="bandstand-housekeeping", daemon=True)
@@ -59,6 +61,7 @@ class Housekeeping:
         metrics.outbox_oldest.set(backlog.oldest)
         self._purge(lambda: self._outbox.purge(self._settings.outbox_retention, _BATCH))
         self._purge(lambda: self._inbox.purge(self._settings.inbox_retention, _BATCH))
+        self._purge(lambda: self._history.purge(self._settings.inbox_retention, _BATCH))
 
     def _purge(self, batch: Callable[[], int]) -> None:
         while batch() == _BATCH and not self._stopping.wait(_PAUSE):

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from bandstand.events import tables
 
-__all__ = ["DeadLetter", "Delivery", "InboxMessage", "OutboxMessage"]
+__all__ = ["DeadLetter", "Delivery", "HistoryEntry", "InboxMessage", "OutboxMessage"]
 
 
 class OutboxMessage(models.Model):
@@ -22,6 +22,7 @@ class OutboxMessage(models.Model):
     message_id = models.CharField(max_length=36, unique=True)
     type = models.CharField(max_length=100)
     key = models.CharField(max_length=200)
+    correlation_id = models.CharField(max_length=64, db_default="")
     body = models.TextField()
     created_at = models.DateTimeField()
     held_until = models.DateTimeField(null=True)
@@ -39,7 +40,12 @@ class OutboxMessage(models.Model):
                 name="bandstand_outbox_held",
             ),
             models.Index(fields=["sent_at"], condition=Q(sent_at__isnull=False), name="bandstand_outbox_sent"),
+            # Rows that wait are found by the first index and looked through: so publishing does not pay for this one.
+            models.Index(
+                fields=["correlation_id"], condition=Q(sent_at__isnull=False), name="bandstand_outbox_correlated"
+            ),
         ]
+        verbose_name = "outbox message"
 
     def __str__(self) -> str:
         return f"{self.type} {self.message_id}"
@@ -72,6 +78,7 @@ class _Undelivered(models.Model):
     type = models.CharField(max_length=200)
     source = models.CharField(max_length=200)
     key = models.CharField(max_length=200)
+    correlation_id = models.CharField(max_length=64, db_default="", db_index=True)
     attempts = models.PositiveIntegerField(default=0)
     deaths = models.PositiveIntegerField(default=0)
     error = models.TextField(default="")
@@ -102,6 +109,7 @@ class Delivery(_Undelivered):
             models.Index(fields=["subscription", "key", "id"], name="bandstand_delivery_order"),
             models.Index(fields=["due_at"], name="bandstand_delivery_due"),
         ]
+        verbose_name_plural = "deliveries"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["subscription", "message_id"], name="bandstand_delivery_once")
         ]
@@ -127,3 +135,38 @@ class DeadLetter(_Undelivered):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["subscription", "message_id"], name="bandstand_dead_letter_once")
         ]
+
+
+class HistoryEntry(models.Model):
+    """What happened to an event besides that it was handled; one that is handled at once has no entry.
+
+    ``number`` is the attempt's, as the handler saw it, ``text`` the end of the error, or the data from before an edit,
+    ``by`` who mended.
+    """
+
+    class What(models.TextChoices):
+        """What happened."""
+
+        FAILED = "failed", "attempt failed"
+        DIED = "died", "process ended"
+        DEAD = "dead", "given up"
+        REPLAYED = "replayed", "replayed"
+        EDITED = "edited", "edited"
+        DROPPED = "dropped", "dropped"
+
+    id = models.BigAutoField(primary_key=True)
+    subscription = models.CharField(max_length=80)
+    message_id = models.CharField(max_length=200)
+    what = models.CharField(max_length=20, choices=What)
+    number = models.PositiveIntegerField(default=0)
+    text = models.TextField(default="")
+    by = models.CharField(max_length=150, default="")
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = tables.HISTORY
+        verbose_name_plural = "history"
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["message_id"], name="bandstand_history_message")]
+
+    def __str__(self) -> str:
+        return f"{self.subscription} {self.message_id} {self.what}"

@@ -39,10 +39,14 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """``pending``: not sent yet; ``parked``: those of them that failed before; ``oldest``: age in seconds."""
+    """``pending``: not sent yet; ``in_flight``: those of them that a relay is sending now, for the first time;
+    ``parked``: those that failed before, of ``parked_keys`` keys; ``oldest``: age in seconds.
+    """
 
     pending: int
+    in_flight: int
     parked: int
+    parked_keys: int
     oldest: float
 
 
@@ -107,8 +111,18 @@ class Outbox:
 
     def backlog(self) -> Backlog:
         """Count what waits."""
-        found = self._waiting.aggregate(pending=Count("id"), parked=Count("id", filter=Q(attempts__gt=0)))
-        return Backlog(pending=found["pending"], parked=found["parked"], oldest=self.oldest_age())
+        parked = Q(attempts__gt=0)
+        found = self._waiting.aggregate(
+            pending=Count("id"),
+            in_flight=Count("id", filter=Q(attempts=0, held_until__gt=Now())),
+            parked=Count("id", filter=parked),
+            parked_keys=Count("key", filter=parked, distinct=True),
+        )
+        return Backlog(**found, oldest=self.oldest_age())
+
+    def sent(self) -> int:
+        """Count the rows that were sent and are still kept; reads through an index of all of them."""
+        return self._rows.filter(sent_at__isnull=False).count()
 
     def _of(self, rows: Collection[OutboxRow]) -> QuerySet[OutboxMessage]:
         return self._rows.filter(id__in=[row.position for row in rows])

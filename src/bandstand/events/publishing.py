@@ -22,9 +22,11 @@ MAX_BYTES: Final = 512 * 1024
 """Brokers limit a message to 1 MB by default. What is larger is refused here, where it can still be repaired."""
 
 _MAX_KEY: Final = 200
+_MAX_CORRELATION: Final = 64  # the rule for correlation ids; a context that was made by hand may break it
 _encode: Final = msgspec.json.Encoder().encode
 
-_INSERT: Final = f"INSERT INTO {OUTBOX} (message_id, type, key, body, created_at) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608 - a constant name
+_COLUMNS: Final = "message_id, type, key, correlation_id, body, created_at"
+_INSERT: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608 - constant names
 
 
 def publish(event: Event, *, key: str) -> str:
@@ -52,8 +54,8 @@ def publish(event: Event, *, key: str) -> str:
     _check_key(kind, key)
     _check_data(event)
     PUBLICATIONS.notice(kind)
-    identifier = uuid7()
-    body = encode(event, id=identifier, source=settings.service, key=key, context=current())
+    identifier, context = uuid7(), current()
+    body = encode(event, id=identifier, source=settings.service, key=key, context=context)
     if len(body) > MAX_BYTES:
         raise InvalidEvent(
             f"{kind.__name__} has {len(body):,} bytes, above the limit of {MAX_BYTES:,}. "
@@ -61,7 +63,15 @@ def publish(event: Event, *, key: str) -> str:
         )
     created = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [identifier, kind.__event_type__, key, body.decode(), created])
+        values = [
+            identifier,
+            kind.__event_type__,
+            key,
+            context.correlation_id[:_MAX_CORRELATION],
+            body.decode(),
+            created,
+        ]
+        cursor.execute(_INSERT, values)
     wakeup.on_commit(connection)
     metrics.published.labels(kind.__event_type__).inc()
     failpoints.hit("publish.after_insert")

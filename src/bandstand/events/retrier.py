@@ -161,6 +161,7 @@ class Retrier:
         if subscription is None:
             self._deliveries.release([row.position])
             return
+        letter = Letter(subscription=row.subscription, message_id=row.message_id, body=row.body)
         try:
             message, data = decode(row.body)
             letter = Letter.of(row.subscription, message, row.body)
@@ -169,7 +170,6 @@ class Retrier:
                 return
             self._attempt(row, letter, subscription, message, data)
         except InvalidEvent as error:
-            letter = Letter(subscription=row.subscription, message_id=row.message_id, body=row.body)
             self._deliveries.bury(letter, reason="invalid", error=str(error), attempts=row.attempts)
 
     def _attempt(

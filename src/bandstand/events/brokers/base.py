@@ -11,7 +11,7 @@ import msgspec
 
 from bandstand.exceptions import BrokerError
 
-__all__ = ["Binding", "Broker", "BrokerOptions", "Incoming", "Outgoing", "Receiver"]
+__all__ = ["Binding", "Broker", "BrokerOptions", "Incoming", "Outgoing", "Receiver", "Waiting"]
 
 
 class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +38,15 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
 
     subscription: str
     pattern: str
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a broker still has for a subscription. ``pending``: never brought yet; ``unsettled``: brought, and neither
+    acknowledged nor released.
+    """
+
+    pending: int
+    unsettled: int
 
 
 class Incoming(ABC):
@@ -112,3 +121,15 @@ class Broker(ABC):
     @abstractmethod
     def close(self) -> None:
         """Send what is to be sent and disconnect."""
+
+    def waiting(self, subscriptions: Collection[str], timeout: float) -> dict[str, Waiting]:
+        """Return what waits for ``subscriptions`` of this service, without those about which the broker can't tell.
+
+        Needs no ``open``, declares nothing, and takes at most ``timeout`` seconds. A broker that can't tell cheaply
+        leaves this as it is.
+
+        Raises:
+            BrokerError: the broker could not be asked.
+        """
+        del subscriptions, timeout
+        return {}

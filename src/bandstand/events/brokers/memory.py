@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from bandstand.events.brokers.base import Binding, Broker, BrokerOptions, Incoming, Outgoing, Receiver
+from bandstand.events.brokers.base import Binding, Broker, BrokerOptions, Incoming, Outgoing, Receiver, Waiting
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 
 __all__ = ["MemoryBroker"]
@@ -30,6 +30,7 @@ class _Queue:
         self.waiting: deque[_Waiting] = deque()
         self.receiver: Callable[[_Waiting], None] | None = None
         self.room = 0
+        self.unsettled = 0
 
     def wants(self, event_type: str) -> bool:
         words, wanted = event_type.split("."), self.pattern.split(".")
@@ -79,6 +80,7 @@ class _Hub:
                 if receiver is None or not queue.waiting or queue.room <= 0:
                     return
                 queue.room -= 1
+                queue.unsettled += 1
                 waiting = queue.waiting.popleft()
                 waiting.deliveries += 1
             receiver(waiting)
@@ -86,6 +88,7 @@ class _Hub:
     def make_room(self, queue: _Queue) -> None:
         with self.lock:
             queue.room += 1
+            queue.unsettled -= 1
         self.push(queue)
 
     def put_back(self, queue: _Queue, waiting: _Waiting) -> None:
@@ -128,6 +131,10 @@ class _MemoryIncoming(Incoming):
 
     def put_back(self) -> None:
         self._broker.hub.put_back(self._queue, self._waiting)
+
+    def give_back(self) -> None:
+        self._broker.hub.make_room(self._queue)
+        self.put_back()
 
 
 class MemoryBroker(Broker):
@@ -173,8 +180,18 @@ class MemoryBroker(Broker):
         self.stop_consuming()
         self._open = False
         for incoming in list(self.unsettled.values()):
-            incoming.put_back()
+            incoming.give_back()
         self.unsettled.clear()
+
+    def waiting(self, subscriptions: Collection[str], timeout: float) -> dict[str, Waiting]:
+        del timeout
+        names = {name: f"{self.options.service}__{name}" for name in subscriptions}
+        with self.hub.lock:
+            return {
+                name: Waiting(pending=len(queue.waiting), unsettled=queue.unsettled)
+                for name, known_as in names.items()
+                if (queue := self.hub.queues.get(known_as)) is not None
+            }
 
     def _receive(self, subscription: str, queue: _Queue, receiver: Receiver) -> Callable[[_Waiting], None]:
         def receive(waiting: _Waiting) -> None:

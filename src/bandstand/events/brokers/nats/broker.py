@@ -8,7 +8,8 @@ from threading import Event, Thread
 from typing import Final
 from urllib.parse import urlsplit
 
-from bandstand.events.brokers.base import Binding, Broker, BrokerOptions, Outgoing, Receiver
+from bandstand.events.brokers.base import Binding, Broker, BrokerOptions, Outgoing, Receiver, Waiting
+from bandstand.events.brokers.nats.asking import ask
 from bandstand.events.brokers.nats.names import Names
 from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError, BrokerUnavailable
@@ -77,6 +78,9 @@ class NatsBroker(Broker):
         if self._loop is not None and not self._closed.is_set():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._closed.wait(_PATIENCE)
+
+    def waiting(self, subscriptions: Collection[str], timeout: float) -> dict[str, Waiting]:
+        return ask(urlsplit(self.url), self._names, subscriptions, timeout)
 
     def _run(self) -> None:
         with asyncio.Runner() as runner:
