@@ -17,14 +17,15 @@ class TestMemoryBroker(BrokerConformance):
 
 
 def test_the_scheme_chooses_the_broker() -> None:
-    """memory:// and nats:// are built in; a dotted path names a class of one's own."""
+    """memory://, nats:// and amqp:// are built in; a dotted path names a class of one's own."""
     assert type(build_broker("memory://", OPTIONS)) is MemoryBroker
     assert type(build_broker("nats://a:b@localhost:1", OPTIONS)).__name__ == "NatsBroker"
+    assert type(build_broker("amqp://a:b@localhost:1/%2F", OPTIONS)).__name__ == "RabbitMqBroker"
     path = "bandstand.events.brokers.memory.MemoryBroker"
     assert type(build_broker(f"{path}://x", OPTIONS)) is MemoryBroker
 
 
-@pytest.mark.parametrize("url", ["amqp://localhost", "kafka://x", "", "nats", "no.such.module.Broker://x"])
+@pytest.mark.parametrize("url", ["redis://localhost", "kafka://x", "", "nats", "no.such.module.Broker://x"])
 def test_an_unknown_broker_is_a_fault_of_the_configuration(url: str) -> None:
     """A URL that names no broker says which there are."""
     with pytest.raises(ConfigurationError, match="BROKER_URL begins with"):

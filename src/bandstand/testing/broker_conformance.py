@@ -57,6 +57,8 @@ class BrokerConformance:
 
     lease: float = 1.0
     """Seconds; long enough for a machine that is busy."""
+    drops_repetitions: bool = True
+    """Whether the broker itself drops a second message with the same id. Where it can't, only the inbox does."""
 
     def build(self, options: BrokerOptions) -> Broker:
         raise NotImplementedError
@@ -118,13 +120,14 @@ class BrokerConformance:
         assert inbox.bodies() == [b"1"]
 
     def test_the_same_message_twice_is_dropped(self, connect: Callable[..., Broker]) -> None:
-        """A relay that died between confirmation and record publishes again; the broker knows the id."""
+        """A relay that died between confirmation and record publishes again; the broker knows the id, if it can."""
         inbox = Inbox()
         broker = connect("user-service", inbox, [("a", "user.created")])
         assert broker.publish([message("1")]) == [None]
         assert broker.publish([message("1"), message("2")]) == [None, None]
-        inbox.wait(2)
-        assert inbox.bodies() == [b"1", b"2"]
+        wanted = [b"1", b"2"] if self.drops_repetitions else [b"1", b"1", b"2"]
+        inbox.wait(len(wanted))
+        assert inbox.bodies() == wanted
 
     def test_many_messages_are_confirmed_at_once_and_come_in_order(self, connect: Callable[..., Broker]) -> None:
         """A large batch is confirmed as a whole, and brought in the order of its publication."""

@@ -39,67 +39,106 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@contextmanager
-def rabbitmq(folder: Path) -> Iterator[int]:
-    """Run a RabbitMQ with its data in ``folder`` and give its port; user and password are ``bandstand``.
+class RabbitMq:
+    """A RabbitMQ with its data in ``folder``, that a test can kill and start again; ``options`` go into its file.
 
     Its Erlang port mapper would outlive it, so it gets one of its own, which is ended too.
     """
-    require_server("rabbitmq", found=RABBITMQ.exists(), how="On Debian: apt-get install rabbitmq-server")
-    port, distribution, mapper = free_port(), free_port(), free_port()
-    (folder / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = bandstand\ndefault_pass = bandstand\n"
-        "log.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n"
-    )
-    (folder / "none.conf").touch()
-    (folder / "enabled_plugins").write_text("[].\n")
-    environment = {
-        "HOME": str(folder),
-        "PATH": os.environ["PATH"],
-        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
-        "RABBITMQ_NODENAME": f"bandstand{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(distribution),
-        "ERL_EPMD_PORT": str(mapper),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_LOGS": "-",
-        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_ALLOW_INPUT": "1",  # makes the script exec, so that the process we start is the server itself
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-            "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none -noinput"
-        ),
-    }
-    log = folder / "output"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [RABBITMQ], env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+
+    def __init__(self, folder: Path, options: str = "") -> None:
+        require_server("rabbitmq", found=RABBITMQ.exists(), how="On Debian: apt-get install rabbitmq-server")
+        self.folder = folder
+        self.port, distribution, mapper = free_port(), free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        (folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\ndefault_user = bandstand\ndefault_pass = bandstand\n"
+            f"log.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n{options}"
         )
-    try:
-        wait_for(lambda: accepts(port), process, seconds=60, log=log)
-        yield port
-    finally:
-        members = family(process)
-        end(process, seconds=20)
+        (folder / "none.conf").touch()
+        (folder / "enabled_plugins").write_text("[].\n")
+        self.environment = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
+            "RABBITMQ_NODENAME": f"bandstand{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "ERL_EPMD_PORT": str(mapper),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_ALLOW_INPUT": "1",  # makes the script exec, so that the process we start is the server itself
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none -noinput"
+            ),
+        }
+
+    def url(self, user: str = "bandstand", password: str = "bandstand") -> str:
+        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/%2F"
+
+    def start(self) -> None:
+        log = self.folder / "output"
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [RABBITMQ],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        wait_for(lambda: accepts(self.port), self.process, seconds=60, log=log)
+
+    def kill(self) -> None:
+        """Without a warning; what it had confirmed it still has."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def control(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl``; takes some seconds."""
+        command = [RABBITMQ.with_name("rabbitmqctl"), "-q", "-n", self.environment["RABBITMQ_NODENAME"], *arguments]
+        return subprocess.run(
+            command, env=self.environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ).stdout
+
+    def close(self) -> None:
+        if self.process is None:
+            return
+        members = family(self.process, str(self.folder))
+        if self.process.poll() is None:
+            end(self.process, seconds=20)
         for member in members:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
 
 
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return what the process started, and what its session holds: the port mapper has no parent any more."""
+@contextmanager
+def rabbitmq(folder: Path) -> Iterator[int]:
+    """Run a RabbitMQ with its data in ``folder`` and give its port; user and password are ``bandstand``."""
+    server = RabbitMq(folder)
+    try:
+        server.start()
+        yield server.port
+    finally:
+        server.close()
+
+
+def family(process: "subprocess.Popen[bytes]", home: str) -> list[psutil.Process]:
+    """Return what the process started, and the port mapper, which has no parent any more."""
+    found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
-        children = psutil.Process(process.pid).children(recursive=True)
-        own = str(psutil.Process(process.pid).environ().get("HOME"))
-        mappers = [
-            each for each in psutil.process_iter() if each.name() == "epmd" and each.environ().get("HOME") == own
-        ]
-        return children + mappers
-    return []
+        found += psutil.Process(process.pid).children(recursive=True)
+    for each in psutil.process_iter(["name"]):
+        with suppress(psutil.NoSuchProcess):
+            if each.info["name"] == "epmd" and each.environ().get("HOME") == home:
+                found.append(each)
+    return found
 
 
 @contextmanager

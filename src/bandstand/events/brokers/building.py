@@ -14,7 +14,11 @@ _BACKENDS: Final = {
     "memory": "bandstand.events.brokers.memory.MemoryBroker",
     "nats": "bandstand.events.brokers.nats.NatsBroker",
     "tls": "bandstand.events.brokers.nats.NatsBroker",
+    "amqp": "bandstand.events.brokers.rabbitmq.RabbitMqBroker",
+    "amqps": "bandstand.events.brokers.rabbitmq.RabbitMqBroker",
 }
+
+_EXTRAS: Final = {"tls": "nats", "amqp": "rabbitmq", "amqps": "rabbitmq"}
 
 
 def build_broker(url: str, options: BrokerOptions) -> Broker:
@@ -36,6 +40,6 @@ def build_broker(url: str, options: BrokerOptions) -> Broker:
     except ImportError as error:
         raise ConfigurationError(
             f"BROKER_URL begins with {scheme!r}, but its driver can't be imported ({error}). "
-            f"Install it: pip install 'bandstand[nats]'."
+            f"Install it: pip install 'bandstand[{_EXTRAS.get(scheme, scheme)}]'."
         ) from error
     return backend(url, options)

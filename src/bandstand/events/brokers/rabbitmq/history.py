@@ -1,0 +1,66 @@
+"""What earlier releases of this service subscribed to, so that bindings of theirs can be removed.
+
+RabbitMQ tells nobody over AMQP what is bound to what. So each process, when it boots, first adds its own
+subscriptions to a stream, then reads the stream up to there, and then binds: whatever may be bound is in the stream,
+whenever somebody dies on the way. Unbinding what is not bound does nothing, so the stream needs no other upkeep.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection
+from contextlib import aclosing
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+import pika
+
+from bandstand.events.brokers.base import Binding
+from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
+from bandstand.events.brokers.rabbitmq.link import Link
+from bandstand.events.brokers.rabbitmq.names import Names
+from bandstand.events.brokers.rabbitmq.reading import Kept, read
+from bandstand.events.brokers.rabbitmq.topology import Topology
+
+__all__ = ["record_and_read"]
+
+_decoder: Final = msgspec.json.Decoder(dict[str, str])
+
+
+async def record_and_read(link: Link, names: Names, bindings: Collection[Binding]) -> dict[str, set[str]]:
+    """Add ``bindings`` to the history; return the patterns of before, by subscription.
+
+    Raises:
+        BrokerError: the server takes no messages now.
+        OSError, AMQPError: the connection is lost.
+    """
+    await Topology(link, names).declare_history()
+    own = uuid4().hex
+    found: dict[str, set[str]] = defaultdict(set)
+    async with aclosing(read(link, names.history)) as portions:
+        await _record(link, names, bindings, own)
+        async for portion in portions:
+            for kept in portion:
+                if kept.properties.message_id == own:
+                    return dict(found)
+                _learn(kept, found)
+    raise TimeoutError("The history ended before our own record.")
+
+
+async def _record(link: Link, names: Names, bindings: Collection[Binding], own: str) -> None:
+    body = msgspec.json.encode({binding.subscription: binding.pattern for binding in bindings})
+    properties = pika.BasicProperties(message_id=own, delivery_mode=2, content_type="application/json")
+    confirmed = await ConfirmedChannel.open(link)
+    parcel = Parcel(exchange=names.exchange, key=names.record, body=body, properties=properties)
+    [error] = await confirmed.publish([parcel])
+    await confirmed.channel.close()
+    if error is not None:
+        raise error
+
+
+def _learn(kept: Kept, found: dict[str, set[str]]) -> None:
+    try:
+        record = _decoder.decode(kept.body)
+    except msgspec.MsgspecError:  # not one of ours
+        return
+    for subscription, pattern in record.items():
+        found[subscription].add(pattern)

@@ -1,0 +1,228 @@
+"""One subscription: its queue, its bindings, and the messages that come from there."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import pika
+from pika.spec import Basic
+
+from bandstand.events.brokers.base import Binding, BrokerOptions, Incoming, Receiver
+from bandstand.events.brokers.rabbitmq.link import TROUBLE, Channel, Link
+from bandstand.events.brokers.rabbitmq.names import Names
+from bandstand.events.brokers.rabbitmq.topology import Topology
+from bandstand.exceptions import BrokerError
+
+__all__ = ["Intake", "RabbitMqIncoming"]
+
+logger: Final = logging.getLogger(__name__)
+
+_LONGEST_ID: Final = 200
+_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 5.0
+
+
+class RabbitMqIncoming(Incoming):
+    """A message and the delivery tag to settle it by."""
+
+    __slots__ = ("_delivery", "tag")
+
+    def __init__(
+        self, delivery: "_Delivery", method: Basic.Deliver, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        times = (properties.headers or {}).get("x-delivery-count", 0)
+        source, _, event_type = method.routing_key.partition(".")
+        super().__init__(
+            subscription=delivery.subscription,
+            id=(properties.message_id or hashlib.sha256(body).hexdigest())[:_LONGEST_ID],
+            body=body,
+            repeated=bool(method.redelivered or times),
+            source=source,
+            type=event_type,
+        )
+        self.tag = method.delivery_tag
+        self._delivery = delivery
+
+    def acknowledge(self) -> None:
+        self._delivery.acknowledge(self.tag)
+
+    def release(self, delay: float) -> None:
+        self._delivery.release(self.tag, delay)
+
+
+class _Delivery:
+    """What one channel has brought. When the channel is gone, all of it comes again, and none can be settled here."""
+
+    def __init__(self, channel: Channel, subscription: str) -> None:
+        self.subscription = subscription
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[int, None] = {}  # delivery tags, in order
+        self._acknowledged: list[int] = []
+        self._flushing = False
+
+    def bring(self, receiver: Receiver, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> None:
+        self._open[method.delivery_tag] = None
+        receiver(RabbitMqIncoming(self, method, properties, body))
+
+    def acknowledge(self, tag: int) -> None:
+        """From any thread: what comes together goes in one frame."""
+        self._acknowledged.append(tag)
+        if not self._flushing:
+            self._flushing = True
+            with suppress(RuntimeError):  # the broker is closed, so the message comes again
+                self._loop.call_soon_threadsafe(self.flush)
+
+    def release(self, tag: int, delay: float) -> None:
+        """From any thread."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._give_back, tag)
+
+    def flush(self) -> None:
+        self._flushing = False
+        tags, self._acknowledged = self._acknowledged, []
+        if not self._channel.raw.is_open:
+            return
+        tags = [tag for tag in tags if self._open.pop(tag, tag) is None]
+        oldest = next(iter(self._open), None)
+        together = [tag for tag in tags if oldest is None or tag < oldest]
+        if together:
+            self._channel.raw.basic_ack(max(together), multiple=True)
+        for tag in tags:
+            if oldest is not None and tag > oldest:
+                self._channel.raw.basic_ack(tag)
+
+    def _give_back(self, tag: int) -> None:
+        if self._open.pop(tag, tag) is None and self._channel.raw.is_open:
+            self._channel.raw.basic_nack(tag, requeue=True)
+
+
+class Intake:
+    """Keeps a subscription declared and consumes it, on the channel of the moment, as long as the link lives.
+
+    ``history`` are the patterns that may be bound since earlier releases. ``fill`` brings the past.
+    """
+
+    check_every: float = 15.0
+    """Seconds after which what the server should have is looked for again."""
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        names: Names,
+        binding: Binding,
+        options: BrokerOptions,
+        receiver: Receiver,
+        history: Callable[[], Awaitable[set[str]]],
+        fill: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._link = link
+        self._names = names
+        self._topology = Topology(link, names)
+        self._binding = binding
+        self._options = options
+        self._receiver = receiver
+        self._history = history
+        self._fill = fill
+        self._channel: Channel | None = None
+        self._delivery: _Delivery | None = None
+        self._tag = ""
+        self._disturbed = asyncio.Event()
+        self._stopped = False
+        self._trouble = ""
+        self.task = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        pause = _PAUSE
+        while not self._stopped and not self._link.lost.is_set():
+            try:
+                existed = await self._topology.declare_queue(self._binding.subscription)
+                await self._consume()
+                await self._complete(existed)
+                self.ready.set()
+                self._trouble, pause = "", _PAUSE
+                await self._quiet()
+            except (BrokerError, *TROUBLE) as error:
+                self._complain(error)
+                await asyncio.sleep(pause)
+                pause = min(_LONGEST_PAUSE, pause * 2)
+
+    async def _complete(self, existed: bool) -> None:
+        """See to it that all events of the pattern come, and no others.
+
+        A queue that was gone, or whose mark is, has missed something. It need not have where the mark of an earlier
+        release's pattern is still there: then only the pattern has changed, and counts from now on.
+        """
+        subscription, pattern = self._binding.subscription, self._binding.pattern
+        if existed and await self._topology.is_whole(subscription, pattern):
+            await self._topology.bind_pattern(subscription, pattern)
+        else:
+            others = await self._history() - {pattern}  # which records ours, before it is bound
+            if existed and any([await self._topology.is_whole(subscription, other) for other in others]):
+                await self._topology.bind_pattern(subscription, pattern)
+            else:
+                await self._fill()
+            await self._topology.mark_whole(subscription, pattern)
+        await self._forget_others()
+
+    async def _forget_others(self) -> None:
+        history = await self._history()
+        for other in history - {self._binding.pattern}:
+            await self._topology.forget_pattern(self._binding.subscription, other)
+        history.clear()  # once for each process: the releases that boot later know better
+
+    async def _consume(self) -> None:
+        if self._channel is not None and self._channel.raw.is_open and not self._disturbed.is_set():
+            return
+        if self._channel is not None:
+            await self._channel.close()
+        self._disturbed.clear()
+        self._channel = channel = await self._link.channel()
+        self._delivery = delivery = _Delivery(channel, self._binding.subscription)
+        channel.raw.add_on_cancel_callback(lambda _: self._disturbed.set())  # the queue was deleted
+        channel.closed.add_done_callback(lambda _: self._disturbed.set())
+        await channel.call(channel.raw.basic_qos, prefetch_count=self._options.prefetch)
+
+        def arrive(raw: Any, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> None:
+            del raw
+            delivery.bring(self._receiver, method, properties, body)
+
+        queue = self._names.queue(self._binding.subscription)
+        self._tag = f"{self._options.service}-{id(delivery):x}"
+        await channel.call(channel.raw.basic_consume, queue=queue, on_message_callback=arrive, consumer_tag=self._tag)
+
+    async def _quiet(self) -> None:
+        """Wait until something happens, or until it is time to look."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._disturbed.wait(), self.check_every)
+
+    async def stop(self) -> None:
+        """Ask for no more messages. Those that are on their way still come before this returns."""
+        self._stopped = True
+        self.task.cancel()
+        channel = self._channel
+        if channel is not None and channel.raw.is_open:
+            with suppress(*TROUBLE):
+                # Not pika's own way to cancel: it would send back what is on its way, which then counts as repeated.
+                cancel = Basic.Cancel(consumer_tag=self._tag)
+                await channel.call(lambda callback: channel.raw._rpc(cancel, callback, [Basic.CancelOk]))  # noqa: SLF001
+
+    def flush(self) -> None:
+        """Send the acknowledgements that wait."""
+        if self._delivery is not None:
+            with suppress(*TROUBLE):
+                self._delivery.flush()
+
+    def _complain(self, error: Exception) -> None:
+        """Once for each kind of trouble, not at each attempt."""
+        if str(error) != self._trouble and not self._link.lost.is_set():
+            self._trouble = str(error)
+            logger.warning(
+                "The subscription can't be kept up",
+                extra={"subscription": self._binding.subscription, "error": str(error) or repr(error)},
+            )

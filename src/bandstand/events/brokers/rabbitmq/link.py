@@ -1,0 +1,219 @@
+"""A connection and its channels, as coroutines over pika's callbacks. Neither ever comes back: a new one is made."""
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel as PikaChannel
+from pika.exceptions import AMQPError, ChannelClosed, ChannelClosedByBroker, ConnectionClosed, ProbableAccessDeniedError
+from pika.exceptions import ProbableAuthenticationError as WrongPassword
+
+from bandstand.events.brokers.base import BrokerOptions
+from bandstand.exceptions import BrokerError, BrokerUnavailable, ConfigurationError
+
+__all__ = ["TROUBLE", "Channel", "Link", "connection_parameters", "explained"]
+
+logger: Final = logging.getLogger(__name__)
+
+TROUBLE: Final = (OSError, AMQPError)
+"""What the client raises when the connection, a channel or the server fails; time-outs are an OSError."""
+
+_CONNECT_TIMEOUT: Final = 3.0
+_CALL_TIMEOUT: Final = 10.0
+_CLOSE_TIMEOUT: Final = 2.0
+_SILENCE: Final = 10_000  # milliseconds that sent bytes may stay unacknowledged by the other machine
+_NOT_FOUND: Final = 404
+_REFUSED: Final = 403
+_NO_SUCH_HOST: Final = 530  # "not allowed": the virtual host is not there, or not for this user
+
+# pika logs each closed channel and each failed connection, with tracebacks. Here both are ordinary, and told in words.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+def connection_parameters(url: str, options: BrokerOptions) -> pika.ConnectionParameters:
+    """Return what ``amqp://user:password@host:port/virtual-host`` means; ``amqps://`` verifies the certificate.
+
+    Raises:
+        ConfigurationError: it can't be understood.
+    """
+    try:
+        parameters = pika.URLParameters(url)
+        if parameters.ssl_options is not None and parameters.ssl_options.server_hostname is None:
+            parameters.ssl_options.server_hostname = parameters.host
+    except (ValueError, TypeError, SyntaxError, OSError) as error:
+        raise ConfigurationError(
+            f"BROKER_URL is not understood: {error}. Write amqp://user:password@host:5672/virtual-host "
+            f"(%2F is the virtual host /), or amqps:// for TLS."
+        ) from error
+    if parameters.heartbeat is None:
+        # Both sides may need two intervals to notice a silence; within the lease it must be noticed.
+        parameters.heartbeat = max(1, int(options.lease / 2))
+    parameters.connection_attempts = 1
+    parameters.socket_timeout = _CONNECT_TIMEOUT
+    parameters.stack_timeout = 2 * _CONNECT_TIMEOUT
+    parameters.client_properties = {"connection_name": options.service, "product": "Bandstand"}
+    parameters.tcp_options = _tcp_options()
+    return parameters
+
+
+def _tcp_options() -> dict[str, int]:
+    options = {"SO_KEEPALIVE": 1}
+    if sys.platform == "linux" and hasattr(socket, "TCP_USER_TIMEOUT"):
+        options["TCP_USER_TIMEOUT"] = _SILENCE
+    return options
+
+
+def explained(error: BaseException, url: str) -> BrokerError:
+    """Return what ``error`` means for who runs the service, without the password."""
+    if isinstance(error, BrokerError):
+        return error
+    parts = urlsplit(url)
+    place = f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+    user = unquote(parts.username or "guest")
+    code, text = (
+        (error.reply_code, error.reply_text) if isinstance(error, (ChannelClosed, ConnectionClosed)) else (0, "")
+    )
+    if isinstance(error, WrongPassword) or (isinstance(error, ConnectionClosed) and code == _REFUSED):
+        return BrokerError(f"RabbitMQ at {place} does not know the user {user!r}, or not that password.")
+    if code == _NO_SUCH_HOST or isinstance(error, ProbableAccessDeniedError):
+        host = unquote(parts.path[1:]) or "/"
+        return BrokerError(f"RabbitMQ at {place} has no virtual host {host!r}, or not for the user {user!r}.")
+    if code == _REFUSED:
+        return BrokerError(f"RabbitMQ at {place} refuses the user {user!r}: {text}")
+    return BrokerUnavailable(f"RabbitMQ at {place} can't be used: {text or str(error) or type(error).__name__}")
+
+
+def _fulfil(future: "asyncio.Future[Any]", value: Any) -> None:
+    """Set the result, unless nobody waits for it any more."""
+    if not future.done():
+        future.set_result(value)
+
+
+class Channel:
+    """A channel of a link."""
+
+    def __init__(self, raw: PikaChannel, loop: asyncio.AbstractEventLoop) -> None:
+        self.raw = raw
+        self.closed: asyncio.Future[Any] = loop.create_future()
+        raw.add_on_close_callback(self._on_close)
+
+    def _on_close(self, channel: PikaChannel, reason: BaseException) -> None:
+        del channel
+        _fulfil(self.closed, reason)
+
+    async def call(self, method: Callable[..., Any], **arguments: Any) -> Any:
+        """Call ``method`` of the raw channel and return the server's answer.
+
+        Raises:
+            AMQPError: the channel was closed instead; the server may say why.
+            TimeoutError: it does not answer.
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        method(callback=lambda frame: _fulfil(answer, frame), **arguments)
+        await asyncio.wait([answer, self.closed], timeout=_CALL_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        if self.closed.done():
+            raise self.closed.result()
+        raise TimeoutError("The server did not answer in time.")
+
+    async def close(self) -> None:
+        """Close it. Never raises."""
+        with suppress(*TROUBLE):
+            if self.raw.is_open:
+                self.raw.close()
+                await asyncio.wait({self.closed}, timeout=_CLOSE_TIMEOUT)
+
+
+class Link:
+    """One connection, from the handshake to its loss."""
+
+    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[Any] = self._loop.create_future()
+        self.lost = asyncio.Event()
+        self.blocked = False
+        """Whether the server takes no messages, because its memory or disk is full."""
+        self.on_blocked: Callable[[], None] = lambda: None
+        self._connection = AsyncioConnection(
+            parameters,
+            on_open_callback=lambda _: _fulfil(self._opened, None),
+            on_open_error_callback=self._on_failure,
+            on_close_callback=self._on_loss,
+            custom_ioloop=self._loop,
+        )
+        self._connection.add_on_connection_blocked_callback(lambda *_: self._block(True))
+        self._connection.add_on_connection_unblocked_callback(lambda *_: self._block(False))
+
+    async def opened(self) -> None:
+        """Wait for the end of the handshake.
+
+        Raises:
+            OSError, AMQPError: there is no connection.
+        """
+        await self._opened
+
+    async def channel(self) -> Channel:
+        """Open a channel.
+
+        Raises:
+            OSError, AMQPError: the connection is lost.
+        """
+        opened: asyncio.Future[Any] = self._loop.create_future()
+        raw = self._connection.channel(on_open_callback=lambda _: _fulfil(opened, None))
+        channel = Channel(raw, self._loop)
+        await asyncio.wait([opened, channel.closed], timeout=_CALL_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        if opened.done():
+            return channel
+        raise channel.closed.result() if channel.closed.done() else TimeoutError("No channel was opened in time.")
+
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[Channel]:
+        """A channel for a short while."""
+        channel = await self.channel()
+        try:
+            yield channel
+        finally:
+            await channel.close()
+
+    async def exists(self, *, queue: str = "", exchange: str = "") -> bool:
+        """Say whether there is such a queue or exchange. Needs no permission."""
+        async with self.borrowed() as channel:
+            try:
+                if queue:
+                    await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
+                else:
+                    await channel.call(channel.raw.exchange_declare, exchange=exchange, passive=True)
+            except ChannelClosedByBroker as error:
+                if error.reply_code != _NOT_FOUND:
+                    raise
+                return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connection. Never raises."""
+        with suppress(*TROUBLE):
+            if self._connection.is_open:
+                self._connection.close()
+                await asyncio.wait_for(self.lost.wait(), _CLOSE_TIMEOUT)
+
+    def _block(self, blocked: bool) -> None:
+        self.blocked = blocked
+        self.on_blocked()
+
+    def _on_failure(self, connection: Any, error: BaseException) -> None:
+        del connection
+        self.lost.set()
+        if not self._opened.done():
+            self._opened.set_exception(error)
+
+    def _on_loss(self, connection: Any, error: BaseException) -> None:
+        logger.debug("A connection to RabbitMQ ended", extra={"reason": repr(error)})
+        self._on_failure(connection, error)

@@ -1,0 +1,121 @@
+"""The publishing half: exchange and archive kept declared, and a confirmed channel opened again when one is closed."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import pika
+
+from bandstand.events.brokers.base import Outgoing
+from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
+from bandstand.events.brokers.rabbitmq.link import TROUBLE, Link
+from bandstand.events.brokers.rabbitmq.names import Names
+from bandstand.events.brokers.rabbitmq.topology import Topology
+from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
+
+__all__ = ["Publisher"]
+
+logger: Final = logging.getLogger(__name__)
+
+_CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
+_PAUSE: Final = 0.5
+_FULL: Final = BrokerUnavailable("RabbitMQ takes no messages: its memory or disk is full.")
+
+
+class Publisher:
+    """Publishes on ``link``; ``changed`` is called when ``ready`` may have changed."""
+
+    check_every: float = 15.0
+    """Seconds after which exchange and archive are looked for again."""
+
+    def __init__(self, link: Link, names: Names, changed: Callable[[], None]) -> None:
+        self._link = link
+        self._names = names
+        self._topology = Topology(link, names)
+        self._changed = changed
+        self._channel: ConfirmedChannel | None = None
+        self._missing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        link.on_blocked = self._on_blocked
+
+    @property
+    def ready(self) -> bool:
+        return self._channel is not None and not self._link.blocked
+
+    async def start(self) -> None:
+        """Declare what must be there.
+
+        Raises:
+            OSError, AMQPError: the connection is lost, or the user may not.
+        """
+        await self._topology.declare_platform()
+        await self._open()
+        self._task = asyncio.create_task(self._watch())
+
+    async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
+        """Publish all ``messages`` and wait for their confirmations."""
+        channel = self._channel
+        if self._link.blocked:
+            return [_FULL] * len(messages)
+        if channel is None:
+            return [BrokerUnavailable("The channel to RabbitMQ is being opened again.")] * len(messages)
+        outcomes = await channel.publish([self._parcel(message) for message in messages])
+        if any(isinstance(outcome, Unroutable) for outcome in outcomes):
+            self._missing.set()
+        if self._link.blocked:
+            return [_FULL if isinstance(outcome, BrokerUnavailable) else outcome for outcome in outcomes]
+        return outcomes
+
+    def _parcel(self, message: Outgoing) -> Parcel:
+        return Parcel(
+            exchange=self._names.exchange,
+            key=self._names.key(message.type),
+            body=message.body,
+            properties=pika.BasicProperties(
+                message_id=message.id,
+                type=message.type,
+                app_id=self._names.service,
+                content_type=_CONTENT_TYPE,
+                delivery_mode=2,
+            ),
+        )
+
+    async def _open(self) -> None:
+        self._channel = opened = await ConfirmedChannel.open(self._link)
+        opened.channel.closed.add_done_callback(lambda _: self._on_closed(opened))
+        self._changed()
+
+    def _on_closed(self, channel: ConfirmedChannel) -> None:
+        if self._channel is channel:
+            self._channel = None
+            self._missing.set()
+            self._changed()
+
+    async def _watch(self) -> None:
+        while not self._link.lost.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._missing.wait(), self.check_every)
+            try:
+                self._missing.clear()
+                await self._topology.declare_platform()
+                if self._channel is None:
+                    await self._open()
+            except TROUBLE as error:
+                if not self._link.lost.is_set():
+                    logger.warning("The exchange can't be declared", extra={"error": str(error)})
+                    self._missing.set()
+                    await asyncio.sleep(_PAUSE)
+
+    def _on_blocked(self) -> None:
+        if self._link.blocked:
+            logger.error("RabbitMQ takes no messages: its memory or disk is full. Events wait in the outbox.")
+        else:
+            logger.info("RabbitMQ takes messages again")
+        self._changed()
+
+    def end(self) -> None:
+        """Look after nothing any more."""
+        if self._task:
+            self._task.cancel()

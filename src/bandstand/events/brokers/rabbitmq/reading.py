@@ -1,0 +1,51 @@
+"""Reading a stream from its beginning. It is never emptied by that, and many can read at once."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import msgspec
+import pika
+
+from bandstand.events.brokers.rabbitmq.link import Link
+
+__all__ = ["Kept", "read"]
+
+_PREFETCH: Final = 500
+_PATIENCE: Final = 10.0
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A message in a stream."""
+
+    key: str
+    body: bytes
+    properties: pika.BasicProperties
+
+
+async def read(link: Link, stream: str) -> AsyncGenerator[list[Kept], None]:
+    """Yield what ``stream`` holds and what is added to it, in portions.
+
+    Raises:
+        OSError, AMQPError: the connection is lost, or nothing comes for 10 seconds.
+    """
+    arrived: asyncio.Queue[tuple[int, Kept]] = asyncio.Queue()
+
+    def arrive(channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+        del channel
+        arrived.put_nowait((method.delivery_tag, Kept(key=method.routing_key, body=body, properties=properties)))
+
+    async with link.borrowed() as channel:
+        await channel.call(channel.raw.basic_qos, prefetch_count=_PREFETCH)
+        await channel.call(
+            channel.raw.basic_consume,
+            queue=stream,
+            on_message_callback=arrive,
+            arguments={"x-stream-offset": "first"},
+        )
+        while True:
+            portion = [await asyncio.wait_for(arrived.get(), _PATIENCE)]
+            while not arrived.empty():
+                portion.append(arrived.get_nowait())
+            yield [kept for _, kept in portion]
+            channel.raw.basic_ack(portion[-1][0], multiple=True)

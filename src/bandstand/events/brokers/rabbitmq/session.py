@@ -1,0 +1,149 @@
+"""Both connections to RabbitMQ, from the handshakes to the loss of one. It never comes back: the broker makes a new
+one, so that there is one way only to come into a working state.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import Final
+
+import pika
+
+from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
+from bandstand.events.brokers.rabbitmq.filling import fill
+from bandstand.events.brokers.rabbitmq.history import record_and_read
+from bandstand.events.brokers.rabbitmq.intake import Intake
+from bandstand.events.brokers.rabbitmq.link import Link
+from bandstand.events.brokers.rabbitmq.names import Names
+from bandstand.events.brokers.rabbitmq.publisher import Publisher
+from bandstand.exceptions import BrokerError
+
+__all__ = ["History", "Session", "read_history"]
+
+_PATIENCE: Final = 5.0  # for subscriptions whose past is long; what is left of it comes while everything else works
+
+
+class History:
+    """The patterns of earlier releases, read once in the life of a process."""
+
+    def __init__(self, read: Callable[[], Awaitable[dict[str, set[str]]]]) -> None:
+        self._read = read
+        self._patterns: dict[str, set[str]] | None = None
+        self._lock = asyncio.Lock()
+
+    async def of(self, subscription: str) -> set[str]:
+        """Return those of ``subscription``: a set that the caller empties when it has dealt with them."""
+        async with self._lock:
+            if self._patterns is None:
+                self._patterns = await self._read()
+        return self._patterns.setdefault(subscription, set())
+
+
+class Session:
+    """What is connected. Everything here runs on the broker's event loop; ``changed``: ``ready`` may be another."""
+
+    def __init__(
+        self,
+        parameters: pika.ConnectionParameters,
+        options: BrokerOptions,
+        names: Names,
+        changed: Callable[[], None],
+    ) -> None:
+        self.lost = asyncio.Event()
+        self._parameters = parameters
+        self._options = options
+        self._names = names
+        self._changed = changed
+        self._links: list[Link] = []
+        self._publisher: Publisher | None = None
+        self._intakes: list[Intake] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages can be published."""
+        return self._publisher is not None and self._publisher.ready and not self.lost.is_set()
+
+    async def start(self) -> None:
+        """Connect and make sure that exchange and archive are there.
+
+        Raises:
+            OSError, AMQPError: there is no connection, or the user may not do what is needed.
+        """
+        publisher = Publisher(await self._connect(), self._names, self._changed)
+        await publisher.start()
+        self._publisher = publisher
+
+    async def consume(self, bindings: Collection[Binding], receiver: Receiver, history: History) -> None:
+        """Begin to consume, and wait until all bindings are in place, or for a while.
+
+        Raises:
+            OSError, AMQPError: there is no connection.
+        """
+        link = await self._connect()
+        self._intakes = [
+            Intake(
+                link=link,
+                names=self._names,
+                binding=binding,
+                options=self._options,
+                receiver=receiver,
+                history=partial(history.of, binding.subscription),
+                fill=partial(fill, self._parameters, self._names, binding),
+            )
+            for binding in bindings
+        ]
+        ready = [asyncio.ensure_future(intake.ready.wait()) for intake in self._intakes]
+        if ready:
+            _, late = await asyncio.wait(ready, timeout=_PATIENCE)
+            for task in late:
+                task.cancel()
+
+    async def _connect(self) -> Link:
+        link = Link(self._parameters)
+        self._links.append(link)
+        await link.opened()
+        self._tasks.append(asyncio.create_task(self._watch(link)))
+        return link
+
+    async def _watch(self, link: Link) -> None:
+        await link.lost.wait()
+        self.lost.set()
+
+    async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
+        """Publish all ``messages`` and wait for their confirmations."""
+        assert self._publisher is not None
+        return await self._publisher.publish(messages)
+
+    async def stop_consuming(self) -> None:
+        """Ask for no more messages."""
+        await asyncio.gather(*(intake.stop() for intake in self._intakes))
+
+    async def end(self) -> None:
+        """Send what is still to be sent, and close. Never raises."""
+        if self._publisher:
+            self._publisher.end()
+        for intake in self._intakes:
+            intake.task.cancel()
+            intake.flush()
+        for link in self._links:
+            await link.close()
+        for task in self._tasks:
+            task.cancel()
+
+
+async def read_history(
+    parameters: pika.ConnectionParameters, names: Names, bindings: Collection[Binding]
+) -> dict[str, set[str]]:
+    """Record ``bindings`` and return what was recorded before, on a connection of its own.
+
+    Raises:
+        BrokerError: the server takes no messages now.
+        OSError, AMQPError: there is no connection.
+    """
+    link = Link(parameters)
+    await link.opened()
+    try:
+        return await record_and_read(link, names, bindings)
+    finally:
+        await link.close()
