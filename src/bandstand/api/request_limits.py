@@ -17,6 +17,7 @@ from bandstand.conf import get_settings
 
 __all__ = ["RequestLimitsMiddleware"]
 
+_PATIENCE: Final = 4  # a body of up to so many times the limit is read to its end before it is refused
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
@@ -78,7 +79,12 @@ def _of_size(request: HttpRequest) -> Problem | None:
         return _of_chunks(request, limit)
     if not (length.isascii() and length.isdigit()):
         return Problem(status=400, code="bad_request", detail="Content-Length is not a number.")
-    return _too_large(limit) if int(length[:20]) > limit else None
+    size = int(length[:20])
+    if size <= limit:
+        return None
+    if size <= _PATIENCE * limit:
+        _discard(request, size)
+    return _too_large(limit)
 
 
 def _of_chunks(request: HttpRequest, limit: int) -> Problem | None:
@@ -86,13 +92,21 @@ def _of_chunks(request: HttpRequest, limit: int) -> Problem | None:
     environ = getattr(request, "environ", None)
     if environ is not None and not environ.get("wsgi.input_terminated"):
         return Problem(status=411, code="length_required", detail="Send the header Content-Length.")
-    body = (request if environ is None else environ["wsgi.input"]).read(limit + 1)
+    source: Any = request if environ is None else environ["wsgi.input"]
+    body = source.read(limit + 1)
     if len(body) > limit:
+        _discard(source, (_PATIENCE - 1) * limit)
         return _too_large(limit)
     request.META["CONTENT_LENGTH"] = str(len(body))
     request._stream = BytesIO(body)  # noqa: SLF001 - where Django's body comes from; made before any middleware
     request._read_started = False  # type: ignore[attr-defined]  # noqa: SLF001
     return None
+
+
+def _discard(source: Any, size: int) -> None:
+    """Read what is not wanted: a client that is cut off while it sends never reads the answer that says why."""
+    while size > 0 and (part := source.read(min(size, 65_536))):
+        size -= len(part)
 
 
 def _too_large(limit: int) -> Problem:

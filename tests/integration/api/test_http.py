@@ -70,6 +70,16 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(BODIES) + len(QUERIES) + len(HEADERS) >= 200
 
 
+@pytest.mark.parametrize("size", [1_048_577, 2_000_000, 4_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_too_much_is_told_so(web: Web, size: int, chunked: bool) -> None:
+    """It gets its answer, and not a connection that breaks while it sends."""
+    for _ in range(5):
+        answer = web.ask("POST", "/api/v1/reading/", b"x" * size, chunked=chunked)
+        assert answer.status == 413
+        assert is_problem(answer)
+
+
 def test_a_body_in_chunks_arrives(web: Web) -> None:
     """Without Content-Length, through the real server; with the same limits."""
     body = {"text": "x" * 50_000}
