@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import path, re_path
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -75,5 +75,6 @@ urlpatterns = [
     path("api/v1/careless/", Careless.as_view()),
     path("api/v2/everything/<str:name>/", Everything.as_view()),
     path("api/v3/function/", function),
+    re_path(r"^api/v4/careless/(?P<year>[0-9]{4})/$", Careless.as_view()),
     path("health/", function),
 ]

@@ -43,6 +43,12 @@ def test_a_function_can_not_be_seen_into() -> None:
         api_endpoints()
 
 
+def test_regular_expressions_are_paths() -> None:
+    """A route that is written as one, as REST framework's router does, reads as any other."""
+    found = {endpoint.path for endpoint in api_endpoints(below="/api/v4/")}
+    assert found == {"/api/v4/careless/{year}/"}
+
+
 def test_cells_are_all_of_the_table() -> None:
     """Each endpoint with each role, and the status of that cell."""
     cells = [(str(cell.values[0]), *cell.values[1:]) for cell in matrix(ROWS).cells()]

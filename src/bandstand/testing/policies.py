@@ -30,6 +30,7 @@ from typing import Any, Final, Self
 
 import msgspec
 import pytest
+from django.contrib.admindocs.views import simplify_regex
 from django.urls import URLPattern, URLResolver, get_resolver
 
 __all__ = ["Endpoint", "PolicyMatrix", "api_endpoints"]
@@ -111,7 +112,7 @@ def api_endpoints(*, below: str = "/api/v") -> frozenset[Endpoint]:
     """
     found: set[Endpoint] = set()
     for route, pattern in _patterns(get_resolver().url_patterns):
-        path = "/" + _PARAMETER.sub(r"{\1}", route)
+        path = _PARAMETER.sub(r"{\1}", simplify_regex(route))
         if path.startswith(below):
             found |= {Endpoint(path, method) for method in _methods(pattern, path)}
     return frozenset(found)
