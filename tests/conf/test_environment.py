@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +127,21 @@ def test_mails_go_to_a_server() -> None:
     sender = mailer("smtps://shop:p%40ss@mail.example")
     assert (sender.host, sender.port, sender.username, sender.password) == ("mail.example", 465, "shop", "p@ss")
     assert (sender.use_ssl, sender.timeout) == (True, 5)
+
+
+def test_each_record_is_written_once() -> None:
+    """Django's own handler writes nothing beside ours, and its request log only where there is a traceback."""
+    program = (
+        "import logging.config, sys\n"
+        "from django.utils.log import DEFAULT_LOGGING\n"
+        "from django.conf import settings\n"
+        "from bandstand.conf import ServiceEnvironment\n"
+        "settings.configure(DEBUG=True)\n"
+        "logging.config.dictConfig(DEFAULT_LOGGING)\n"
+        f"logging.config.dictConfig(ServiceEnvironment.read('user-service', {DEVELOPMENT!r}).logging)\n"
+        "logging.getLogger('django.security.DisallowedHost').error('strange host')\n"
+        "logging.getLogger('django.request').error('Service Unavailable')\n"
+        "logging.getLogger('django.request').error('broken', exc_info=ValueError('x'))\n"
+    )
+    lines = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+    assert [json.loads(line)["message"] for line in lines.splitlines()] == ["strange host", "broken"]

@@ -1,5 +1,6 @@
 """What a service reads from its environment variables, with all faults reported at once."""
 
+import logging
 import os
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -19,6 +20,10 @@ _HELP: Final = (
     "Start it with `bandstand up`, run one command with `bandstand exec SERVICE COMMAND…`,"
     " or set the variables yourself."
 )
+
+
+def _has_traceback(record: logging.LogRecord) -> bool:
+    return bool(record.exc_info)
 
 
 class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +76,14 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
             "formatters": {"bandstand": {"()": f"bandstand.context.{self.log_format.capitalize()}Formatter"}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "bandstand"}},
             "root": {"handlers": ["stderr"], "level": self.log_level},
-            # The request line of RequestTrackingMiddleware says all that this logger would, and more.
-            # Of django.request only the tracebacks are news.
+            "filters": {"traceback": {"()": "django.utils.log.CallbackFilter", "callback": _has_traceback}},
             "loggers": {
+                # Django's own handler would write each record a second time, as text of many lines.
+                "django": {"handlers": []},
                 "django.server": {"handlers": [], "propagate": False},
-                "django.request": {"level": "ERROR"},
+                # The request line of RequestTrackingMiddleware says all that this logger would, and more.
+                # Only its tracebacks are news.
+                "django.request": {"level": "ERROR", "filters": ["traceback"]},
             },
         }
 
