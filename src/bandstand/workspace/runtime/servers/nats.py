@@ -92,12 +92,26 @@ def _administrator(password: str) -> dict[str, Any]:
 
 
 def _user(platform: str, user: NatsUser) -> dict[str, Any]:
-    own_events = f"{platform}.events.{user.name}.>"
+    own_events, stream = f"{platform}.events.{user.name}.>", f"{platform}-events"
     return {
         "user": user.name,
         "password": user.password,
         "permissions": {
-            "publish": {"allow": [own_events, "$JS.API.>", "$JS.ACK.>"]},
+            "publish": {"allow": [own_events, *(f"$JS.{each}" for each in _jetstream(stream))]},
             "subscribe": {"allow": ["_INBOX.>"]},
         },
     }
+
+
+def _jetstream(stream: str) -> list[str]:
+    """What a service asks of JetStream. With all of ``$JS.API`` each could delete the stream that all share."""
+    return [
+        "API.INFO",
+        f"API.STREAM.INFO.{stream}",
+        f"API.STREAM.CREATE.{stream}",
+        f"API.CONSUMER.CREATE.{stream}.>",
+        f"API.CONSUMER.DURABLE.CREATE.{stream}.*",
+        f"API.CONSUMER.INFO.{stream}.*",
+        f"API.CONSUMER.MSG.NEXT.{stream}.*",
+        "ACK.>",
+    ]
