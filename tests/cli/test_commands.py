@@ -139,3 +139,14 @@ def test_ps_of_a_stopped_platform_shows_no_old_processes(workspace: Path) -> Non
     row = {"name": "web", "label": "web", "kind": "process", "state": "ready", "pid": os.getpid(), "started": 1.0}
     (folder / "state.json").write_text(json.dumps({"pid": os.getpid(), "ready": True, "processes": [row]}))
     assert json.loads(run("ps", "-C", workspace, "--json").stdout)["processes"] == []
+
+
+def test_a_state_folder_that_cant_be_used_is_said(workspace: Path) -> None:
+    """A file in the place of .bandstand/ ends in one message that names it, and no traceback."""
+    (workspace / ".bandstand").touch()
+    result = run("up", "-d", "--json", "-C", workspace)
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "file_error"
+    assert f"{workspace}/.bandstand" in error["message"]
+    assert "Traceback" not in result.output

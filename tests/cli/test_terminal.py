@@ -61,6 +61,14 @@ def test_the_table_names_everything() -> None:
     assert "bandstand down" in stream.getvalue()
 
 
+def test_addresses_are_whole_on_a_narrow_terminal() -> None:
+    """What people copy from the summary is never cut to the width of their terminal."""
+    stream = io.StringIO()
+    Console(file=stream, width=40, soft_wrap=True).print(ready_table(READY, foreground=True))
+    for address in (READY.gateway, READY.documents["user-service"], READY.mail):
+        assert address in stream.getvalue()
+
+
 def test_the_log_begins_when_all_is_ready() -> None:
     """While the platform starts the steps are enough; afterwards every line of a service is shown with its name."""
     line = '{"ts":"2026-01-02T03:04:05.678Z","level":"ERROR","message":"broken","exception":"Traceback\\nE: x"}'

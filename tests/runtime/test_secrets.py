@@ -100,3 +100,14 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert reader.read() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ['{"kty":"OKP"', '{"kty":"OKP","crv":"Ed25519"}', "[]", ""])
+def test_a_broken_key_is_named_and_kept(tmp_path: Path, content: str) -> None:
+    """Half a key stops the start with its path and what to do, and is not written over."""
+    path = service_key(tmp_path, "a")
+    path.write_text(content)
+    with pytest.raises(WorkspaceError, match=str(path)) as raised:
+        make_keys(tmp_path, ["a"], [])
+    assert "Remove the file" in raised.value.hint
+    assert path.read_text() == content

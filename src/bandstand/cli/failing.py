@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 import typer
@@ -12,10 +12,12 @@ from bandstand.exceptions import BandstandError, WorkspaceError
 
 __all__ = ["fail", "failing", "print_json"]
 
+_FILE_HINT: Final = "Everything of a run lies in .bandstand/ beside bandstand.toml; you must be able to write there."
+
 
 @contextmanager
 def failing(*, json: bool = False) -> Iterator[None]:
-    """Turn an error of ours into its message and exit status 1."""
+    """Turn an error of ours, and a file that can't be used, into its message and exit status 1."""
     try:
         yield
     except WorkspaceError as error:
@@ -27,6 +29,10 @@ def failing(*, json: bool = False) -> Iterator[None]:
         )
     except BandstandError as error:
         fail(error.code, str(error), "", json=json)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail("file_error", f"{error.filename} can't be used: {error.strerror}.", _FILE_HINT, json=json)
 
 
 def fail(code: str, message: str, hint: str, *, json: bool) -> NoReturn:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from bandstand.workspace.runtime import (
@@ -43,12 +42,12 @@ class Writer:
 
     def __init__(self, target: Console, *, capacity: int = 10_000) -> None:
         self._console = target
-        self._items: queue.Queue[Text | Table | None] = queue.Queue(capacity)
+        self._items: queue.Queue[Text | None] = queue.Queue(capacity)
         self._lost = 0
         self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
         self._thread.start()
 
-    def print(self, item: Text | Table) -> None:
+    def print(self, item: Text) -> None:
         try:
             self._items.put_nowait(item)
         except queue.Full:
@@ -67,7 +66,7 @@ class Writer:
             with suppress(OSError):  # whoever read this has gone (`bandstand up | head`); the platform has not
                 self._show(item)
 
-    def _show(self, item: Text | Table) -> None:
+    def _show(self, item: Text) -> None:
         if self._lost:
             lost, self._lost = self._lost, 0
             self._console.print(Text(f"… {lost} lines were left out here; the log files have them.", "dim"))
@@ -135,16 +134,13 @@ class TerminalReporter:
         self._writer.print(Text(text, style))
 
 
-def ready_table(ready: Ready, *, foreground: bool) -> Table:
-    """Where everything is, and how to stop it."""
-    table = Table.grid(padding=(0, 3))
-    table.title = f"\n{ready.platform} is ready in {ready.seconds:.1f} s\n"
-    table.title_justify = "left"
-    table.title_style = "bold"
-    table.add_row("Gateway", Text(ready.gateway, "bold"))
-    for name, url in ready.services.items():
-        table.add_row(name, url, f"API: {ready.documents[name]}")
-    table.add_row("Mails", ready.mail)
-    table.add_row("Stop", "Ctrl-C" if foreground else "bandstand down")
-    table.add_row("")
-    return table
+def ready_table(ready: Ready, *, foreground: bool) -> Text:
+    """Where everything is, and how to stop it. Not a table of rich's: that cuts addresses to fit a narrow terminal."""
+    rows = [("Gateway", ready.gateway, "")]
+    rows += [(name, url, f"API: {ready.documents[name]}") for name, url in ready.services.items()]
+    rows += [("Mails", ready.mail, ""), ("Stop", "Ctrl-C" if foreground else "bandstand down", "")]
+    names, urls = (max(len(row[column]) for row in rows if row[2] or not column) for column in (0, 1))
+    text = Text.assemble((f"\n{ready.platform} is ready in {ready.seconds:.1f} s\n\n", "bold"))
+    for name, place, more in rows:
+        text.append(f"{name:<{names}}   {place:<{urls}}   {more}".rstrip() + "\n", "bold" if name == "Gateway" else "")
+    return text

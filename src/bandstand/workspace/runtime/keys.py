@@ -4,14 +4,19 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bandstand.conf import wire
+from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.runtime.folder import replace_file
 
 __all__ = ["make_keys", "service_key", "trusted_keys", "user_key"]
+
+_MEMBERS: Final = frozenset({"kty", "crv", "x", "d", "kid", "service"})
+_HINT: Final = "Remove the file: `bandstand up` makes a new key, and tokens of the old one end."
 
 
 def service_key(folder: Path, service: str) -> Path:
@@ -33,6 +38,9 @@ def make_keys(folder: Path, services: Iterable[str], issuers: Iterable[str]) -> 
     """Make the keys that are missing, and write the set that every service trusts.
 
     ``issuers`` are the services that issue user tokens. A service that left the workspace leaves the set too.
+
+    Raises:
+        WorkspaceError: a key is there but can't be read; it is never written over.
     """
     public = [_public(_kept(service_key(folder, service), service, "service")) for service in services]
     for service in issuers:
@@ -42,10 +50,19 @@ def make_keys(folder: Path, services: Iterable[str], issuers: Iterable[str]) -> 
 
 def _kept(path: Path, service: str, purpose: str) -> dict[str, str]:
     if path.exists():
-        key: dict[str, str] = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        return key
+        return _read(path)
     key = _new_key(service, purpose)
     replace_file(path, _json(key), durable=True)
+    return key
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        key: dict[str, str] = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except msgspec.MsgspecError as error:
+        raise WorkspaceError(f"{path} can't be read: {error}.", hint=_HINT) from error
+    if missing := sorted(_MEMBERS - key.keys()):
+        raise WorkspaceError(f"{path} is no signing key: it lacks {', '.join(missing)}.", hint=_HINT)
     return key
 
 
