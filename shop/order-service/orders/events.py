@@ -1,58 +1,66 @@
-"""What the order service tells of orders, and what it hears of their stock."""
+"""What the order service tells of orders, and what it hears of their stock.
+
+The types of what it tells are its promise: `bandstand contracts check` holds the readers' views against them.
+"""
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from bandstand.events import Event, publish, subscribe
 
-from orders.models import Order
+from orders.models import MAX_ITEMS, MAX_QUANTITY, Order
+
+Address = Annotated[str, msgspec.Meta(max_length=254, pattern=r"\A[^\s\x00-\x1f\x7f@]+@[^\s\x00-\x1f\x7f@]+\Z")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
 
 
 class OrderedItem(msgspec.Struct, frozen=True, kw_only=True):
     """How many pieces of which product."""
 
-    product_id: str
-    quantity: int
+    product_id: UUID
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=MAX_QUANTITY)]
 
 
 class OrderPlaced(Event, type="order.placed", version=1):
     """Somebody ordered; nothing is held for it yet."""
 
-    order_id: str
-    user_id: str
-    user_email: str
-    items: list[OrderedItem]
-    total_amount: str
-    currency: str
+    order_id: UUID
+    user_id: UUID
+    user_email: Address
+    items: Annotated[list[OrderedItem], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+    total_amount: Decimal
+    currency: Currency
 
 
 class OrderConfirmed(Event, type="order.confirmed", version=1):
     """The stock is held, the order stands."""
 
-    order_id: str
-    user_id: str
-    user_email: str
-    total_amount: str
-    currency: str
+    order_id: UUID
+    user_id: UUID
+    user_email: Address
+    total_amount: Decimal
+    currency: Currency
 
 
 class OrderRejected(Event, type="order.rejected", version=1):
     """The order can't be had; ``reason`` is for the buyer."""
 
-    order_id: str
-    user_id: str
-    user_email: str
+    order_id: UUID
+    user_id: UUID
+    user_email: Address
     reason: str
 
 
 class OrderCancelled(Event, type="order.cancelled", version=1):
     """The buyer does not want it any more."""
 
-    order_id: str
-    user_id: str
-    user_email: str
+    order_id: UUID
+    user_id: UUID
+    user_email: Address
 
 
 class StockReserved(Event, type="stock.reserved", version=1):
@@ -70,7 +78,7 @@ class StockRejected(Event, type="stock.rejected", version=1):
 
 def announce_placed(order: Order) -> None:
     """Publish that ``order`` is new."""
-    items = [OrderedItem(product_id=str(item.product_id), quantity=item.quantity) for item in order.items.all()]
+    items = [OrderedItem(product_id=item.product_id, quantity=item.quantity) for item in order.items.all()]
     publish(OrderPlaced(**_subject(order), **_amount(order), items=items), key=str(order.pk))
 
 
@@ -95,9 +103,9 @@ def reject(event: StockRejected) -> None:
         publish(OrderRejected(**_subject(order), reason=order.reason), key=str(order.pk))
 
 
-def _subject(order: Order) -> dict[str, str]:
-    return {"order_id": str(order.pk), "user_id": str(order.user_id), "user_email": order.user_email}
+def _subject(order: Order) -> dict[str, Any]:
+    return {"order_id": order.pk, "user_id": order.user_id, "user_email": order.user_email}
 
 
-def _amount(order: Order) -> dict[str, str]:
-    return {"total_amount": str(order.total_amount), "currency": order.currency}
+def _amount(order: Order) -> dict[str, Any]:
+    return {"total_amount": order.total_amount, "currency": order.currency}

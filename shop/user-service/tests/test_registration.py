@@ -87,6 +87,12 @@ def test_an_address_is_registered_once(api_client: APIClient, alice: User, email
     assert User.objects.count() == 1
 
 
+@pytest.mark.parametrize("email", ['"a b"@example.com', '"a@b"@example.com'])
+def test_an_address_is_one_that_the_event_can_promise(api_client: APIClient, email: str) -> None:
+    """What Django takes for an address, but no reader of user.created would, is a fault of the field, not an error."""
+    assert faults(register(api_client, email=email)) == {"email": "invalid"}
+
+
 def test_a_username_is_taken_in_any_case(api_client: APIClient, alice: User) -> None:
     """Nobody can pass for another by the case of a letter."""
     assert faults(register(api_client, username="ALICE")) == {"username": "unique"}

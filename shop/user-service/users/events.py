@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
+import msgspec
 from bandstand.events import Event, publish
 
 if TYPE_CHECKING:
     from users.models import User
 
 
+Address = Annotated[str, msgspec.Meta(max_length=254, pattern=r"\A[^\s\x00-\x1f\x7f@]+@[^\s\x00-\x1f\x7f@]+\Z")]
+
+
 class UserCreated(Event, type="user.created", version=1):
     """Somebody registered, or was added by staff."""
 
-    user_id: str
-    email: str
+    user_id: UUID
+    email: Address
     username: str
     first_name: str = ""
 
@@ -22,6 +27,6 @@ class UserCreated(Event, type="user.created", version=1):
 def announce_created(user: User) -> None:
     """Publish that ``user`` is new; call it in the transaction that saves the user."""
     publish(
-        UserCreated(user_id=str(user.pk), email=user.email, username=user.username, first_name=user.first_name),
+        UserCreated(user_id=user.pk, email=user.email, username=user.username, first_name=user.first_name),
         key=str(user.pk),
     )

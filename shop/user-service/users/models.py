@@ -14,7 +14,13 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from users import events
-from users.validators import validate_birth_date, validate_line, validate_phone_number, validate_preferences
+from users.validators import (
+    validate_address,
+    validate_birth_date,
+    validate_line,
+    validate_phone_number,
+    validate_preferences,
+)
 
 validate_https = URLValidator(schemes=["https"])
 
@@ -51,7 +57,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     """Somebody who can sign in. The id is random, so it tells nothing of when or after whom they came."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    email = models.EmailField("e-mail address", unique=True, error_messages={"unique": "This address is registered."})
+    email = models.EmailField(
+        "e-mail address",
+        unique=True,
+        validators=[validate_address],
+        error_messages={"unique": "This address is registered."},
+    )
     username = models.CharField(max_length=150, validators=[ASCIIUsernameValidator()])
     first_name = models.CharField(max_length=150, blank=True, validators=[validate_line])
     last_name = models.CharField(max_length=150, blank=True, validators=[validate_line])

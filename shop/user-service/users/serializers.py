@@ -8,11 +8,15 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
 from users.models import User, UserProfile, normalise_email
-from users.validators import normalise_phone_number, validate_phone_number
+from users.validators import normalise_phone_number, validate_address, validate_phone_number
 
 
 class EmailField(serializers.EmailField):
     """An e-mail address in the form in which it is stored."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.validators.append(validate_address)
 
     def to_internal_value(self, data: Any) -> str:
         return normalise_email(super().to_internal_value(data))

@@ -13,6 +13,7 @@ MAX_PREFERENCES_BYTES: Final = 4096
 
 # Control characters, line ends, and the marks that turn the direction of whatever stands around them.
 _NOT_IN_A_LINE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_ADDRESS: Final = re.compile(r"[^\s\x00-\x1f\x7f@]+@[^\s\x00-\x1f\x7f@]+")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _PHONE_SEPARATORS: Final = str.maketrans("", "", " .-()/")
 
@@ -25,6 +26,16 @@ def validate_line(text: str) -> None:
     """
     if _NOT_IN_A_LINE.search(text):
         raise ValidationError("Write it without line ends and control characters.", code="control_characters")
+
+
+def validate_address(address: str) -> None:
+    """Accept an e-mail address as `user.created` promises it: without the quoted names that RFC 5321 also allows.
+
+    Raises:
+        ValidationError: it has a space, a control character or a second @.
+    """
+    if not _ADDRESS.fullmatch(address):
+        raise ValidationError("Write an address without quotation marks, spaces and a second @.", code="invalid")
 
 
 def normalise_phone_number(number: str) -> str:

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                         error_messages={"unique": "This address is registered."},
                         max_length=254,
                         unique=True,
+                        validators=[users.validators.validate_address],
                         verbose_name="e-mail address",
                     ),
                 ),
