@@ -33,10 +33,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consumption(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription with the views through which its handler reads."""
+    """A subscription with the views through which its handler reads. ``source`` is the only service it believes."""
 
     subscription: str
     pattern: str
+    source: str | None
     views: tuple[View, ...]
 
 
@@ -80,7 +81,10 @@ def _publications(published: Iterable[type[Event]]) -> Iterable[Publication]:
 
 def _consumption(subscription: Subscription) -> Consumption:
     return Consumption(
-        subscription=subscription.name, pattern=subscription.pattern, views=tuple(map(_view, subscription.views))
+        subscription=subscription.name,
+        pattern=subscription.pattern,
+        source=subscription.source,
+        views=tuple(map(_view, subscription.views)),
     )
 
 

@@ -32,10 +32,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consumption(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription with its views."""
+    """A subscription with its views. ``source`` is the only service that it believes, or None."""
 
     subscription: str
     pattern: str
+    source: str | None = None
     views: tuple[View, ...]
 
     def matches(self, event_type: str) -> bool:

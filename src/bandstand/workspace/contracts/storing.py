@@ -1,0 +1,118 @@
+"""The contracts of before: what ``contracts/`` holds, and what it held in another commit."""
+
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from bandstand.exceptions import WorkspaceError
+from bandstand.workspace.contracts.checking import Promise
+from bandstand.workspace.contracts.findings import Finding
+from bandstand.workspace.contracts.model import Event
+from bandstand.workspace.contracts.rendering import MARK
+from bandstand.workspace.export.files import File, install
+
+__all__ = ["Baseline", "baseline", "stale", "write"]
+
+_HEADER: Final = ("$comment", "$schema", "$id", "x-publisher")
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """What was promised; ``name`` says where that was read."""
+
+    name: str
+    promises: Mapping[Event, Promise]
+
+
+def write(files: Iterable[File], folder: Path) -> tuple[list[Path], list[Path]]:
+    """Make ``folder`` hold ``files``; return those that changed and those that were deleted.
+
+    Deleted is only what was once written by us and is no contract any more.
+    """
+    kept = list(files)
+    changed = install(kept, folder)
+    gone = [path for path in _ours(folder) if path.name not in {file.path.name for file in kept}]
+    for path in gone:
+        path.unlink()
+    return changed, gone
+
+
+def stale(files: Iterable[File], folder: Path) -> Iterator[Finding]:
+    """Yield what ``write`` would change."""
+    kept = {file.path.name: file for file in files}
+    for file in kept.values():
+        path = folder / file.path
+        if not path.is_file():
+            yield _stale(path, "is missing")
+        elif path.read_bytes() != file.content.encode():
+            yield _stale(path, "is not what the services say")
+    for path in _ours(folder):
+        if path.name not in kept:
+            yield _stale(path, "is of an event or a service that is gone")
+
+
+def _stale(path: Path, what: str) -> Finding:
+    return Finding(
+        code="stale_file",
+        file=str(path),
+        message=f"{path.parent.name}/{path.name} {what}.",
+        hint="Run `bandstand contracts write`, look at the difference, and commit it.",
+    )
+
+
+def _ours(folder: Path) -> list[Path]:
+    files = sorted((*folder.glob("*.json"), *folder.glob("*.yaml")))
+    return [path for path in files if MARK.encode() in path.read_bytes()]
+
+
+def baseline(folder: Path, revision: str | None) -> Baseline:
+    """Return what was promised at the git ``revision``; without one at HEAD, or outside of git in ``folder`` itself.
+
+    Raises:
+        WorkspaceError: git does not know the revision.
+    """
+    commit = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision or 'HEAD'}^{{commit}}")
+    if commit is not None:
+        names = (_git(folder, "ls-tree", "--name-only", commit.strip(), f"{folder.name}/") or "").splitlines()
+        shown = (_git(folder, "show", f"{commit.strip()}:./{name}") for name in names if name.endswith(".json"))
+        return Baseline(name=revision or "HEAD", promises=_promises(filter(None, shown)))
+    if revision is not None:
+        raise WorkspaceError(
+            f"git does not know {revision!r} here.",
+            hint="Name a branch, tag or commit that this clone has (in CI, fetch it first: git fetch origin main).",
+        )
+    texts = (path.read_text(encoding="utf-8") for path in _ours(folder) if path.suffix == ".json")
+    return Baseline(name=f"{folder.name}/", promises=_promises(texts))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """The answer of git, run beside ``folder``, which need not exist; None if it has none."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder.parent), *arguments],  # noqa: S607 - the git of whoever runs this
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode() if done.returncode == 0 else None
+
+
+def _promises(texts: Iterable[str]) -> dict[Event, Promise]:
+    return {event: promise for text in texts for event, promise in _promise(text)}
+
+
+def _promise(text: str) -> Iterator[tuple[Event, Promise]]:
+    """A file that somebody broke by hand is no promise; that it is stale is told anyway."""
+    try:
+        value: Any = msgspec.json.decode(text)
+        event_type, _, version = value["$id"].removeprefix("bandstand:").rpartition("/")
+        service = value["x-publisher"]
+        event = Event(type=event_type, version=int(version))
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, ValueError):
+        return
+    schema = {key: inner for key, inner in value.items() if key not in _HEADER}
+    yield event, Promise(service=service, schema=schema)
