@@ -12,7 +12,7 @@ from bandstand.events.status import Status, SubscriptionStatus
 from bandstand.events.tracing import Trace, TracedDelivery, TracedEntry, TracedEvent
 from bandstand.exceptions import InvalidEvent
 
-__all__ = ["replayed_lines", "shown", "status_lines", "summary", "trace_lines"]
+__all__ = ["harmless", "last_line", "replayed_lines", "shown", "status_lines", "summary", "trace_lines"]
 
 _LONGEST: Final = 100
 _STATES: Final = {
@@ -33,7 +33,12 @@ _HAPPENED: Final = {
 
 def last_line(error: str) -> str:
     """The line of a traceback that says most."""
-    return (error.strip().splitlines() or [""])[-1][:_LONGEST]
+    return harmless((error.strip().splitlines() or [""])[-1][:_LONGEST])
+
+
+def harmless(text: str) -> str:
+    """What others wrote must not control the terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
 
 
 def moment(at: datetime) -> str:
@@ -84,7 +89,7 @@ def shown(letter: DeadLetter) -> str:
         f"correlation {letter.correlation_id or '?'}\n"
         f"{letter.subscription}: {letter.reason} after {letter.attempts} attempts and {letter.deaths} deaths, "
         f"{moment(letter.died_at)}\n"
-        f"{data}\n{letter.error}"
+        f"{harmless(data)}\n{harmless(letter.error)}"
     )
 
 

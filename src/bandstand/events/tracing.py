@@ -6,7 +6,7 @@ dead letters and the history, for ``INBOX_RETENTION``). Events of one correlatio
 the id of the event that caused them, and the correlation id of them all.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -19,16 +19,23 @@ from bandstand.events.models import DeadLetter, Delivery, HistoryEntry, InboxMes
 from bandstand.events.subscriptions import Registry
 from bandstand.exceptions import InvalidEvent
 
-__all__ = ["Question", "Trace", "TracedDelivery", "TracedEntry", "TracedEvent", "Tracer"]
+__all__ = ["Known", "Question", "Trace", "TracedDelivery", "TracedEntry", "TracedEvent", "Tracer"]
 
 _LIMIT: Final = 500
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which subscriptions an event goes to."""
+
+    type: str
+    source: str
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """``ids`` of events or correlations; ``types`` of those events whose type is known from elsewhere."""
+    """``ids`` of events or correlations; ``known``: what other services told of events, by their ids."""
 
     ids: tuple[str, ...]
-    types: dict[str, str] = {}
+    known: dict[str, Known] = {}
 
 
 class TracedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +108,8 @@ class Tracer:
         found = {**self._events(Q(correlation_id__in=correlations)), **found}
         truncated = len(found) > _LIMIT
         events = sorted(found.values(), key=lambda event: (event.id not in ids, event.published_at))[:_LIMIT]
-        types = {**question.types, **{event.id: event.type for event in events}}
-        deliveries = self._deliveries({*ids, *types}, types)
+        known = {**question.known, **{event.id: Known(type=event.type, source=event.source) for event in events}}
+        deliveries = self._deliveries({*ids, *known}, known)
         return Trace(
             service=self._service,
             events=tuple(sorted(events, key=lambda event: event.published_at)),
@@ -126,7 +133,7 @@ class Tracer:
                     events[each.message_id] = event
         return events
 
-    def _deliveries(self, ids: Collection[str], types: Mapping[str, str]) -> Iterable[TracedDelivery]:
+    def _deliveries(self, ids: Collection[str], known: Mapping[str, Known]) -> Iterator[TracedDelivery]:
         histories: dict[tuple[str, str], list[HistoryEntry]] = {}
         for entry in History(self._alias).of(ids):
             histories.setdefault((entry.message_id, entry.subscription), []).append(entry)
@@ -136,7 +143,10 @@ class Tracer:
         inbox = InboxMessage.objects.using(self._alias).filter(subscription__in=names, message_id__in=ids)
         handled = {(row.message_id, row.subscription): row for row in inbox}
         expected = {
-            (event_id, each.name) for event_id, type_ in types.items() for each in self._registry if each.matches(type_)
+            (event_id, each.name)
+            for event_id, event in known.items()
+            for each in self._registry
+            if each.matches(event.type) and each.source in {None, event.source}
         }
         for place in sorted({*histories, *waiting, *dead, *handled, *expected}):
             entries = histories.get(place, [])
