@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bandstand import __version__
+from bandstand.cli.contracts import contracts
 from bandstand.cli.down import down
 from bandstand.cli.events import events
 from bandstand.cli.exec import exec_
@@ -34,6 +35,8 @@ Examples:
 
   bandstand reload                   give the gateway changed routes
 
+  bandstand contracts check          whether every consumer can read what is published
+
   bandstand events status            where the events of all services are
 
   bandstand down                     stop everything
@@ -61,6 +64,7 @@ app.command()(ps)
 app.command()(logs)
 app.command()(migrate)
 app.command()(reload)
+app.add_typer(contracts, name="contracts")
 app.add_typer(events, name="events")
 app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(exec_)
 
