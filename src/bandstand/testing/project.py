@@ -29,10 +29,14 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 def deployment_faults() -> str:
     """Return what ``check --deploy`` says against the service in production, warnings too; empty when there is nothing.
 
-    Every variable is that of the tests but for the broker and the cache, which in production are not in memory. The
-    check connects to neither.
+    Every variable is that of the tests but for the broker, the cache and the mail server, which in production are not
+    in memory. The check connects to none of them.
     """
-    outside = {wire.BROKER_URL: "nats://user:secret@localhost:4222", wire.CACHE_URL: "redis://localhost:6379"}
+    outside = {
+        wire.BROKER_URL: "nats://user:secret@localhost:4222",
+        wire.CACHE_URL: "redis://localhost:6379",
+        wire.EMAIL_URL: "smtp://localhost:25",
+    }
     check = manage("check", "--deploy", "--fail-level", "WARNING", **outside)
     return "" if check.returncode == 0 else check.stdout + check.stderr
 
