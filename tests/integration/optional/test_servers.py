@@ -3,6 +3,7 @@
 import json
 import socket
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,16 @@ from bandstand.testing import require_server
 from tests.integration.optional.servers import accepts, consul, rabbitmq
 
 pytestmark = pytest.mark.integration
+
+
+def living(folder: Path) -> list[psutil.Process]:
+    """Return the processes whose environment mentions ``folder``."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.AccessDenied, psutil.NoSuchProcess):  # other people's, and those that end meanwhile
+            if str(folder) in str(process.environ()):
+                found.append(process)
+    return found
 
 
 def test_rabbitmq_speaks_amqp_and_leaves_nothing(tmp_path: Path) -> None:
@@ -24,7 +35,7 @@ def test_rabbitmq_speaks_amqp_and_leaves_nothing(tmp_path: Path) -> None:
         assert method_frame == 1
         assert connection_start == b"\x00\x0a\x00\x0a"
     assert not accepts(port)
-    assert [each for each in psutil.process_iter() if str(tmp_path) in str(each.environ())] == []
+    assert living(tmp_path) == []
 
 
 def test_consul_registers_and_finds(tmp_path: Path) -> None:
