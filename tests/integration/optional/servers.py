@@ -129,14 +129,16 @@ def rabbitmq(folder: Path) -> Iterator[int]:
         server.close()
 
 
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return what the process started, and its port mapper, which has no parent any more but the same home."""
+def family(process: "subprocess.Popen[bytes]", home: str) -> list[psutil.Process]:
+    """Return what the process started, and the port mapper, which has no parent any more."""
+    found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
-        server = psutil.Process(process.pid)
-        home = server.environ().get("HOME")
-        mappers = [each for each in psutil.process_iter(["name"]) if each.info["name"] == "epmd"]
-        return server.children(recursive=True) + [each for each in mappers if each.environ().get("HOME") == home]
-    return []
+        found += psutil.Process(process.pid).children(recursive=True)
+    for each in psutil.process_iter(["name"]):
+        with suppress(psutil.NoSuchProcess):
+            if each.info["name"] == "epmd" and each.environ().get("HOME") == home:
+                found.append(each)
+    return found
 
 
 @contextmanager
