@@ -44,6 +44,18 @@ def _object(required: list[str], **fields: object) -> dict[str, object]:
     return {"type": "object", "properties": fields, "required": required}
 
 
+def _list(**limits: object) -> dict[str, object]:
+    return {"type": "array", "items": {"type": "string"}, **limits}
+
+
+def _pair(*items: object) -> dict[str, object]:
+    return {"type": "array", "prefixItems": [*items], "items": False, "minItems": len(items), "maxItems": len(items)}
+
+
+def _keys(**limits: object) -> dict[str, object]:
+    return {"type": "object", "additionalProperties": {"type": "integer"}, **limits}
+
+
 UUID = {"type": "string", "format": "uuid"}
 TEXT = {"type": "string"}
 DECIMAL = {"type": "string", "format": "decimal"}
@@ -77,6 +89,25 @@ COUNT = {"type": "integer", "minimum": 1}
             {**_object(["a"], a=TEXT), "additionalProperties": False},
             [("b", "unknown", "incompatible")],
         ),
+        *(
+            (_object(["a"], a=written), _object(["a"], a=read), expected)
+            for written, read, expected in (
+                (_list(), _list(minItems=1), [("a", "value", "incompatible")]),
+                (_list(minItems=1), _list(minItems=1), []),
+                (_list(), _list(maxItems=2), [("a", "value", "incompatible")]),
+                (_list(minItems=2), _list(minItems=2, uniqueItems=True), [("a", "value", "incompatible")]),
+                (_list(uniqueItems=True, minItems=2), _list(minItems=2), []),
+                (_pair(TEXT, TEXT), _pair(TEXT), [("a", "value", "incompatible")]),
+                (_pair(TEXT, TEXT), _pair(TEXT, UUID), [("a[1]", "value", "incompatible")]),
+                (_keys(), _keys(minProperties=1), [("a", "value", "incompatible")]),
+                (_keys(), _keys(maxProperties=1), [("a", "value", "incompatible")]),
+                (_keys(), _keys(propertyNames={"format": "uuid"}), [("a.*", "value", "incompatible")]),
+                (_keys(propertyNames={"format": "uuid"}), _keys(propertyNames={"minLength": 9}), []),
+                ({"enum": ["a", "b"]}, {"enum": ["a"]}, [("a", "value", "incompatible")]),
+                ({"enum": ["a"]}, {"enum": ["a", "b"]}, []),
+                ({"anyOf": [TEXT, {"type": "null"}]}, TEXT, [("a", "value", "incompatible")]),
+            )
+        ),
         (_object(["price"], price={"type": "number"}), _object(["price"], price=DECIMAL), []),
     ],
 )  # fmt: skip
@@ -85,6 +116,15 @@ def test_differences_say_where_and_what(
 ) -> None:
     """A path to the field, why it can't be read, and whether that is proven."""
     assert [(each.path, each.why, each.verdict) for each in compare(written, read)] == expected
+
+
+def test_a_difference_is_told_also_without_an_example() -> None:
+    """A pattern that no example is found for, in another field, leaves a verdict as it is."""
+    special = {"type": "string", "pattern": "^(ab){7}$"}
+    written = _object(["id", "n"], id=special, n={"type": "integer"})
+    for read in (_object(["x"], x=TEXT), _object(["n"], n=COUNT), _object(["id"], id={"type": "integer"})):
+        (difference,) = compare(written, read)
+        assert (difference.verdict, difference.example) == ("incompatible", ())
 
 
 def test_recursive_types_end() -> None:

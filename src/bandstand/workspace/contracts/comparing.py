@@ -37,18 +37,20 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     ``path`` leads there (``items[].quantity``, empty for the event itself). ``why`` is ``missing`` (the writer has no
     such field), ``optional`` (it may leave it out), ``unknown`` (the reader refuses fields that it does not know) or
     ``value``. ``sent`` and ``taken`` say in words what stands against each other. ``example`` holds one event that the
-    writer may send and the reader refuses; it is empty where the verdict is ``undecided``.
+    writer may send and the reader refuses; it is empty where the difference is not ``decided``, or where no value is
+    found for some other field, whose pattern is too special.
     """
 
     path: str
     why: Literal["missing", "optional", "unknown", "value"]
     sent: str
     taken: str
+    decided: bool = True
     example: tuple[Any, ...] = ()
 
     @property
     def verdict(self) -> Literal["incompatible", "undecided"]:
-        return "incompatible" if self.example else "undecided"
+        return "incompatible" if self.decided else "undecided"
 
 
 def compare(written: Schema, read: Schema, *, lenient: bool = True) -> tuple[Difference, ...]:
@@ -82,7 +84,8 @@ class _Comparison:
             finally:
                 self._open.discard(pair)
         except Undecidable as error:
-            yield Difference(path=path, why="value", sent=self._sent(written), taken=f"something with {error}")
+            taken = f"something with {error}"
+            yield Difference(path=path, why="value", sent=self._sent(written), taken=taken, decided=False)
 
     def _kinds(self, written: Schema, read: Schema, path: str) -> Iterator[Difference]:
         sent, taken = self._writer.kinds(written), self._reader.kinds(read)
@@ -114,7 +117,7 @@ class _Comparison:
 
     def _arrays(self, sent: Items, taken: Items | None, refuse: "_Refusal") -> Iterator[Difference]:
         if taken is None:
-            yield refuse(self._array(sent, sent.least))
+            yield refuse(self._array(sent, sent.least), surely=True)
             return
         yield from self._lengths(sent, taken, refuse)
         for index in range(max(len(sent.prefix), len(taken.prefix))):
@@ -159,7 +162,8 @@ class _Comparison:
             yield from self._members(sent, taken.objects[0], refuse.path)
             return
         if not taken.objects or taken.tag is None:
-            yield refuse([*self._examples.objects(sent)][:1] if not taken.objects else [])
+            nothing = not taken.objects
+            yield refuse(self._object(sent) if nothing else [], surely=nothing)
             return
         tags = self._tags(sent, taken.tag)
         if tags is None:
@@ -271,13 +275,21 @@ class _Refusal:
         self._sent = sent
         self._taken = taken
 
-    def __call__(self, example: Found) -> Difference:
-        return Difference(path=self.path, why="value", sent=self._sent, taken=self._taken, example=tuple(example[:1]))
+    def __call__(self, example: Found, *, surely: bool = False) -> Difference:
+        """Without an example nothing is decided, unless the reader ``surely`` takes nothing of the kind."""
+        return Difference(
+            path=self.path,
+            why="value",
+            sent=self._sent,
+            taken=self._taken,
+            decided=surely or bool(example),
+            example=tuple(example[:1]),
+        )
 
 
 def _texts(sent: Text, taken: Text | None, refuse: _Refusal) -> Iterator[Difference]:
     if taken is None:
-        yield refuse([*texts(sent)])
+        yield refuse([*texts(sent)], surely=True)
     elif not _text_within(sent, taken):
         yield refuse(refused(texts(sent, taken), lambda value: takes_text(taken, value)))
 
@@ -306,7 +318,7 @@ def _format_within(sent: str | None, taken: str) -> bool:
 
 def _numbers(sent: Numbers, taken: Numbers | None, refuse: _Refusal) -> Iterator[Difference]:
     if taken is None:
-        yield refuse([*numbers(sent)])
+        yield refuse([*numbers(sent)], surely=True)
     elif not _number_within(sent, taken):
         yield refuse(refused(numbers(sent, taken), lambda value: takes_number(taken, value)))
 

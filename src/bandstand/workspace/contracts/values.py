@@ -38,7 +38,9 @@ _FORMATS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "any-date-time": (datetime, ("2030-01-02T03:04:05", "2030-01-02T03:04:05Z")),
     "base64": (bytes, tuple(base64.b64encode(b"\0" * n).decode() for n in (0, 1, 3, 4, 6))),
 }
-_TEXTS: Final = ("", "a", "0", "A", "ab", "a0", "1", "2", "3", "-", " ", "é", "1.5", "x" * 64)
+_TEXTS: Final = ("", "a", "0", "A", "ab", "a0", "1", "2", "3", "-", " ", "é", "1.5", "x" * 64, "abc", "ABC")
+_SHAPED: Final = ("a@a", "a-b", "a.b", "a_b", "a/b", "AB", "Aa", "1.2.3", "https://a.b/", "+491234567", "AB-12", "a:b")
+"""What patterns often want."""
 
 
 def takes_text(reader: Text, value: str) -> bool:
@@ -70,7 +72,7 @@ def texts(writer: Text, near: Text | None = None) -> Iterator[str]:
         letter * length for length in sorted(n for n in lengths if n is not None and 0 <= n < 10_000) for letter in "a0"
     )
     written = (value for name, (_, values) in _FORMATS.items() if name != "base64" for value in values)
-    chosen = _FORMATS[writer.format][1] if writer.format else itertools.chain(_TEXTS, drawn, written)
+    chosen = _FORMATS[writer.format][1] if writer.format else itertools.chain(_TEXTS, drawn, _SHAPED, written)
     yield from (value for value in dict.fromkeys(chosen) if takes_text(writer, value))
 
 
