@@ -20,6 +20,7 @@ from django.test import override_settings
 
 from bandstand.events import publish
 from tests.integration.events.ledger.shapes import Counted
+from tests.integration.events.rabbit import Rabbit
 from tests.integration.servers import Nats, Postgres, has_servers, tied
 
 ROOT = Path(__file__).parents[3]
@@ -69,6 +70,24 @@ def nats() -> Iterator[Nats]:
     with contextlib.closing(server):
         server.start()
         yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
+    server = Rabbit(tmp_path_factory.mktemp("rabbit"))
+    with contextlib.closing(server):
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def running(rabbit: Rabbit) -> Iterator[Rabbit]:
+    """The RabbitMQ of all tests, for one that stops it: afterwards it runs again."""
+    yield rabbit
+    assert rabbit.process is not None
+    rabbit.process.send_signal(signal.SIGCONT)
+    if rabbit.process.poll() is not None:
+        rabbit.start()
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):

@@ -101,6 +101,8 @@ class RabbitMqBroker(Broker):
                 await self._first_of(session.lost, self._closing)
             except (BrokerError, *TROUBLE) as error:
                 self._complain(str(explained(error, self.url)))
+            except Exception:
+                logger.exception("The connection to RabbitMQ failed in a way that it must not; connecting again")
             finally:
                 self._session = None
                 self._tell()

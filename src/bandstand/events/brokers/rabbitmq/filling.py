@@ -36,12 +36,8 @@ async def fill(parameters: pika.ConnectionParameters, names: Names, binding: Bin
         BrokerError: the server takes no messages now.
         OSError, AMQPError: the connection is lost.
     """
-    link = Link(parameters)
-    await link.opened()
-    try:
+    async with Link.connected(parameters) as link:
         copied = await _Filling(link, names, binding, await ConfirmedChannel.open(link)).run()
-    finally:
-        await link.close()
     logger.info("Brought the past", extra={"subscription": binding.subscription, "events": copied})
 
 

@@ -23,6 +23,7 @@ logger: Final = logging.getLogger(__name__)
 _LONGEST_ID: Final = 200
 _PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
+_SETTLING: Final = 0.05  # seconds without a message after which none is on its way
 
 
 class RabbitMqIncoming(Incoming):
@@ -63,6 +64,17 @@ class _Delivery:
         self._open: dict[int, None] = {}  # delivery tags, in order
         self._acknowledged: list[int] = []
         self._flushing = False
+        self._holding = False
+
+    @property
+    def size(self) -> int:
+        """How many messages the server has not been told about."""
+        return len(self._open)
+
+    def hold(self, *, back: bool) -> None:
+        """Hold acknowledgements back, so that the server brings no more than it may; or let them go again."""
+        self._holding = back
+        self.flush()
 
     def bring(self, receiver: Receiver, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> None:
         self._open[method.delivery_tag] = None
@@ -83,9 +95,9 @@ class _Delivery:
 
     def flush(self) -> None:
         self._flushing = False
-        tags, self._acknowledged = self._acknowledged, []
-        if not self._channel.raw.is_open:
+        if self._holding or not self._channel.raw.is_open:
             return
+        tags, self._acknowledged = self._acknowledged, []
         tags = [tag for tag in tags if self._open.pop(tag, tag) is None]
         oldest = next(iter(self._open), None)
         together = [tag for tag in tags if oldest is None or tag < oldest]
@@ -202,15 +214,25 @@ class Intake:
             await asyncio.wait_for(self._disturbed.wait(), self.check_every)
 
     async def stop(self) -> None:
-        """Ask for no more messages. Those that are on their way still come before this returns."""
+        """Ask for no more messages. Those that are on their way still come before this returns.
+
+        What the server has sent when it hears that nobody wants it any more goes back to the queue, and would count
+        as brought before. So it is first kept from sending more.
+        """
         self._stopped = True
         self.task.cancel()
-        channel = self._channel
-        if channel is not None and channel.raw.is_open:
-            with suppress(*TROUBLE):
-                # Not pika's own way to cancel: it would send back what is on its way, which then counts as repeated.
-                cancel = Basic.Cancel(consumer_tag=self._tag)
-                await channel.call(lambda callback: channel.raw._rpc(cancel, callback, [Basic.CancelOk]))  # noqa: SLF001
+        channel, delivery = self._channel, self._delivery
+        if channel is None or delivery is None:
+            return
+        with suppress(*TROUBLE):
+            delivery.hold(back=True)
+            before = -1
+            while before < delivery.size < self._options.prefetch:
+                before = delivery.size
+                await asyncio.sleep(_SETTLING)
+            if channel.raw.is_open:
+                await channel.call(channel.raw.basic_cancel, consumer_tag=self._tag)
+            delivery.hold(back=False)
 
     def flush(self) -> None:
         """Send the acknowledgements that wait."""

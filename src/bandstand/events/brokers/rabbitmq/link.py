@@ -12,7 +12,14 @@ from urllib.parse import unquote, urlsplit
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel as PikaChannel
-from pika.exceptions import AMQPError, ChannelClosed, ChannelClosedByBroker, ConnectionClosed, ProbableAccessDeniedError
+from pika.exceptions import (
+    AMQPConnectionError,
+    AMQPError,
+    ChannelClosed,
+    ChannelClosedByBroker,
+    ConnectionClosed,
+    ProbableAccessDeniedError,
+)
 from pika.exceptions import ProbableAuthenticationError as WrongPassword
 
 from bandstand.events.brokers.base import BrokerOptions
@@ -132,6 +139,19 @@ class Channel:
                 await asyncio.wait({self.closed}, timeout=_CLOSE_TIMEOUT)
 
 
+def _root(error: BaseException) -> BaseException:
+    """pika packs what happened into what it was doing; unpack it, to an error that is one of ``TROUBLE``."""
+    while True:
+        if causes := getattr(error, "exceptions", None):
+            error = causes[-1]
+        elif isinstance(cause := getattr(error, "exception", None), BaseException):
+            error = cause
+        elif isinstance(error, AMQPConnectionError) and error.args and isinstance(error.args[0], BaseException):
+            error = error.args[0]
+        else:
+            return error if isinstance(error, TROUBLE) else AMQPConnectionError(repr(error))
+
+
 class Link:
     """One connection, from the handshake to its loss."""
 
@@ -151,6 +171,17 @@ class Link:
         )
         self._connection.add_on_connection_blocked_callback(lambda *_: self._block(True))
         self._connection.add_on_connection_unblocked_callback(lambda *_: self._block(False))
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, parameters: pika.ConnectionParameters) -> "AsyncIterator[Link]":
+        """A connection for a while."""
+        link = cls(parameters)
+        try:
+            await link.opened()
+            yield link
+        finally:
+            await link.close()
 
     async def opened(self) -> None:
         """Wait for the end of the handshake.
@@ -198,11 +229,16 @@ class Link:
         return True
 
     async def close(self) -> None:
-        """Close the connection. Never raises."""
-        with suppress(*TROUBLE):
-            if self._connection.is_open:
-                self._connection.close()
-                await asyncio.wait_for(self.lost.wait(), _CLOSE_TIMEOUT)
+        """Close the connection, also one that is still being opened. Never raises."""
+        ways: list[Callable[[], Any]] = [
+            self._connection.close,
+            lambda: self._connection._terminate_stream(TimeoutError()),  # noqa: SLF001 - pika has no other way to hang up
+        ]
+        for way in ways:
+            if not self.lost.is_set():
+                with suppress(*TROUBLE):
+                    way()
+                    await asyncio.wait_for(self.lost.wait(), _CLOSE_TIMEOUT)
 
     def _block(self, blocked: bool) -> None:
         self.blocked = blocked
@@ -212,7 +248,8 @@ class Link:
         del connection
         self.lost.set()
         if not self._opened.done():
-            self._opened.set_exception(error)
+            self._opened.set_exception(_root(error))
+            self._opened.exception()  # whoever waited for it may be gone
 
     def _on_loss(self, connection: Any, error: BaseException) -> None:
         logger.debug("A connection to RabbitMQ ended", extra={"reason": repr(error)})

@@ -37,7 +37,7 @@ class Publisher:
         self._changed = changed
         self._channel: ConfirmedChannel | None = None
         self._missing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.tasks: list[asyncio.Task[None]] = []
         link.on_blocked = self._on_blocked
 
     @property
@@ -52,7 +52,7 @@ class Publisher:
         """
         await self._topology.declare_platform()
         await self._open()
-        self._task = asyncio.create_task(self._watch())
+        self.tasks.append(asyncio.create_task(self._watch()))
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
         """Publish all ``messages`` and wait for their confirmations."""
@@ -114,8 +114,3 @@ class Publisher:
         else:
             logger.info("RabbitMQ takes messages again")
         self._changed()
-
-    def end(self) -> None:
-        """Look after nothing any more."""
-        if self._task:
-            self._task.cancel()

@@ -121,15 +121,15 @@ class Session:
 
     async def end(self) -> None:
         """Send what is still to be sent, and close. Never raises."""
+        tasks = [*self._tasks, *(intake.task for intake in self._intakes)]
         if self._publisher:
-            self._publisher.end()
-        for intake in self._intakes:
-            intake.task.cancel()
-            intake.flush()
-        for link in self._links:
-            await link.close()
-        for task in self._tasks:
+            tasks += self._publisher.tasks
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for intake in self._intakes:
+            intake.flush()
+        await asyncio.gather(*(link.close() for link in self._links))
 
 
 async def read_history(
@@ -141,9 +141,5 @@ async def read_history(
         BrokerError: the server takes no messages now.
         OSError, AMQPError: there is no connection.
     """
-    link = Link(parameters)
-    await link.opened()
-    try:
+    async with Link.connected(parameters) as link:
         return await record_and_read(link, names, bindings)
-    finally:
-        await link.close()

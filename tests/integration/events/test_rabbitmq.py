@@ -1,0 +1,419 @@
+"""What RabbitMQ itself brings: the rules of all brokers on the real server, and its own troubles."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from bandstand.events import failpoints
+from bandstand.events.brokers import Binding, Broker, BrokerOptions, Outgoing
+from bandstand.events.brokers.rabbitmq import RabbitMqBroker
+from bandstand.events.brokers.rabbitmq.intake import Intake
+from bandstand.events.brokers.rabbitmq.publisher import Publisher
+from bandstand.events.failpoints import FailPoint
+from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
+from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
+from tests.integration.events.rabbit import Rabbit
+
+
+class TestRabbitMqBroker(BrokerConformance):
+    lease = 2.0
+    drops_repetitions = False
+
+    @pytest.fixture(autouse=True)
+    def server(self, rabbit: Rabbit) -> None:
+        self.url = rabbit.url()
+
+    def build(self, options: BrokerOptions) -> Broker:
+        return RabbitMqBroker(self.url, options)
+
+
+@pytest.fixture
+def connect(rabbit: Rabbit) -> Iterator[Callable[..., RabbitMqBroker]]:
+    """Brokers of one platform. Unless told otherwise, they are connected when they are returned."""
+    platform = f"r{uuid4().hex[:10]}"
+    opened: list[RabbitMqBroker] = []
+
+    def connect(
+        receiver: Any = None,
+        pattern: str = "user.created",
+        service: str = "order-service",
+        url: str = "",
+        wait: bool = True,
+    ) -> RabbitMqBroker:
+        broker = RabbitMqBroker(url or rabbit.url(), BrokerOptions(platform=platform, service=service, lease=4.0))
+        if receiver is not None:
+            broker.consume([Binding(subscription="a", pattern=pattern)], receiver)
+        broker.open(lambda: None)
+        opened.append(broker)
+        if wait:
+            until(lambda: broker.connected)
+        return broker
+
+    yield connect
+    for broker in opened:
+        broker.close()
+
+
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers look after what they declared each half second."""
+    monkeypatch.setattr(Intake, "check_every", 0.5)
+    monkeypatch.setattr(Publisher, "check_every", 0.5)
+
+
+def until(condition: Callable[[], Any], seconds: float = 15.0) -> float:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it took too long"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def switch_off(monkeypatch: pytest.MonkeyPatch, protection: str) -> None:
+    monkeypatch.setitem(failpoints._points, protection, FailPoint("off"))
+
+
+# --- confirmations -----------------------------------------------------------------------------------
+
+
+def test_a_server_killed_while_publishing_loses_nothing_confirmed(
+    running: Rabbit, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """Of messages published while the server is killed again and again, each confirmed one arrives."""
+    inbox = Inbox()
+    broker = connect(inbox)
+    confirmed: list[bytes] = []
+    attempted = kills = 0
+    stop = Event()
+
+    def kill() -> None:
+        nonlocal kills
+        for _ in range(2):
+            time.sleep(1.5)
+            running.kill()
+            kills += 1
+            running.start()
+            until(lambda: broker.connected, 30)
+        stop.set()
+
+    killer = Thread(target=kill)
+    killer.start()
+    while not stop.is_set():
+        batch = [message(f"{attempted + number}") for number in range(50)]
+        attempted += len(batch)
+        outcomes = broker.publish(batch)
+        confirmed += [each.body for each, error in zip(batch, outcomes, strict=True) if error is None]
+        if any(outcomes):
+            assert {type(error) for error in outcomes if error} == {BrokerUnavailable}
+            time.sleep(0.1)
+    killer.join()
+    until(lambda: set(confirmed) <= set(inbox.bodies()), 30)
+    assert kills == 2
+    assert 500 < len(confirmed) < attempted
+
+
+def test_without_confirms_a_killed_server_would_lose(
+    running: Rabbit, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tooth: with confirms switched off, what a server that then dies never saw counts as sent."""
+    inbox = Inbox()
+    connect(inbox).close()
+    for off in (False, True):
+        if off:
+            switch_off(monkeypatch, "rabbitmq.confirms")
+        broker = connect()
+        assert running.process is not None
+        running.process.send_signal(signal.SIGSTOP)
+        outcomes = broker.publish([message(f"{off}-{number}") for number in range(10)])
+        running.kill()
+        broker.close()
+        running.start()
+        assert [error is None for error in outcomes] == [off] * 10
+    after = connect(Inbox())
+    after.close()
+    assert inbox.bodies() == []
+
+
+def test_messages_in_flight_when_the_server_dies_are_told_at_once(
+    running: Rabbit, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """A batch that waits for confirmations when the connection breaks ends then, each message with its answer."""
+    broker = connect()
+    assert running.process is not None
+    running.process.send_signal(signal.SIGSTOP)  # the server takes bytes and answers nothing
+    outcome: list[list[BrokerError | None]] = []
+    done = Event()
+
+    def publish() -> None:
+        outcome.append(broker.publish([message(str(number)) for number in range(50)]))
+        done.set()
+
+    Thread(target=publish, daemon=True).start()
+    time.sleep(0.2)
+    running.kill()
+    assert done.wait(2)
+    assert {type(error) for error in outcome[0]} == {BrokerUnavailable}, outcome[0][:3]
+    assert not broker.connected
+    started = time.monotonic()
+    assert isinstance(broker.publish([message("x")])[0], BrokerUnavailable)
+    assert time.monotonic() - started < 1, "a broker that is down is told at once, not after a time-out"
+
+
+# --- mandatory ---------------------------------------------------------------------------------------
+
+
+def test_what_no_queue_takes_is_unroutable_and_the_archive_comes_back(
+    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """Without the archive an event that nobody subscribes to is not confirmed; the next attempt finds it again."""
+    broker = connect()
+    with rabbit.channel() as channel:
+        channel.queue_delete(f"{broker.options.platform}.events")
+    [error] = broker.publish([message("1")])
+    assert isinstance(error, Unroutable)
+    until(lambda: broker.publish([message("1")]) == [None], 5)
+    inbox = Inbox()
+    connect(inbox, service="user-service")
+    inbox.wait(1)
+    assert set(inbox.bodies()) == {b"1"}
+
+
+def test_without_mandatory_an_unroutable_message_would_vanish(
+    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tooth: with the flag switched off, a message that no queue took counts as sent."""
+    switch_off(monkeypatch, "rabbitmq.mandatory")
+    broker = connect()
+    with rabbit.channel() as channel:
+        channel.queue_delete(f"{broker.options.platform}.events")
+    assert broker.publish([message("1")]) == [None]
+    inbox = Inbox()
+    connect(inbox, service="user-service")
+    time.sleep(0.5)
+    assert inbox.bodies() == []
+
+
+# --- what is deleted ---------------------------------------------------------------------------------
+
+
+def test_a_deleted_queue_is_declared_again_with_what_was_in_it(
+    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """A queue that somebody deletes while it is consumed comes back by itself, and loses nothing."""
+    inbox = Inbox()
+    broker = connect(inbox)
+    publisher = connect(service="user-service")
+    assert publisher.publish([message("1")]) == [None]
+    inbox.wait(1)
+    with rabbit.channel() as channel:
+        channel.queue_delete(f"{broker.options.platform}.order-service.a")
+        assert publisher.publish([message("2")]) == [None]
+    until(lambda: b"2" in inbox.bodies(), 10)
+    assert publisher.publish([message("3")]) == [None]
+    until(lambda: b"3" in inbox.bodies(), 10)
+
+
+@pytest.mark.usefixtures("attentive")
+def test_a_deleted_exchange_is_declared_again_and_nobody_stays_deaf(
+    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """With the exchange all bindings go, also those of services that don't publish; each gets all the same."""
+    inbox, other = Inbox(), Inbox()
+    broker = connect(inbox)
+    connect(other, service="product-service")
+    with rabbit.channel() as channel:
+        channel.exchange_delete(f"{broker.options.platform}.events")
+    until(lambda: broker.publish([message("1")]) == [None], 10)
+    assert broker.publish([message("2")]) == [None]
+    until(lambda: {b"1", b"2"} <= set(inbox.bodies()) & set(other.bodies()), 15)
+
+
+@pytest.mark.usefixtures("attentive")
+def test_a_binding_that_was_removed_is_made_again(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+    """What somebody unbinds by hand is bound again at the next look."""
+    inbox = Inbox()
+    broker = connect(inbox)
+    platform = broker.options.platform
+    with rabbit.channel() as channel:
+        channel.queue_unbind(f"{platform}.order-service.a", f"{platform}.events", "*.user.created")
+    time.sleep(1.2)
+    assert broker.publish([message("1")]) == [None]
+    inbox.wait(1)
+
+
+# --- bindings of earlier releases --------------------------------------------------------------------
+
+
+def test_bindings_of_earlier_releases_are_removed(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+    """After a changed pattern only the new one is bound, and only what is published from then on comes."""
+    first = connect(Inbox(), "user.*")
+    platform = first.options.platform
+    first.publish([message("old", "user.deleted")])
+    first.close()
+    connect(service="user-service").publish([message("before", "order.placed")])
+    inbox = Inbox()
+    connect(inbox, "order.placed").publish([message("1", "user.deleted"), message("2", "order.placed")])
+    inbox.wait(1)
+    assert rabbit.bindings(f"{platform}.order-service.a", f"{platform}.events") == {"*.order.placed"}
+    assert inbox.bodies() == [b"2"]
+
+
+@pytest.mark.usefixtures("attentive")
+def test_a_release_that_another_one_unbound_hears_what_it_missed(connect: Callable[..., RabbitMqBroker]) -> None:
+    """While two releases with different patterns run, the one that started first notices and gets everything."""
+    new, old = Inbox(), Inbox()
+    connect(new, "user.created")
+    late = connect(old, "user.deleted")  # say, a process of the old release that was restarted
+    late.publish([message("1", "user.created")])
+    until(lambda: b"1" in new.bodies() + old.bodies(), 10)
+
+
+# --- the server takes nothing ------------------------------------------------------------------------
+
+
+def test_a_server_without_memory_takes_nothing_and_still_brings(
+    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """A resource alarm is told within 10 s; no message counts as sent; consumers go on; afterwards all is well."""
+    inbox = Inbox(acknowledge=False)
+    broker = connect(inbox)
+    assert broker.publish([message("before")]) == [None]
+    [held] = inbox.wait(1)
+    rabbit.control("set_vm_memory_high_watermark", "0")
+    try:
+        started = time.monotonic()
+        [error] = broker.publish([message("1")])
+        assert isinstance(error, BrokerUnavailable)
+        assert time.monotonic() - started < 10
+        assert not broker.connected
+        started = time.monotonic()
+        [error] = broker.publish([message("1")])
+        assert "memory or disk is full" in str(error)
+        assert time.monotonic() - started < 0.5
+        held.acknowledge()
+        time.sleep(0.5)
+        with rabbit.channel() as channel:
+            queue = channel.queue_declare(f"{broker.options.platform}.order-service.a", passive=True)
+            assert queue.method.message_count == 0
+        again = Inbox()
+        connect(again, wait=False)  # a consumer that starts now
+    finally:
+        rabbit.control("set_vm_memory_high_watermark", "0.4")
+    until(lambda: broker.connected, 10)
+    assert broker.publish([message("2")]) == [None]
+
+
+# --- consumers ---------------------------------------------------------------------------------------
+
+
+def test_a_clean_stop_leaves_nothing_that_counts_as_repeated(connect: Callable[..., RabbitMqBroker]) -> None:
+    """A consumer that stops in the middle of a flood settles all that it was brought; the next gets the rest fresh."""
+    first, second = Inbox(), Inbox()
+    broker = connect(first)
+    publisher = connect(service="user-service")
+    publisher.publish([message(str(number)) for number in range(2000)])
+    first.wait(100)
+    broker.stop_consuming()
+    stopped = len(first.received)
+    time.sleep(0.3)
+    assert len(first.received) == stopped
+    broker.close()
+    connect(second)
+    second.wait(2000 - stopped)
+    assert [each.id for each in second.received if each.repeated] == []
+    assert first.bodies() + second.bodies() == [str(number).encode() for number in range(2000)]
+
+
+def test_a_paused_process_loses_its_messages_to_another(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+    """What a connection held that died comes again, and says so."""
+    first, second = Inbox(acknowledge=False), Inbox()
+    broker = connect(first)
+    broker.publish([message("1")])
+    first.wait(1)
+    other = connect(second)
+    rabbit.control("close_all_connections", "--vhost", "/", "the test wants it")
+    until(lambda: len(first.received) + len(second.received) == 2)
+    assert (first.received + second.received)[1].repeated
+    for each in first.received:
+        each.acknowledge()  # the first of them is of a channel that is gone: harmless
+    until(lambda: broker.connected and other.connected)
+
+
+# --- who may what ------------------------------------------------------------------------------------
+
+
+def test_a_service_speaks_in_its_own_name_only(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+    """With the permissions of the reference a service works, and what is another's is refused in words."""
+    platform = connect(service="admin").options.platform  # makes exchange and archive
+    own = rf"^{platform}\.order-service(\..*)?$"
+    shared = rf"^{platform}\.(events|order-service(\..*)?)$"
+    rabbit.control("add_user", platform, "secret")
+    rabbit.control("set_permissions", platform, own, shared, shared)
+    rabbit.control("set_topic_permissions", platform, f"{platform}.events", r"^order-service\.", ".*")
+    url = rabbit.url(platform, "secret")
+    inbox = Inbox()
+    assert connect(inbox, "order.placed", url=url).publish([message("1", "order.placed")]) == [None]
+    inbox.wait(1)
+    stranger = connect(service="user-service", url=url)
+    [error] = stranger.publish([message("2")])
+    assert type(error) is BrokerError
+    assert "user-service.user.created" in str(error)
+    until(lambda: stranger.connected, 5)
+
+
+def test_a_wrong_password_is_told_so_once(
+    connect: Callable[..., RabbitMqBroker], rabbit: Rabbit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says whose password it is, once and not at each attempt, and never the password."""
+    caplog.set_level(logging.WARNING)
+    broker = connect(url=rabbit.url(password="wrong-pass-word"), wait=False)
+    until(lambda: "does not know the user 'bandstand'" in caplog.text)
+    time.sleep(1.0)
+    assert not broker.connected
+    assert caplog.text.count("does not know the user") == 1
+    assert "wrong-pass-word" not in caplog.text
+
+
+def test_a_virtual_host_that_is_not_there_is_told(
+    connect: Callable[..., RabbitMqBroker], rabbit: Rabbit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the virtual host."""
+    connect(url=rabbit.url().replace("%2F", "nowhere"), wait=False)
+    until(lambda: "no virtual host 'nowhere'" in caplog.text)
+
+
+def test_a_message_above_the_server_s_limit_is_its_own_error(connect: Callable[..., RabbitMqBroker]) -> None:
+    """A message that is too large fails alone: those beside it arrive with the next attempt."""
+    inbox = Inbox()
+    broker = connect(inbox)
+    large = Outgoing(id="large", type="user.created", body=b"x" * 2_000_000)
+    batch = [message("1"), large, message("2")]
+    first = broker.publish(batch)
+    assert type(first[1]) is BrokerError
+    assert "2,000,000 bytes" in str(first[1])
+    assert {type(first[0]), type(first[2])} <= {type(None), BrokerUnavailable}
+    until(lambda: broker.connected, 5)
+    assert broker.publish([batch[0], batch[2]]) == [None, None]
+    until(lambda: {b"1", b"2"} <= set(inbox.bodies()))
+
+
+def test_tls_works_with_an_authority_that_is_trusted_and_no_other(
+    connect: Callable[..., RabbitMqBroker],
+    rabbit: Rabbit,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """amqps:// connects when the authority is trusted; otherwise it says that the certificate can't be verified."""
+    inbox = Inbox()
+    connect(inbox, url=rabbit.tls_url(), wait=False)
+    until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(rabbit.authority))
+    broker = connect(inbox, url=rabbit.tls_url(), service="user-service")
+    assert broker.publish([message("1")]) == [None]
+    inbox.wait(1)
