@@ -42,7 +42,7 @@ def test_help_shows_every_command_and_examples() -> None:
     for command in COMMANDS:
         assert f"│ {command} " in shown or f" {command} " in shown
     assert "bandstand up -d --json" in shown
-    assert "bandstand exec user-service python manage.py shell" in shown
+    assert "bandstand exec user-service bash" in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,6 +51,7 @@ def test_each_command_explains_itself(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "--workspace" in result.stdout
+    assert f"bandstand {command}" in result.stdout.partition("Examples:")[2]
 
 
 def test_the_version_is_told() -> None:

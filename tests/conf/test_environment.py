@@ -17,7 +17,12 @@ DEVELOPMENT = {
     "DATABASE_URL": "postgresql://u:p%40ss@127.0.0.1:5432/users",
     "BANDSTAND_ALLOWED_CALLERS": "order-service, product-service",
 }
-PRODUCTION = DEVELOPMENT | {"DEBUG": "false", "SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "shop.example"}
+PRODUCTION = DEVELOPMENT | {
+    "DEBUG": "false",
+    "SECRET_KEY": "b7Jp2vN9xQ4sT8wY1zA5dF6gH3kL0mC-eRuIoPqWnXjZlBtVcS",
+    "ALLOWED_HOSTS": "shop.example",
+    "BROKER_URL": "nats://users:s3cret@nats:4222",
+}
 
 
 def faults(**changes: str) -> str:
@@ -54,6 +59,10 @@ def test_reports_all_faults_at_once() -> None:
         ("CACHE_URL", f"redis://u:{wire.DEVELOPMENT_MARK}abc@redis/0"),
         ("BROKER_URL", f"nats://u:{wire.DEVELOPMENT_MARK}abc@nats"),
         ("ALLOWED_HOSTS", "*"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "x" * 80),
+        ("BROKER_URL", "memory://"),
+        ("BROKER_URL", ""),
     ],
 )
 def test_production_refuses_what_was_made_for_development(variable: str, value: str) -> None:

@@ -9,6 +9,7 @@ from bandstand import __version__
 from bandstand.cli.contracts import contracts
 from bandstand.cli.down import down
 from bandstand.cli.events import events
+from bandstand.cli.examples import epilog
 from bandstand.cli.exec import exec_
 from bandstand.cli.logs import logs
 from bandstand.cli.migrate import migrate
@@ -17,30 +18,6 @@ from bandstand.cli.reload import reload
 from bandstand.cli.up import up
 
 __all__ = ["app"]
-
-_EXAMPLES = """
-Examples:
-
-  bandstand up                       start everything, show the log, stop with Ctrl-C
-
-  bandstand up -d --json             start in the background, print where everything is
-
-  bandstand ps                       what runs
-
-  bandstand logs user-service -f     follow one service
-
-  bandstand exec user-service python manage.py shell
-
-  bandstand migrate order-service    apply the migrations of one service
-
-  bandstand reload                   give the gateway changed routes
-
-  bandstand contracts check          whether every consumer can read what is published
-
-  bandstand events status            where the events of all services are
-
-  bandstand down                     stop everything
-"""
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,21 +29,25 @@ def _print_version(wanted: bool) -> None:
 app = typer.Typer(
     name="bandstand",
     help="Start a platform of Django services on real servers, on this machine and without Docker.",
-    epilog=_EXAMPLES,
+    epilog=epilog(),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(up)
-app.command()(down)
-app.command()(ps)
-app.command()(logs)
-app.command()(migrate)
-app.command()(reload)
+app.command(epilog=epilog("up"))(up)
+app.command(epilog=epilog("down"))(down)
+app.command(epilog=epilog("ps"))(ps)
+app.command(epilog=epilog("logs"))(logs)
+app.command(epilog=epilog("migrate"))(migrate)
+app.command(epilog=epilog("reload"))(reload)
 app.add_typer(contracts, name="contracts")
 app.add_typer(events, name="events")
-app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(exec_)
+app.command(
+    "exec",
+    epilog=epilog("exec"),
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)(exec_)
 
 
 @app.callback()

@@ -21,6 +21,6 @@ def reload(context: Context, folder: FolderOption = None, json: JsonOption = Fal
         if json:
             print_json({"changed": changed, "restart_needed": text.splitlines()})
         else:
-            typer.echo("The gateway has new routes." if changed else "The gateway's routes are the same.")
+            typer.echo("The gateway has new routes." if changed else "The gateway has these routes already.")
             if text:
                 typer.echo(text)

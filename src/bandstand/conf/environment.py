@@ -16,6 +16,10 @@ from bandstand.exceptions import ConfigurationError
 
 __all__ = ["ServiceEnvironment"]
 
+# As Django's own check security.W009 has it, which no web server runs.
+_SECRET_LENGTH: Final = 50
+_SECRET_VARIETY: Final = 5
+
 _HELP: Final = (
     "Start it with `bandstand up`, run one command with `bandstand exec SERVICE COMMAND…`,"
     " or set the variables yourself."
@@ -253,6 +257,20 @@ class _Reader:
         if "*" in self.names(wire.ALLOWED_HOSTS):
             self.faults.append(f"{wire.ALLOWED_HOSTS} is *, but {wire.DEBUG} is off. Name the hosts.")
 
+    def refuse_what_only_tests_may_use(self) -> None:
+        """With DEBUG off, a secret can't be guessed, and events reach the other services."""
+        secret = self.source.get(wire.SECRET_KEY, "")
+        if secret and (len(secret) < _SECRET_LENGTH or len(set(secret)) < _SECRET_VARIETY):
+            self.faults.append(
+                f"{wire.SECRET_KEY} can be guessed. Make one of {_SECRET_LENGTH} random characters:"
+                " python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+            )
+        if urlsplit(self.text(wire.BROKER_URL, "memory://")).scheme == "memory":
+            self.faults.append(
+                f"{wire.BROKER_URL} is memory://, but {wire.DEBUG} is off: events would reach no other service."
+                " Name the broker, as nats://user:password@host:4222."
+            )
+
     def environment(self, service: str) -> "ServiceEnvironment":
         debug = self.boolean(wire.DEBUG, default=False)
         named = self.text(wire.SERVICE, service)
@@ -275,6 +293,8 @@ class _Reader:
         )
         if not debug:
             self.refuse_development_secrets()
+            if self.source.get(wire.TESTING) != "1":
+                self.refuse_what_only_tests_may_use()
         if self.faults:
             raise ConfigurationError(
                 [f"The environment of {service} has {len(self.faults)} fault(s):", *self.faults, _HELP]

@@ -38,7 +38,8 @@ TRUSTED_PROXIES: Final = "BANDSTAND_TRUSTED_PROXIES"  # comma-separated networks
 DRAIN_SECONDS: Final = "BANDSTAND_DRAIN_SECONDS"  # from SIGTERM (readiness 503) until the listener closes
 CSRF_TRUSTED_ORIGINS: Final = "BANDSTAND_CSRF_TRUSTED_ORIGINS"
 READY_FILE: Final = "BANDSTAND_READY_FILE"  # a worker touches it once it works and removes it when it does not
-TESTING: Final = "BANDSTAND_TESTING"  # 1 in fault tests only: fail-points are honoured
+WORKER_PORT: Final = "BANDSTAND_WORKER_PORT"  # where a worker exposes its metrics: 9100 (loopback) or 0.0.0.0:9100
+TESTING: Final = "BANDSTAND_TESTING"  # 1 in tests only: fail-points are honoured, and the memory broker
 FAILPOINTS: Final = "BANDSTAND_FAILPOINTS"  # name=action,name=action
 
 # --- marks --------------------------------------------------------------------------------------

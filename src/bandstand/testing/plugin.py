@@ -66,6 +66,7 @@ class Platform:
             wire.PLATFORM: self.name,
             wire.SECRET_KEY: "a secret of the tests, long enough for every check of Django's",
             wire.DEBUG: "false",
+            wire.TESTING: "1",
             wire.ALLOWED_HOSTS: "testserver,localhost,127.0.0.1",
             wire.DATABASE_URL: database_url,
             wire.CACHE_URL: "memory://",

@@ -1,0 +1,55 @@
+"""What stands below the help of each command."""
+
+from typing import Final
+
+__all__ = ["epilog"]
+
+_EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "": (
+        ("bandstand up", "start everything, stop with Ctrl-C"),
+        ("bandstand up -d --json", "start in the background"),
+        ("bandstand ps", "what runs"),
+        ("bandstand logs user-service -f", "follow one service"),
+        ("bandstand exec user-service bash", "a shell with its environment"),
+        ("bandstand migrate order-service", "apply migrations of one service"),
+        ("bandstand reload", "give the gateway changed routes"),
+        ("bandstand contracts check", "can every consumer read its events?"),
+        ("bandstand events status", "where the events of all services are"),
+        ("bandstand down", "stop everything"),
+    ),
+    "up": (
+        ("bandstand up", "show the log, stop with Ctrl-C"),
+        ("bandstand up --detach", "return when all is ready"),
+        ("bandstand up -d --json", "one JSON object: addresses and seconds"),
+        ("bandstand -C ~/shop up", "the platform of another folder"),
+    ),
+    "down": (
+        ("bandstand down", "stop in good order"),
+        ("bandstand down --json", "for machines"),
+    ),
+    "ps": (
+        ("bandstand ps", "name, state, port, restarts, memory"),
+        ("bandstand ps --json", "for machines"),
+    ),
+    "logs": (
+        ("bandstand logs", "the last lines of all"),
+        ("bandstand logs order-service -f", "follow one service"),
+        ("bandstand logs postgres -n 200", "the last 200 lines of a server"),
+    ),
+    "migrate": (
+        ("bandstand migrate", "all services"),
+        ("bandstand migrate order-service", "one service"),
+    ),
+    "reload": (("bandstand reload", "read bandstand.toml anew"),),
+    "exec": (
+        ("bandstand exec user-service python manage.py shell", ""),
+        ("bandstand exec user-service python manage.py test", ""),
+        ("bandstand exec order-service env", "its variables, secrets too"),
+    ),
+}
+
+
+def epilog(command: str = "") -> str:
+    """Return the examples of a command, or of the program: a paragraph each, so that none is filled up with the next."""
+    lines = (f"{example:<36}{meaning}".rstrip() for example, meaning in _EXAMPLES[command])
+    return "\n\n".join(["Examples:", *lines])
