@@ -50,6 +50,6 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 
 
 def epilog(command: str = "") -> str:
-    """Return the examples of a command, or of the program: a paragraph each, so that none is filled up with the next."""
+    """Return the examples of a command, or of the program: a paragraph each, so that none is filled with the next."""
     lines = (f"{example:<36}{meaning}".rstrip() for example, meaning in _EXAMPLES[command])
     return "\n\n".join(["Examples:", *lines])
