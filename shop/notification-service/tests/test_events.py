@@ -102,11 +102,13 @@ def test_an_event_that_the_inbox_has_forgotten_is_no_second_mail(
     deliver_events: Callable[[], int],
     mailoutbox: list[EmailMessage],
     make_notification: Callable[..., Notification],
+    published_events: Callable[..., list[Any]],
 ) -> None:
     """An old event that is replayed after the inbox was tidied finds its notification, and adds none."""
     known = make_notification(status="sent")
     event, source, _ = EVENTS["welcome"]
     receive_event(event, key="k", source=source, id=str(known.event_id))
+    assert published_events() == []
     deliver_events()
     assert mailoutbox == []
     assert Notification.objects.get() == known

@@ -187,6 +187,18 @@ def test_a_cancelled_order_gives_back_once(lamp: Product, receive_event: Callabl
     assert lamp.inventory_count == 10
 
 
+@pytest.mark.django_db(transaction=True)
+def test_cancellations_at_once_give_back_once(lamp: Product, receive_event: Callable[..., int]) -> None:
+    """Cancellations of one order under different ids, handled at the same moment, return its pieces once."""
+    for _ in range(5):
+        order = placed({lamp.pk: 3})
+        receive_event(order, key="k", source=SOURCE)
+        off = OrderCancelled(order_id=order.order_id)
+        run_at_once(4, lambda turn, off=off: receive_event(off, key=str(turn), source=SOURCE))
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
+
+
 @pytest.mark.django_db
 def test_a_cancellation_that_comes_first_wins(
     lamp: Product, receive_event: Callable[..., int], published_events: Callable[..., list[Any]]
