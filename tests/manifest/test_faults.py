@@ -130,7 +130,7 @@ def test_a_wrong_value_says_what_to_write(line: str, text: str) -> None:
         ('calls = "b-service"', 'calls is "b-service"; write a list of service names'),
         ('calls = ["a-service"]', 'calls[0] names the service itself; remove "a-service".'),
         ('calls = ["b-service", "b-service"]', 'calls[1] names "b-service" twice; remove one.'),
-        ('calls = ["zzz"]', 'calls[0] names "zzz", which is no service; the services are b-service.'),
+        ('calls = ["zzz"]', 'calls[0] names "zzz", which is no service; the only other service is b-service.'),
         ('module = "user-service"', 'module is "user-service"; write the Python package'),
         ('seed = ["manage.py seed"]', 'seed is ["manage.py seed"]; write a list of names of management commands'),
         ('path = ""', 'path is ""; write the folder of the service'),

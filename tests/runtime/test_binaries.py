@@ -2,11 +2,12 @@
 
 import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 
-from bandstand.exceptions import ServerMissing
-from bandstand.workspace.runtime import binaries
+from bandstand.exceptions import ServerMissing, WorkspaceError
+from bandstand.workspace.runtime import binaries, facts
 
 
 def test_programs_are_found_without_importing_their_packages() -> None:
@@ -47,7 +48,25 @@ def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch, fi
     assert "pip install 'bandstand[up]'" in caught.value.hint
 
 
+def test_a_missing_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told before anything starts, with how to install it."""
+    binaries.check_granian()
+    monkeypatch.setattr(binaries, "find_spec", lambda name: None)
+    with pytest.raises(ServerMissing, match="granian") as caught:
+        binaries.check_granian()
+    assert "pip install 'bandstand[up]'" in caught.value.hint
+
+
 def test_a_version_that_the_wheel_does_not_carry() -> None:
     """A cluster of another PostgreSQL is not started with this one."""
     with pytest.raises(ServerMissing, match="PostgreSQL 12"):
         binaries.find_postgres(12)
+
+
+def test_a_cluster_whose_version_can_not_be_read(tmp_path: Path) -> None:
+    """Damaged databases are named, with the way out, and never taken for a fault of the runner."""
+    (tmp_path / "PG_VERSION").write_bytes(b"\x00\xff")
+    with pytest.raises(WorkspaceError, match="damaged") as caught:
+        facts.cluster_version(tmp_path)
+    assert "move it away" in caught.value.hint
+    assert str(tmp_path) in caught.value.hint

@@ -1,5 +1,9 @@
 """What a person reads when the platform did not start."""
 
+from pathlib import Path
+
+import msgspec
+
 from bandstand.exceptions import MigrationFailed, ServerFailed, ServiceFailed
 from bandstand.workspace.runtime.failures import explain
 from bandstand.workspace.runtime.supervision import Failure
@@ -25,6 +29,15 @@ def test_a_process_that_dies_or_is_late() -> None:
     assert "ends again and again before it is ready" in crash.message
     assert "It wrote nothing." in crash.message
     assert "did not become ready: it was not ready after 60 s" in late.message
+
+
+def test_a_server_whose_data_may_be_damaged() -> None:
+    """The message names the folder to move away, and says what that costs."""
+    resource = msgspec.structs.replace(process("db", service=""), data=Path("/w/.bandstand/postgres/data"))
+    error = explain(Failure(name="db", reason="x", status=1), resource, ["PANIC: could not locate a valid checkpoint"])
+    assert isinstance(error, ServerFailed)
+    assert "move /w/.bandstand/postgres/data away or delete it" in error.hint
+    assert "what was in it is lost" in error.hint
 
 
 def test_servers_and_steps() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bandstand.exceptions import AlreadyRunning
+from bandstand.exceptions import AlreadyRunning, WorkspaceError
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.state import (
     ProcessState,
@@ -54,6 +54,15 @@ def test_only_one_runner_at_a_time(folder: StateFolder) -> None:
     assert running(folder) is None
     with claim(folder):
         pass
+
+
+def test_something_else_in_place_of_the_lock(folder: StateFolder) -> None:
+    """A folder where the lock should be is named, with what to do, by who wants to run and by who only looks."""
+    folder.lock.mkdir()
+    for use in (lambda: claim(folder).__enter__(), lambda: running(folder)):
+        with pytest.raises(WorkspaceError, match=f"{folder.lock} can't be opened: Is a directory") as caught:
+            use()
+        assert "Remove what is there" in caught.value.hint
 
 
 def _claim_and_die(root: Path) -> None:

@@ -31,7 +31,8 @@ def locate(folder: Path) -> Path:
         if (candidate / FILE_NAME).is_file():
             return candidate / FILE_NAME
     raise WorkspaceError(
-        f"There is no {FILE_NAME} in {folder} or above it.", hint="Go to the folder of a platform, or name the file."
+        f"There is no {FILE_NAME} in {folder} or above it.",
+        hint="Go to the folder of a platform, or name it: `bandstand -C DIR …`.",
     )
 
 

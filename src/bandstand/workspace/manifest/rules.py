@@ -128,10 +128,20 @@ def _call_faults(name: str, service: ServiceTable, names: Collection[str]) -> It
             yield Fault(steps, f"names the service itself; remove {shown(callee)}.")
         elif callee not in names:
             others = [other for other in names if other != name]
-            hint = suggestion(callee, others, f"the services are {', '.join(others)}.")
+            hint = suggestion(callee, others, _named(others))
             yield Fault(steps, f"names {shown(callee)}, which is no service; {hint}")
         elif callee in service.calls[:index]:
             yield Fault(steps, f"names {shown(callee)} twice; remove one.")
+
+
+def _named(others: list[str]) -> str:
+    match others:
+        case []:
+            return "there is no other service; remove it."
+        case [only]:
+            return f"the only other service is {only}."
+        case _:
+            return f"the services are {', '.join(others)}."
 
 
 def _overlaps(manifest: Manifest) -> Iterator[Fault]:

@@ -74,12 +74,25 @@ def main(manifest: str, descriptor: str) -> int:
         message = str(getattr(error, "message", error))
         reporter(Failed(code=error.code, message=message, hint=hint))
         return 1
+    except OSError as error:
+        reporter(_file_failure(error) if error.filename is not None else _fault(error))
+        raise  # the log has the traceback
     except Exception as error:
-        reporter(Failed(code="internal_error", message=f"A fault of the runner itself: {error!r}", hint=_REPORT))
+        reporter(_fault(error))
         raise  # the log has the traceback
     if not reporter.told:
         reporter(Failed(code="interrupted", message="The platform was stopped while it started."))
     return 0
+
+
+def _file_failure(error: OSError) -> Failed:
+    message = f"{error.filename} can't be used: {error.strerror}."
+    hint = "Everything of a run lies in .bandstand/ beside bandstand.toml; the runner must be able to write there."
+    return Failed(code="file_error", message=message, hint=hint)
+
+
+def _fault(error: Exception) -> Failed:
+    return Failed(code="internal_error", message=f"A fault of the runner itself: {error!r}", hint=_REPORT)
 
 
 class _PipeReporter:

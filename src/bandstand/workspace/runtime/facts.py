@@ -9,7 +9,7 @@ import msgspec
 
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.manifest import Workspace
-from bandstand.workspace.runtime.binaries import Binaries, find_binaries
+from bandstand.workspace.runtime.binaries import Binaries, check_granian, find_binaries
 from bandstand.workspace.runtime.credentials import Credentials, load_credentials
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.fingerprint import environment_fingerprint, service_fingerprint
@@ -18,7 +18,7 @@ from bandstand.workspace.runtime.launcher import choose_account
 from bandstand.workspace.runtime.ports import choose_ports, next_free
 from bandstand.workspace.runtime.resources import Account
 
-__all__ = ["Access", "Facts", "access", "assign_ports", "survey"]
+__all__ = ["Access", "Facts", "access", "assign_ports", "cluster_version", "survey"]
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
 
     Raises:
         ServerMissing: a program that the workspace embeds is not installed.
-        WorkspaceError: there are databases whose passwords were lost.
+        WorkspaceError: there are databases whose passwords were lost, or whose version can't be read.
     """
     folder = StateFolder(workspace.state_folder)
     data = folder.postgres / "data"
@@ -69,6 +69,7 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
             f"{folder.credentials} is missing, and nobody else knows the passwords of the databases in {data}.",
             hint=f"Restore it, or remove {folder.root} and begin with empty databases.",
         )
+    check_granian()
     common = access(workspace, ports)
     environment = environment_fingerprint()
     return Facts(
@@ -76,7 +77,7 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
         python=sys.executable,
         cores=os.cpu_count() or 1,
         account=choose_account(),
-        binaries=find_binaries(_embedded(workspace), postgres_version=_cluster_version(data)),
+        binaries=find_binaries(_embedded(workspace), postgres_version=cluster_version(data)),
         has_cluster=data.exists(),
         fingerprints={service.name: service_fingerprint(service.folder, environment) for service in workspace.services},
     )
@@ -94,7 +95,17 @@ def _embedded(workspace: Workspace) -> frozenset[str]:
     return frozenset({"envoy", *(server.kind for server in workspace.servers if server.embedded)})
 
 
-def _cluster_version(data: Path) -> int:
-    """The version that made the cluster; another one can't read it."""
+def cluster_version(data: Path) -> int:
+    """Return the version that made the cluster in the folder ``data``; another one can't read it.
+
+    Raises:
+        WorkspaceError: the cluster does not say.
+    """
     version = data / "PG_VERSION"
-    return int(version.read_text()) if version.exists() else 18
+    text = version.read_bytes().decode(errors="replace").strip() if version.exists() else "18"
+    if not text.isdecimal():
+        raise WorkspaceError(
+            f"{version} says {text[:40]!r}, which is no version of PostgreSQL: the databases in {data} are damaged.",
+            hint=f"Restore {data} from a copy, or move it away to begin with empty databases (what is in it is lost).",
+        )
+    return int(text)

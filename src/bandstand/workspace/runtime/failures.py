@@ -33,6 +33,12 @@ def _error_type(resource: Resource) -> type[WorkspaceError]:
 
 
 def _next_step(resource: Resource) -> str:
+    if isinstance(resource, Process) and resource.data is not None:
+        return (
+            "Everything was stopped. Mend the cause, then `bandstand up` again. "
+            f"If its data is damaged, move {resource.data} away or delete it: "
+            "the next start begins anew, and what was in it is lost."
+        )
     if resource.service is None:
         return "Everything was stopped. Mend the cause, then `bandstand up` again."
     if resource.stage is Stage.TASK:

@@ -100,6 +100,10 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 class Process(Resource, frozen=True, kw_only=True):
     """A process that stays.
 
+    ``probe`` says whether others may use it. ``liveness`` is asked when that fails: a process that gives no answer to
+    it for long is stuck, and started anew.
+
+    ``data`` is the folder that holds what it would lose if one began anew.
     To end it, ``drain`` is performed and then ``stop_signal`` sent; after ``grace`` seconds it is killed.
     """
 
@@ -113,6 +117,8 @@ class Process(Resource, frozen=True, kw_only=True):
     start_timeout: float = 60.0
     ready_file: Path | None = None
     drain: Action | None = None
+    data: Path | None = None
+    liveness: Probe | None = None
 
 
 class Task(Resource, frozen=True, kw_only=True):

@@ -5,11 +5,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import IO, cast
 
 import msgspec
 import psutil
 
-from bandstand.exceptions import AlreadyRunning
+from bandstand.exceptions import AlreadyRunning, WorkspaceError
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 
 __all__ = [
@@ -95,14 +96,25 @@ def claim(folder: StateFolder) -> Iterator[None]:
 
     Raises:
         AlreadyRunning: another one is.
+        WorkspaceError: the lock can't be opened.
     """
-    with folder.lock.open("a+") as file:
+    with _opened_lock(folder, "a+") as file:
         if not any(_try_lock(file.fileno()) for _ in range(5)):
             raise _already_running(folder)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _opened_lock(folder: StateFolder, mode: str) -> IO[str]:
+    try:
+        return cast("IO[str]", folder.lock.open(mode))
+    except OSError as error:
+        raise WorkspaceError(
+            f"{folder.lock} can't be opened: {error.strerror}. It is the file that says whether the platform runs.",
+            hint=f"Remove what is there in its place, or run as the owner of {folder.root}.",
+        ) from error
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -119,7 +131,7 @@ def running(folder: StateFolder) -> int | None:
     """Return the process id of the workspace's runner, or None when it does not run."""
     if not folder.lock.exists():
         return None
-    with folder.lock.open("r+") as file:
+    with _opened_lock(folder, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

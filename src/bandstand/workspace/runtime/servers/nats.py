@@ -81,6 +81,7 @@ def plan_nats(
         log=place.log,
         probe=NatsProbe(port=port, password=password),
         port=port,
+        data=place.folder,
         stop_signal=signal.SIGTERM,
         after=(check.name,),
     )

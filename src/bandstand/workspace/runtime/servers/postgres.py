@@ -131,6 +131,7 @@ def plan_postgres(
         log=place.log,
         probe=PostgresProbe(login=administrator),
         port=administrator.port,
+        data=data,
         stop_signal=signal.SIGINT,  # the "fast" shutdown: open sessions are rolled back
         after=() if exists else ("postgres-init",),
     )

@@ -83,6 +83,7 @@ def plan_redis(
         log=place.log,
         probe=RedisProbe(port=port, password=password),
         port=port,
+        data=place.folder,
     )
     return [server], files
 
