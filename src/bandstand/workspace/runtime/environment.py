@@ -9,6 +9,7 @@ import msgspec
 from bandstand.conf import wire
 from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime import keys
+from bandstand.workspace.runtime.connections import web_pool
 from bandstand.workspace.runtime.folder import StateFolder
 
 __all__ = ["Addresses", "base_environment", "service_environment"]
@@ -58,7 +59,7 @@ def service_environment(
         wire.CSRF_TRUSTED_ORIGINS: ",".join(_origins(addresses.gateway_url)),
         wire.SECRET_KEY: addresses.secret_key,
         wire.DATABASE_URL: addresses.database_url,
-        wire.DATABASE_POOL_SIZE: str(service.threads),
+        wire.DATABASE_POOL_SIZE: str(web_pool(service)),
         wire.CACHE_URL: addresses.cache_url,
         wire.BROKER_URL: addresses.broker_url,
         wire.DISCOVERY_URL: _file_url(folder.registry),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bandstand.workspace.export.envoy import GatewayRuntime
 from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.runtime.connections import max_connections
 from bandstand.workspace.runtime.environment import Addresses, service_environment
 from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
@@ -19,8 +20,6 @@ from bandstand.workspace.runtime.services import ServicePlan, migrate_name, seed
 __all__ = ["DATABASES", "environment_of", "gateway_runtime", "make_plan", "place_of"]
 
 DATABASES = "databases"
-# Connections of one service beside those of its web process: worker, migrations, a shell or two.
-_OTHER_CONNECTIONS = 24
 
 
 def make_plan(workspace: Workspace, facts: Facts, *, migrate_always: bool = False) -> Plan:
@@ -68,7 +67,7 @@ def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource
             binaries=programs.postgres,
             administrator=_administrator(workspace, facts),
             account=facts.account,
-            connections=20 + sum(service.threads + _OTHER_CONNECTIONS for service in workspace.services),
+            connections=max_connections(workspace.services),
             exists=facts.has_cluster,
         )
     if programs.valkey is not None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from bandstand.workspace.runtime.resources import NotReady, Probe
 
-__all__ = ["FileProbe", "HttpProbe", "request"]
+__all__ = ["AnswerProbe", "FileProbe", "HttpProbe", "request"]
 
 _LIMIT: Final = 64 * 1024
 
@@ -22,6 +22,17 @@ class HttpProbe(Probe, frozen=True, kw_only=True):
         status, body = await request("GET", self.host, self.port, self.path)
         if status != 200:
             raise NotReady(f"{self.path} answers {status}: {body.decode(errors='replace').strip()[:500]}")
+
+
+class AnswerProbe(Probe, frozen=True, kw_only=True):
+    """Alive when ``path`` answers anything at all: an error is a sign of life too, and may come from a database."""
+
+    host: str = "127.0.0.1"
+    port: int
+    path: str
+
+    async def check(self) -> None:
+        await request("GET", self.host, self.port, self.path)
 
 
 class FileProbe(Probe, frozen=True, kw_only=True):

@@ -6,9 +6,10 @@ import msgspec
 
 from bandstand.conf import wire
 from bandstand.workspace.manifest import Service
+from bandstand.workspace.runtime.connections import worker_pool
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.ports import LOOPBACK
-from bandstand.workspace.runtime.probes import FileProbe, HttpProbe
+from bandstand.workspace.runtime.probes import AnswerProbe, FileProbe, HttpProbe
 from bandstand.workspace.runtime.resources import Action, Command, Process, Resource, Stage, Task
 
 __all__ = ["ServicePlan", "log_names", "migrate_name", "seed_names"]
@@ -98,6 +99,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
             command=self._command("web", *server),
             log=self.folder.log(name),
             probe=HttpProbe(port=self.port, path="/health/ready/", again=1.0),
+            liveness=AnswerProbe(port=self.port, path="/health/live/"),
             port=self.port,
             url=f"http://{LOOPBACK}:{self.port}",
             grace=_WEB_GRACE + 3.0,
@@ -107,6 +109,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
         """It starts after the migrations, since its tables must be there."""
         name = f"{self.service.name}-worker"
         ready_file = self.folder.ready(name)
+        more = {wire.READY_FILE: str(ready_file), wire.DATABASE_POOL_SIZE: str(worker_pool(self.service))}
         return Process(
             name=name,
             label=f"{self.service.name} worker",
@@ -114,15 +117,13 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
             service=self.service.name,
             after=(migrate_name(self.service),),
             needs=self.servers,
-            command=self._command("worker", "manage.py", "worker", ready_file=str(ready_file)),
+            command=self._command("worker", "manage.py", "worker", more=more),
             log=self.folder.log(name),
             probe=FileProbe(path=ready_file, again=0.5),
             ready_file=ready_file,
             grace=_WORKER_GRACE,
         )
 
-    def _command(self, process: str, *arguments: str, ready_file: str = "") -> Command:
-        environment = {**self.environment, wire.PROCESS: process}
-        if ready_file:
-            environment[wire.READY_FILE] = ready_file
+    def _command(self, process: str, *arguments: str, more: Mapping[str, str] | None = None) -> Command:
+        environment = {**self.environment, wire.PROCESS: process, **(more or {})}
         return Command(arguments=(self.python, *arguments), folder=self.service.folder, environment=environment)
