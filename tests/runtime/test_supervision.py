@@ -6,6 +6,7 @@ import pytest
 
 from bandstand.workspace.runtime.messages import (
     Act,
+    Answered,
     Ask,
     Broke,
     Ended,
@@ -20,12 +21,14 @@ from bandstand.workspace.runtime.messages import (
     Perform,
     Phase,
     PlatformReady,
+    Silent,
     Stop,
     StopRequested,
     Wake,
     Woke,
 )
 from bandstand.workspace.runtime.resources import Plan, Stage
+from bandstand.workspace.runtime.session import waiting_text
 from bandstand.workspace.runtime.supervision import RestartPolicy, Supervision
 from tests.runtime.plans import Nothing, plan, process, step, task
 
@@ -238,6 +241,62 @@ def test_unready_is_not_dead() -> None:
     assert names(replay.last, Launch) == names(replay.last, Kill) == []
     replay.ready("web")
     assert replay.phase("web") is Phase.READY
+
+
+def unready(policy: RestartPolicy | None = None) -> Replay:
+    replay = Replay(plan(process("web"), process("other")), policy=policy)
+    replay.ready("web", "other")
+    replay.tell(Missed(name="web", reason="no answer in 5 s"))
+    return replay
+
+
+def test_who_gives_no_sign_of_life_for_long_is_started_anew() -> None:
+    """After the time of silence it is killed once, told why, and comes back like any that died."""
+    replay = unready(RestartPolicy(silence=30.0))
+    for wait in (0.0, 10.0, 10.0, 9.9):
+        assert names(replay.tell(Silent(name="web", reason="no answer in 5 s"), after=wait), Kill) == []
+    assert names(replay.tell(Silent(name="web", reason="no answer in 5 s"), after=0.1), Kill) == ["web"]
+    assert replay.tell(Silent(name="web", reason="no answer in 5 s"), after=5.0) == []
+    replay.tell(Exited(name="web", status=-9))
+    assert replay.phase("web") is Phase.BACKOFF
+    assert replay.rules.statuses["web"].reason == "it gave no sign of life for 30 s (no answer in 5 s)"
+    assert names(replay.wake("web"), Launch) == ["web"]
+    replay.ready("web")
+    assert replay.phase("other") is Phase.READY
+    assert names(replay.tell(Silent(name="web", reason="x"), after=100), Kill) == []  # another life, another time
+
+
+def test_who_answers_is_never_killed_whatever_it_lacks() -> None:
+    """A process whose database is away is not ready for hours, and each answer of its own begins the time anew."""
+    replay = unready(RestartPolicy(silence=30.0))
+    for _ in range(200):
+        replay.tell(Missed(name="web", reason="/health/ready/ answers 503"), after=20.0)
+        replay.tell(Silent(name="web", reason="no answer in 5 s"))
+        replay.tell(Answered(name="web"))
+    assert names(replay.acts, Kill) == []
+    assert replay.phase("web") is Phase.UNREADY
+
+
+def test_a_pause_of_the_machine_is_no_silence() -> None:
+    """Time in which nobody asked does not count alone: the questions without an answer must be several."""
+    replay = unready(RestartPolicy(silence=30.0, questions=3))
+    replay.tell(Silent(name="web", reason="x"))
+    assert names(replay.tell(Silent(name="web", reason="x"), after=3600), Kill) == []
+    replay.ready("web")
+    replay.tell(Silent(name="web", reason="x"))
+    assert names(replay.acts, Kill) == []
+
+
+def test_what_is_late_is_named_without_who_waits_for_it() -> None:
+    """After ten seconds the one that everybody waits for is named, with its probe's answer; the others are not."""
+    replay = Replay(plan(process("db"), process("web", needs="db"), task("t", after="db")))
+    replay.tell(Missed(name="db", reason="no answer in 5 s\nmore"))
+    assert replay.rules.late(9.0, after=10.0) == []
+    late = replay.rules.late(12.0, after=10.0)
+    assert waiting_text(late, 12.0) == "Still waiting for db (12 s): no answer in 5 s"
+    replay.ready("db")
+    assert [status.resource.name for status in replay.rules.late(40.0, after=10.0)] == ["web", "t"]
+    assert "t (40 s): see /logs/t.log" in waiting_text(replay.rules.late(40.0, after=10.0), 40.0)
 
 
 def test_things_end_in_the_reverse_order() -> None:

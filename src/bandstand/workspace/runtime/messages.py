@@ -2,7 +2,7 @@
 
 ::
 
-    events   Exited, Passed, Missed, Finished, Broke, Woke, StopRequested, HurryRequested
+    events   Exited, Passed, Missed, Answered, Silent, Finished, Broke, Woke, StopRequested, HurryRequested
     acts     Launch, Ask, Perform, Stop, Kill, Wake, Change, PlatformReady, Ended
 """
 
@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = [
     "Act",
+    "Answered",
     "Ask",
     "Broke",
     "Change",
@@ -27,6 +28,7 @@ __all__ = [
     "Perform",
     "Phase",
     "PlatformReady",
+    "Silent",
     "Stop",
     "StopRequested",
     "Wake",
@@ -67,6 +69,16 @@ class Missed(_Message, frozen=True, kw_only=True):
     reason: str
 
 
+class Answered(_Message, frozen=True, kw_only=True):
+    """A process whose probe fails still answers: it is alive."""
+
+
+class Silent(_Message, frozen=True, kw_only=True):
+    """A process whose probe fails does not even say that it is alive."""
+
+    reason: str
+
+
 class Finished(_Message, frozen=True, kw_only=True):
     """An action of the runner itself ended well; ``skipped`` need not run."""
 
@@ -93,7 +105,7 @@ class HurryRequested(msgspec.Struct, frozen=True):
     """Somebody does not want to wait for good order."""
 
 
-Event = Exited | Passed | Missed | Finished | Broke | Woke | StopRequested | HurryRequested
+Event = Exited | Passed | Missed | Answered | Silent | Finished | Broke | Woke | StopRequested | HurryRequested
 
 
 class Launch(_Message, frozen=True, kw_only=True):

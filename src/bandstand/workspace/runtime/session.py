@@ -4,18 +4,21 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from bandstand.workspace.runtime.failures import explain
 from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
 from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.reports import Notice, Output, Reporter, StepDone, Stopping
-from bandstand.workspace.runtime.resources import Plan
+from bandstand.workspace.runtime.resources import Plan, Process, Task
 from bandstand.workspace.runtime.supervision import Status, Supervision
 from bandstand.workspace.runtime.supervisor import Observer, Supervisor
 
-__all__ = ["Session"]
+__all__ = ["Session", "waiting_text"]
+
+_PATIENCE: Final = 10.0  # seconds until it is said what a start still waits for, and until it is said again
 
 
 class Session:
@@ -50,15 +53,27 @@ class Session:
         self._listen(hang_up)
         self._supervisor.observers = (*observers, _Progress(self._report, self.began))
         keeping = asyncio.create_task(self._watchdog.keep())
+        telling = asyncio.create_task(self._tell_what_is_late())
         try:
             await self._supervisor.run()
         finally:
             keeping.cancel()
+            telling.cancel()
             self._watchdog.close()
             self._logs.close()
         failure = self._supervision.failure
         if failure is not None:
             raise explain(failure, self._plan.resource(failure.name), self._logs.tail(failure.name))
+
+    async def _tell_what_is_late(self) -> None:
+        """Until the start is over, one way or the other."""
+        while True:
+            await asyncio.sleep(_PATIENCE)
+            if self._supervision.ready or self._supervision.stopping:
+                return
+            now = time.monotonic()
+            if late := self._supervision.late(now, after=_PATIENCE * 0.9):
+                self._report(Notice(text=waiting_text(late, now)))
 
     def _listen(self, hang_up: Callable[[], None] | None) -> None:
         loop = asyncio.get_running_loop()
@@ -72,6 +87,19 @@ class Session:
         text = "Ending everything at once." if self._supervisor.stopping else "Stopping (once more to hurry)."
         self._report(Stopping(text=text))
         self.stop()
+
+
+def waiting_text(late: Iterable[Status], now: float) -> str:
+    """Say for each resource how long it has been starting, and its probe's last answer or else where its log is."""
+    return "Still waiting for " + "; ".join(
+        f"{status.resource.label} ({now - status.launched:.0f} s): {_excuse(status)}" for status in late
+    )
+
+
+def _excuse(status: Status) -> str:
+    if status.reason:
+        return status.reason.splitlines()[0]
+    return f"see {status.resource.log}" if isinstance(status.resource, Process | Task) else "no answer yet"
 
 
 def _trouble(status: Status) -> str:

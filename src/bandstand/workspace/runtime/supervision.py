@@ -12,6 +12,7 @@ import msgspec
 
 from bandstand.workspace.runtime.messages import (
     Act,
+    Answered,
     Ask,
     Broke,
     Change,
@@ -27,6 +28,7 @@ from bandstand.workspace.runtime.messages import (
     Perform,
     Phase,
     PlatformReady,
+    Silent,
     Stop,
     StopRequested,
     Wake,
@@ -46,16 +48,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a dead process is started anew: exponential backoff with jitter, in seconds.
+    """How a dead or stuck process is started anew: exponential backoff with jitter, in seconds.
 
     ``patience`` is how often a process may die before it was ever ready; ``calm`` how long it must be ready for the
-    backoff to begin anew.
+    backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life, and ``questions``
+    how many of them must have stayed without an answer meanwhile: one alone may fall into a pause of the machine.
     """
 
     base: float = 0.2
     cap: float = 10.0
     patience: int = 3
     calm: float = 10.0
+    silence: float = 30.0
+    questions: int = 3
 
     def delay(self, deaths: int, fraction: float) -> float:
         """Return the pause after ``deaths`` deaths in a row: between half and the whole of the exponential value."""
@@ -76,6 +81,9 @@ class Status(msgspec.Struct, kw_only=True):
     asked: bool = False
     skipped: bool = False
     reason: str = ""
+    silent_since: float | None = None
+    silences: int = 0  # questions in a row without an answer
+    killed_because: str = ""
 
     @property
     def fulfilled(self) -> bool:
@@ -132,31 +140,69 @@ class Supervision:
         self._advance()
         return self._taken()
 
+    def late(self, now: float, *, after: float) -> list[Status]:
+        """Return what has been starting for ``after`` seconds or longer and waits for nobody else."""
+        return [
+            status
+            for status in self.statuses.values()
+            if status.phase in {Phase.STARTING, Phase.BACKOFF}
+            and now - status.launched >= after
+            and self._fulfilled(status.resource.needs)
+        ]
+
     # --- what an event does to its resource -----------------------------------------------------
 
-    def _tell(self, status: Status, event: Exited | Passed | Missed | Finished | Broke | Woke) -> None:
+    def _tell(
+        self, status: Status, event: Exited | Passed | Missed | Answered | Silent | Finished | Broke | Woke
+    ) -> None:
         match event:
             case Exited():
                 self._exited(status, event.status)
             case Passed():
                 self._passed(status)
-            case Missed() if status.phase is Phase.READY:
-                status.reason = event.reason
-                self._enter(status, Phase.UNREADY)
             case Missed():
-                status.reason = event.reason
+                self._missed(status, event.reason)
+            case Answered():
+                _hear(status)
+            case Silent():
+                self._silent(status, event.reason)
             case Finished():
                 self._finished(status, event.skipped)
-            case Broke() if status.phase is Phase.STOPPING:
-                self._enter(status, Phase.STOPPED)
             case Broke():
-                self._fail(status, event.reason)
+                self._broke(status, event.reason)
             case Woke() if event.generation == status.generation:
                 self._woke(status)
 
     def _passed(self, status: Status) -> None:
+        _hear(status)
         if status.phase in {Phase.STARTING, Phase.UNREADY}:
             self._enter(status, Phase.READY)
+
+    def _missed(self, status: Status, reason: str) -> None:
+        status.reason = reason
+        if status.phase is Phase.READY:
+            self._enter(status, Phase.UNREADY)
+
+    def _silent(self, status: Status, reason: str) -> None:
+        """Only silence is a reason to start anew: a process that answers is not helped by it, whatever it lacks."""
+        if status.phase not in {Phase.READY, Phase.UNREADY} or status.killed_because:
+            return
+        status.silences += 1
+        if status.silent_since is None:
+            status.silent_since = self.now
+        elif self.now - status.silent_since >= self.policy.silence and status.silences >= self.policy.questions:
+            self._kill(status, f"it gave no sign of life for {self.now - status.silent_since:.0f} s ({reason})")
+
+    def _kill(self, status: Status, reason: str) -> None:
+        """End a process in order to start it anew."""
+        status.killed_because = reason
+        self._acts.append(Kill(name=status.resource.name))
+
+    def _broke(self, status: Status, reason: str) -> None:
+        if status.phase is Phase.STOPPING:
+            self._enter(status, Phase.STOPPED)
+        else:
+            self._fail(status, reason)
 
     def _finished(self, status: Status, skipped: tuple[str, ...]) -> None:
         for name in skipped:
@@ -184,7 +230,7 @@ class Supervision:
     def _died(self, status: Status, code: int) -> None:
         calm = status.phase is Phase.READY and self.now - status.since >= self.policy.calm
         status.deaths = 1 if calm else status.deaths + 1
-        status.reason = _describe_exit(code)
+        status.reason = status.killed_because or _describe_exit(code)
         if self._hopeless(status):
             self._fail(status, status.reason, code)
             return
@@ -213,11 +259,13 @@ class Supervision:
         """It did not become ready in time: while the platform starts that is its end, later only the process's."""
         if not self._fulfilled(resource.needs):
             self._wake(status, resource.start_timeout)
-        elif self.ready or status.was_ready:
-            self._acts.append(Kill(name=resource.name))
+            return
+        reason = f"it was not ready after {resource.start_timeout:.0f} s"
+        reason = f"{reason}: {status.reason}" if status.reason else reason
+        if self.ready or status.was_ready:
+            self._kill(status, reason)
         else:
-            reason = f"it was not ready after {resource.start_timeout:.0f} s"
-            self._fail(status, f"{reason}: {status.reason}" if status.reason else reason)
+            self._fail(status, reason)
 
     # --- what follows for the others ------------------------------------------------------------
 
@@ -251,6 +299,8 @@ class Supervision:
 
     def _launch(self, status: Status) -> None:
         status.asked = False
+        status.killed_because = ""
+        _hear(status)
         status.launched = self.now
         self._enter(status, Phase.STARTING)
         self._acts.append(Launch(name=status.resource.name))
@@ -314,6 +364,10 @@ class Supervision:
         acts = list(self._acts)
         self._acts.clear()
         return acts
+
+
+def _hear(status: Status) -> None:
+    status.silent_since, status.silences = None, 0
 
 
 def _is_heavy(resource: Resource) -> bool:

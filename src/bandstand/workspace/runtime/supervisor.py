@@ -13,6 +13,7 @@ from bandstand.workspace.runtime.launcher import Child, Launcher
 from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import (
     Act,
+    Answered,
     Ask,
     Broke,
     Change,
@@ -27,6 +28,7 @@ from bandstand.workspace.runtime.messages import (
     Passed,
     Perform,
     PlatformReady,
+    Silent,
     Stop,
     StopRequested,
     Wake,
@@ -138,7 +140,7 @@ class Supervisor:
             case Launch(), Step():
                 self._spawn(self._perform(resource.name, resource.action))
             case Ask(), Process():
-                self._probes[resource.name] = self._spawn(self._watch(resource.name, resource.probe))
+                self._probes[resource.name] = self._spawn(self._watch(resource.name, resource.probe, resource.liveness))
             case Perform(), Task(then=Action() as action):
                 self._spawn(self._perform(resource.name, action))
 
@@ -187,8 +189,11 @@ class Supervisor:
 
     # --- questions and times ----------------------------------------------------------------------
 
-    async def _watch(self, name: str, probe: Probe) -> None:
-        """Ask a process whether it is ready, often at first, then as often as its probe says."""
+    async def _watch(self, name: str, probe: Probe, liveness: Probe | None) -> None:
+        """Ask a process whether it is ready, often at first, then as often as its probe says.
+
+        Only when it is not, ask whether it lives at all: who is ready has shown that.
+        """
         while (reason := await self._answer(name, probe)) is not None:
             self._events.put_nowait(Missed(name=name, reason=reason))
             await asyncio.sleep(_PAUSE_STARTING)
@@ -202,6 +207,9 @@ class Supervisor:
             misses = 0 if reason is None else misses + 1
             if reason is not None and misses >= _MISSES:
                 self._events.put_nowait(Missed(name=name, reason=reason))
+            if reason is not None and liveness is not None:
+                silence = await self._answer(name, liveness)
+                self._events.put_nowait(Silent(name=name, reason=silence) if silence else Answered(name=name))
 
     async def _answer(self, name: str, probe: Probe) -> str | None:
         """Whoever answers in place of a process that does not run is somebody else."""
