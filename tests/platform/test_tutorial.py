@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bandstand.testing import require_server
 from tests.platform.conftest import ROOT, processes_of, run
 
 pytestmark = pytest.mark.platform
@@ -26,6 +28,7 @@ def free_port() -> int:
 
 def test_the_tutorial_works_as_printed(tmp_path: Path) -> None:
     """Each file of the page is written, each command run, and each answer that it shows is in what was printed."""
+    require_server("curl", found=shutil.which("curl") is not None, how="On Debian: apt-get install curl")
     # Another port, so that the test runs beside whatever listens on the page's.
     page = PAGE.read_text().replace("8100", str(free_port()))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
