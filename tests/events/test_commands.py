@@ -26,9 +26,10 @@ def run(*arguments: str) -> str:
 
 
 @pytest.fixture
-def dead(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def dead(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
     """Two dead letters: one that failed, one that can't be read."""
     monkeypatch.setattr(events, "REGISTRY", desk.registry)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def fail(event: UserCreated) -> None:
         raise ValueError("never")
@@ -101,6 +102,17 @@ def test_what_nobody_would_handle_is_not_replayed(dead: Desk) -> None:
         run("dead", "replay", "--type", "user.created")
     assert DeadLetter.objects.count() == 2
     assert not Delivery.objects.exists()
+
+
+def test_what_came_under_a_borrowed_name_is_not_replayed(dead: Desk) -> None:
+    """An event that another service published in this one's name is refused again, however it is asked for."""
+    dead.bring(UserCreated(user_id="9"), source="stranger", broker_id="borrowed")
+    letter = DeadLetter.objects.get(message_id="borrowed")
+    with pytest.raises(CommandError, match=r"unreadable: It says that it is user\.created from user-service"):
+        run("dead", "replay", str(letter.pk))
+    with pytest.raises(CommandError, match="came as something else"):
+        run("dead", "edit", str(letter.pk), "--data", '{"user_id": "9"}')
+    assert not Delivery.objects.filter(message_id="borrowed").exists()
 
 
 def test_a_replay_can_wait_for_its_end(dead: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

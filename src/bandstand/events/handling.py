@@ -123,6 +123,7 @@ class _Attempt:
                 connection.close_if_unusable_or_obsolete()
             if not begun:
                 raise
+            metrics.handler_seconds.labels(self._subscription.name, "failed").observe(time.perf_counter() - started)
             raise HandlerFailed(f"{self._subscription.name} failed: {error!r}") from error
         failpoints.hit("consumer.after_commit")
         if begun:
@@ -145,7 +146,7 @@ class _Attempt:
 
     def _tell(self, seconds: float) -> None:
         name = self._subscription.name
-        metrics.handler_seconds.labels(name).observe(seconds)
+        metrics.handler_seconds.labels(name, "handled").observe(seconds)
         if self._message.attempt == 1:
             metrics.lag_seconds.labels(name).observe(max(0.0, (datetime.now(UTC) - self._message.time).total_seconds()))
         logger.info(

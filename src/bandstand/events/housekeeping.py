@@ -13,6 +13,7 @@ from bandstand.events import metrics
 from bandstand.events.history import History
 from bandstand.events.inbox import Inbox
 from bandstand.events.outbox import Outbox
+from bandstand.events.status import subscription_counts
 
 __all__ = ["Housekeeping"]
 
@@ -31,6 +32,7 @@ class Housekeeping:
         self._inbox = Inbox(settings.database)
         self._history = History(settings.database)
         self._settings = settings
+        self._told: set[str] = set()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="bandstand-housekeeping", daemon=True)
 
@@ -56,12 +58,29 @@ class Housekeeping:
 
     def keep(self) -> None:
         """Measure the backlog, delete what is old."""
-        backlog = self._outbox.backlog()
-        metrics.outbox_pending.set(backlog.pending)
-        metrics.outbox_oldest.set(backlog.oldest)
+        self._measure_outbox()
+        self._measure_subscriptions()
         self._purge(lambda: self._outbox.purge(self._settings.outbox_retention, _BATCH))
         self._purge(lambda: self._inbox.purge(self._settings.inbox_retention, _BATCH))
         self._purge(lambda: self._history.purge(self._settings.inbox_retention, _BATCH))
+
+    def _measure_outbox(self) -> None:
+        backlog = self._outbox.backlog()
+        metrics.outbox_pending.set(backlog.pending)
+        metrics.outbox_oldest.set(backlog.oldest)
+        metrics.outbox_in_flight.set(backlog.in_flight)
+        metrics.outbox_parked.set(backlog.parked)
+        metrics.outbox_parked_keys.set(backlog.parked_keys)
+
+    def _measure_subscriptions(self) -> None:
+        counts = subscription_counts(self._settings.database)
+        self._told |= counts.keys()
+        for name in self._told:  # also those of which nothing is left, or the last count would stand for ever
+            found = counts.get(name, {})
+            for state in ("waiting", "retrying", "running"):
+                metrics.deliveries.labels(name, state).set(found.get(state, 0))
+            metrics.oldest_delivery.labels(name).set(found.get("oldest", 0.0))
+            metrics.dead_letters.labels(name).set(found.get("dead", 0))
 
     def _purge(self, batch: Callable[[], int]) -> None:
         while batch() == _BATCH and not self._stopping.wait(_PAUSE):

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from bandstand.events.deliveries import Deliveries, Letter
-from bandstand.events.envelope import Message, decode
+from bandstand.events.envelope import decode
 from bandstand.events.history import History, What
 from bandstand.events.models import DeadLetter, Delivery, HistoryEntry, InboxMessage
 from bandstand.events.publishing import MAX_BYTES
@@ -161,8 +161,13 @@ class Mending:
         subscription = self._registry.get(letter.subscription)
         if subscription is None:
             raise InvalidEvent(f"No handler subscribes as {letter.subscription} any more, so nobody can read it.")
+        message = decode(bytes(letter.body))[0]
+        if (message.source, message.type) != (letter.source, letter.type):
+            raise InvalidEvent(
+                f"It says that it is {message.type} from {message.source}, but came as something else. Drop it."
+            )
         _complete(data)
-        subscription.decode(_message(letter), data)
+        subscription.decode(message, data)
 
     def edit(self, number: int, data: bytes, *, was: bytes | None = None) -> DeadLetter:
         """Give a dead letter other ``data`` (JSON). It stays dead; the history keeps the data from before.
@@ -224,10 +229,6 @@ def data_of(letter: DeadLetter) -> bytes:
 def pretty(data: bytes) -> str:
     """Return JSON as people read it."""
     return msgspec.json.format(data, indent=2).decode()
-
-
-def _message(letter: DeadLetter) -> Message:
-    return decode(bytes(letter.body))[0]
 
 
 def _complete(data: bytes) -> None:

@@ -89,7 +89,7 @@ def shown(letter: DeadLetter) -> str:
         f"correlation {letter.correlation_id or '?'}\n"
         f"{letter.subscription}: {letter.reason} after {letter.attempts} attempts and {letter.deaths} deaths, "
         f"{moment(letter.died_at)}\n"
-        f"{harmless(data)}\n{harmless(letter.error)}"
+        f"{harmless(data)}\n{harmless(letter.error.rstrip())}"
     )
 
 

@@ -16,6 +16,7 @@ from bandstand.conf import Settings, wire
 from bandstand.events import failpoints
 from bandstand.events.brokers import BrokerOptions, build_broker
 from bandstand.events.consumer import Consumer
+from bandstand.events.exposing import Exposure
 from bandstand.events.housekeeping import Housekeeping
 from bandstand.events.outbox import open_outbox
 from bandstand.events.relay import Relay
@@ -51,6 +52,8 @@ class Worker:
         self._housekeeping = Housekeeping(outbox, events)
         self._listener = Listener(events.database, {"outbox": self._wake_relay, "deliveries": self._wake_retrier})
         self._ready_file = Path(path) if (path := os.environ.get(wire.READY_FILE)) else None
+        address = os.environ.get(wire.WORKER_PORT)
+        self._exposure = Exposure(address, self._is_ready) if address else None
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. A second signal ends the process at once."""
@@ -70,6 +73,8 @@ class Worker:
 
     def start(self) -> None:
         """Start all parts."""
+        if self._exposure:
+            self._exposure.start()
         self._listener.start()
         if self._consumer:
             self._consumer.start()
@@ -90,6 +95,8 @@ class Worker:
             self._relay.stop()
             self._relay.join(max(1.0, deadline - monotonic()))
         self._broker.close()
+        if self._exposure:
+            self._exposure.stop()
         logger.info("The worker has stopped")
 
     def _on_signal(self, number: int, frame: types.FrameType | None) -> None:
@@ -113,7 +120,10 @@ class Worker:
             self._consumer.retrier.wake()
 
     def _tell_readiness(self) -> None:
-        self._say_ready(self._broker.connected and not self._stopping.is_set())
+        self._say_ready(self._is_ready())
+
+    def _is_ready(self) -> bool:
+        return self._broker.connected and not self._stopping.is_set()
 
     def _say_ready(self, ready: bool) -> None:
         if self._ready_file is None:
