@@ -10,6 +10,7 @@ from bandstand.conf import ServiceEnvironment, wire
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Resource, Step, Task
 from bandstand.workspace.runtime.servers.databases import PrepareDatabases, RecordDatabase
+from bandstand.workspace.runtime.servers.existing import ReachServer
 from tests.runtime.plans import facts, workspace
 
 ROOT = Path("/w")
@@ -128,8 +129,9 @@ def test_a_service_gets_every_variable_of_the_wire(plan: Plan) -> None:
         if name.isupper() and isinstance(value, str) and (value.startswith("BANDSTAND_") or value.isupper())
     }
     only_in_fault_tests = {wire.TESTING, wire.FAILPOINTS}
+    for_who_deploys = {wire.WORKER_PORT}
     worker = process(plan, "user-service-worker").command.environment
-    assert variables - only_in_fault_tests <= set(worker)
+    assert variables - only_in_fault_tests - for_who_deploys <= set(worker)
 
 
 def test_a_service_understands_its_environment(plan: Plan) -> None:
@@ -199,7 +201,10 @@ def test_a_database_that_exists_elsewhere_is_used(plan: Plan) -> None:
     """With a URL no cluster is planned: databases are made there, and services connect there."""
     url = "postgres://boss:pw@db.example:5433/main"
     external = make_plan(workspace(ROOT, postgres=url), facts(ROOT, embedded=False))
-    assert "postgres" not in [resource.name for resource in external.resources]
+    server = external.resource("postgres")
+    assert isinstance(server, Step)
+    assert server.action == ReachServer(kind="postgres", host="db.example", port=5433)
+    assert "postgres-init" not in [resource.name for resource in external.resources]
     databases = external.resource("databases")
     assert isinstance(databases, Step)
     assert isinstance(databases.action, PrepareDatabases)

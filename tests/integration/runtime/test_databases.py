@@ -87,6 +87,18 @@ def test_somebody_elses_database_is_migrated_and_never_seeded(step: PrepareDatab
     assert perform(step) == ("seed",)
 
 
+def test_an_administrator_who_is_no_superuser(step: PrepareDatabases, administrator: Login) -> None:
+    """On a managed server a role with CREATEDB and CREATEROLE is enough, at the first start and at the next."""
+    name = f"maker_{step.databases[0].name}"[:60]
+    execute(administrator, f"CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD 'pw'")
+    maker = Login(port=administrator.port, user=name, password="pw", database="postgres")
+    for _ in range(2):
+        perform(PrepareDatabases(administrator=maker, databases=step.databases))
+    with psycopg.connect(administrator.url) as connection:
+        query = "SELECT rolsuper, has_database_privilege('public', rolname, 'CONNECT') FROM pg_roles WHERE rolname = %s"
+        assert connection.execute(query, [login_of(step).user]).fetchone() == (False, False)
+
+
 def test_a_new_password_is_given_to_the_role(step: PrepareDatabases, administrator: Login) -> None:
     """Where the secrets were lost and made anew, the roles get the new ones."""
     perform(step)

@@ -12,6 +12,7 @@ from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, S
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
 from bandstand.workspace.runtime.servers.envoy import plan_envoy
+from bandstand.workspace.runtime.servers.existing import plan_existing
 from bandstand.workspace.runtime.servers.nats import NatsUser, plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres
 from bandstand.workspace.runtime.servers.redis import RedisUser, plan_redis
@@ -29,6 +30,7 @@ def make_plan(workspace: Workspace, facts: Facts, *, migrate_always: bool = Fals
     """
     resources: list[Resource] = []
     files: list[File] = []
+    resources += (plan_existing(server) for server in workspace.servers if not server.embedded)
     for more_resources, more_files in _servers(workspace, facts):
         resources += more_resources
         files += more_files
@@ -106,7 +108,7 @@ def _databases(workspace: Workspace, facts: Facts, *, migrate_always: bool) -> S
         name=DATABASES,
         label="Databases and roles",
         stage=Stage.TASK,
-        after=("postgres",) if workspace.servers.postgres.embedded else (),
+        after=("postgres",),
         action=PrepareDatabases(
             administrator=_administrator(workspace, facts),
             closed=("postgres", "template1") if workspace.servers.postgres.embedded else (),
@@ -132,7 +134,7 @@ def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[R
         environment=environment_of(workspace, service, facts),
         port=facts.ports[f"{service.name}-web"],
         databases=DATABASES,
-        servers=tuple(server.kind for server in workspace.servers if server.embedded),
+        servers=tuple(server.kind for server in workspace.servers),
         migrated=RecordDatabase(login=login, fingerprint=facts.fingerprints[service.name]),
         seeded=RecordDatabase(login=login, seeded=True),
     ).resources()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.runtime.launcher import Child, Launcher
 from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import (
@@ -223,7 +224,8 @@ class Supervisor:
         try:
             skipped = await action.perform()
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the reason that the user reads
-            self._events.put_nowait(Broke(name=name, reason=f"{type(error).__name__}: {error}".strip()))
+            reason = str(error) if isinstance(error, WorkspaceError) else f"{type(error).__name__}: {error}"
+            self._events.put_nowait(Broke(name=name, reason=reason.strip()))
         else:
             self._events.put_nowait(Finished(name=name, skipped=skipped))
 

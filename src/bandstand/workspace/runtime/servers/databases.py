@@ -54,8 +54,11 @@ class PrepareDatabases(Action, frozen=True, kw_only=True):
         async with connection:
             known = await _rows(connection, "SELECT datname FROM pg_database")
             roles = await _rows(connection, "SELECT rolname FROM pg_roles")
+            superuser = await _is_superuser(connection)
             for database in self.databases:
                 await _make_role(connection, database, exists=database.name in roles)
+                if not superuser:
+                    await _join_role(connection, database.name)
                 if database.name not in known:
                     await _make_database(connection, database.name)
             # Each time, since a start may have been interrupted right after a database was made.
@@ -122,12 +125,26 @@ async def _make_role(connection: Any, database: DatabasePlan, *, exists: bool) -
     from psycopg import sql  # noqa: PLC0415 - a driver, imported when it is needed
 
     verb = sql.SQL("ALTER" if exists else "CREATE")
-    rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD"
+    # What a new role may not is the default; only a superuser may say so of a role that exists.
+    rights = "LOGIN PASSWORD" if exists else "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD"
     await connection.execute(
         sql.SQL("{} ROLE {} {} {}").format(
             verb, sql.Identifier(database.name), sql.SQL(rights), sql.Literal(database.login.password)
         )
     )
+
+
+async def _is_superuser(connection: Any) -> bool:
+    query = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+    row = await (await connection.execute(query)).fetchone()
+    return bool(row[0])
+
+
+async def _join_role(connection: Any, name: str) -> None:
+    """Who is no superuser, as the administrator of a managed server, can only give a database to a role it is in."""
+    from psycopg import sql  # noqa: PLC0415 - a driver, imported when it is needed
+
+    await connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
 
 
 async def _make_database(connection: Any, name: str) -> None:
