@@ -317,6 +317,14 @@ def test_things_end_in_the_reverse_order() -> None:
     assert replay.last[-1] == Ended()
 
 
+def test_only_who_was_ready_is_drained() -> None:
+    """A gateway that is stopped while it starts has no request in flight, and is told to end at once."""
+    replay = Replay(plan(process("early", stage=Stage.GATEWAY), process("late", stage=Stage.GATEWAY)))
+    replay.ready("early")
+    replay.tell(StopRequested())
+    assert {act.name: act.hurry for act in replay.last if isinstance(act, Stop)} == {"early": False, "late": True}
+
+
 def test_who_does_not_end_in_time_is_killed() -> None:
     """After its grace a process that was told to stop is killed."""
     replay = Replay(plan(process("web")))

@@ -327,7 +327,8 @@ class Supervision:
             return
         self._enter(status, Phase.STOPPING)
         grace = status.resource.grace if isinstance(status.resource, Process) else 5.0
-        self._acts.append(Stop(name=status.resource.name, hurry=self.hurrying))
+        # Who was never ready has no requests in flight, and may not be able to say so.
+        self._acts.append(Stop(name=status.resource.name, hurry=self.hurrying or not status.was_ready))
         self._wake(status, 3.0 if self.hurrying else grace)
 
     def _hurry(self) -> None:
