@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -225,14 +226,36 @@ class Platform:
         """Every living process that works in the folder or was started with a path in it."""
         return [process for process in psutil.process_iter() if _belongs(process, str(self.root))]
 
+    def listening(self) -> set[int]:
+        """The ports of the platform that still have a listener; another program may have taken one that was freed."""
+        return {port for port in self.ports() if _listens(port) and not self._is_strangers(port)}
+
+    def _is_strangers(self, port: int) -> bool:
+        """True where the owner is known and has nothing to do with the platform."""
+        try:
+            found = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+            owners = [psutil.Process(each.pid) for each in found if each.laddr.port == port and each.pid]
+            return bool(owners) and not any(_has_path(owner, str(self.root)) for owner in owners)
+        except psutil.Error:
+            return False
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
 
 def _belongs(process: psutil.Process, root: str) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
             return False
-        return process.cwd().startswith(root) or any(root in word for word in process.cmdline())
+        return _has_path(process, root)
     except psutil.Error:
         return False
+
+
+def _has_path(process: psutil.Process, root: str) -> bool:
+    return process.cwd().startswith(root) or any(root in word for word in process.cmdline())
 
 
 def eventually(condition: Callable[[], Any], *, within: float) -> Any:
