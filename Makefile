@@ -4,10 +4,12 @@ VENV ?= .venv
 REQUIREMENTS ?= requirements/dev.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SECONDS ?= 120
+BROKER ?= nats
 SHOP_SERVICES := user-service product-service order-service notification-service
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench lock clean
+.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench chaos lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +57,9 @@ format: $(STAMP) ## Format the code and apply safe fixes
 
 bench: $(STAMP) ## Run the benchmarks (each prints its figures; none is a test)
 	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+
+chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=120 SEED= TOOTH=)
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --broker $(BROKER) $(if $(SEED),--seed $(SEED)) $(if $(TOOTH),--tooth $(TOOTH))
 
 lock: ## Write the hash-locked requirements anew (needs uv)
 	requirements/lock.sh

@@ -1,0 +1,132 @@
+"""One run: start the shop, drive and kill it, wait until it is quiet, and account."""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.chaos import load as clients
+from tests.chaos.evidence import read_tables, still_open
+from tests.chaos.ledger import Ledger, account
+from tests.chaos.platform import Platform, copied
+from tests.chaos.schedule import Kill, schedule
+
+__all__ = ["TEETH", "Run", "Verdict", "run"]
+
+TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:25"}
+"""Protections to switch off, with a death that shows that they are missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """``rate`` is in intents a second; ``patience`` is how long clients ask on after the kills, and ``drain`` how long
+    the shop may take from then on until nothing waits any more, both in seconds."""
+
+    seed: int
+    seconds: float
+    rate: float = 8.0
+    tooth: str = ""
+    patience: float = 60.0
+    drain: float = 240.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """``folder`` is where the shop was; it is kept when something is wrong. ``drained`` is in seconds, ``open`` what
+    was still on its way when the patience ended, and ``shed`` the intents that were not begun: too many clients waited.
+    """
+
+    ledger: Ledger
+    killed: Counter[str]
+    refusals: Counter[str]
+    shed: int
+    drained: float
+    open: str
+    folder: Path
+
+
+def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = None) -> Verdict:
+    """Do it in a new folder, of ``under`` if told; ``say`` gets a line whenever something worth telling happens."""
+    place = Path(tempfile.mkdtemp(prefix="bandstand-chaos-", dir=under))
+    platform = Platform(folder=copied(place), environment=_environment(order.tooth))
+    verdict = None
+    try:
+        verdict = _Drive(order, platform, say).verdict()
+        return verdict
+    finally:
+        platform.down()
+        if verdict is not None and verdict.ledger.balanced:
+            shutil.rmtree(place)
+        else:
+            say(f"kept: {platform.folder} (logs in .bandstand/logs; `bandstand up` there starts it again)")
+
+
+def _environment(tooth: str) -> dict[str, str]:
+    return {"BANDSTAND_TESTING": "1", "BANDSTAND_FAILPOINTS": TEETH[tooth]} if tooth else {}
+
+
+class _Drive:
+    def __init__(self, order: Run, platform: Platform, say: Callable[[str], None]) -> None:
+        self._order = order
+        self._platform = platform
+        self._say = say
+        self._killed: Counter[str] = Counter()
+        self._begin = 0.0
+
+    def verdict(self) -> Verdict:
+        order = self._order
+        self._say(f"starting a copy of the shop in {self._platform.folder}")
+        gateway = self._platform.up()
+        databases = self._platform.databases
+        load, seeded = clients.open_shop(gateway, seed=order.seed, rate=order.rate, seconds=order.seconds)
+        self._begin = time.monotonic()
+        killer = threading.Thread(target=self._kill_all, args=(schedule(order.seed, order.seconds),))
+        teller = threading.Thread(target=self._tell, args=(load, over := threading.Event()))
+        for thread in (killer, teller):
+            thread.start()
+        load.run(order.seconds, order.patience)
+        over.set()
+        for thread in (killer, teller):
+            thread.join()
+        drained, waits = self._drain()
+        tables = read_tables(
+            databases, self._platform.folder / ".bandstand" / "mail", seeded=seeded, domain=clients.DOMAIN
+        )
+        return Verdict(
+            ledger=account(load.book.intents(), tables).with_kills(self._killed.total()),
+            killed=self._killed,
+            refusals=load.book.refusals,
+            shed=load.shed,
+            drained=drained,
+            open=waits,
+            folder=self._platform.folder,
+        )
+
+    def _kill_all(self, kills: tuple[Kill, ...]) -> None:
+        for kill in kills:
+            time.sleep(max(0.0, self._begin + kill.at - time.monotonic()))
+            if self._platform.kill(kill.victim):
+                self._killed[kill.victim] += 1
+
+    def _tell(self, load: clients.Load, over: threading.Event) -> None:
+        while not over.wait(10.0):
+            intents = load.book.intents()
+            acked = sum(intent.acked for intent in intents)
+            seconds = time.monotonic() - self._begin
+            self._say(f"{seconds:4.0f} s: attempted={len(intents)} acked={acked} kills={self._killed.total()}")
+
+    def _drain(self) -> tuple[float, str]:
+        """Wait until nothing is on its way, by the databases and by the broker; return how long, and what is left."""
+        begin = time.monotonic()
+        while True:
+            waits = still_open(self._platform.databases) or self._platform.waiting()
+            seconds = time.monotonic() - begin
+            if not waits or seconds > self._order.drain:
+                return seconds, waits
+            self._say(f"draining: {waits}")
+            time.sleep(1.0)
