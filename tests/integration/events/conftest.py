@@ -179,9 +179,9 @@ class Rig:
         process.send_signal(number)
         return process.wait(30)
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, **more: str) -> str:
         command = [sys.executable, "-m", "django", *arguments]
-        environment = self.environment({}, "", {})
+        environment = self.environment({}, "", more)
         return subprocess.run(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         ).stdout
