@@ -1,0 +1,161 @@
+"""What the benchmarks of events share: the servers, the service in ``order_service``, its workers, and the report."""
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from tests.integration.servers import Nats, Postgres, tied  # noqa: E402 - the path has to be set first
+
+USER = "0190163d-8694-739b-aea5-966c26f8ad91"
+PRODUCTS = [f"0190163d-8694-739b-aea5-966c26f8ad{number}" for number in (92, 93, 94)]
+
+
+class SafeNats(Nats):
+    """NATS that flushes each message to the disk before it confirms it, as PostgreSQL does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        file = self.folder / "nats.json"
+        configuration = json.loads(file.read_text())
+        configuration["jetstream"]["sync_interval"] = "always"
+        file.write_text(json.dumps(configuration))
+
+
+@contextlib.contextmanager
+def started(server: Any) -> Iterator[Any]:
+    """Run a server."""
+    with contextlib.closing(server):
+        server.start()
+        yield server
+
+
+@contextlib.contextmanager
+def service(broker_url: str = "memory://") -> Iterator[Postgres]:
+    """Set this process up as the service, with its tables in a PostgreSQL of its own."""
+    with started(Postgres()) as postgres:
+        os.environ.update(
+            DATABASE_URL=postgres.url(),
+            BROKER_URL=broker_url,
+            DJANGO_SETTINGS_MODULE="order_service.settings",
+            PYTHONPATH=str(HERE),
+        )
+        import django
+        from django.core.management import call_command
+        from django.db import connections
+
+        django.setup()
+        call_command("migrate", verbosity=0, run_syncdb=True)
+        try:
+            yield postgres
+        finally:
+            connections.close_all()
+            connections["default"].close_pool()  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def worker(*options: str, broker_url: str | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `manage.py worker` of the service; it is connected when this begins."""
+    with tempfile.TemporaryDirectory() as name:
+        ready, log = Path(name) / "ready", Path(name) / "log"
+        environment = {**os.environ, "BANDSTAND_READY_FILE": str(ready)}
+        if broker_url:
+            environment["BROKER_URL"] = broker_url
+        with log.open("wb") as sink:
+            command = tied([sys.executable, "-m", "django", "worker", *options])
+            process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink)
+        try:
+            deadline = time.monotonic() + 30
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"The worker did not start:\n{log.read_text()}")
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def order_placed(number: int) -> Any:
+    """Return an event of a usual size."""
+    from order_service.events import Line, OrderPlaced
+
+    return OrderPlaced(
+        order_id=str(number),
+        user_id=USER,
+        user_email="somebody@example.com",
+        items=[Line(product_id=product, quantity=2) for product in PRODUCTS],
+        total_amount="59.70",
+        currency="EUR",
+        number=number,
+    )
+
+
+def envelopes(count: int) -> list[tuple[str, bytes]]:
+    """Return that many events as they travel, each with its id; each is of an order of its own."""
+    from bandstand.context import new_context
+    from bandstand.events.envelope import encode, uuid7
+
+    context = new_context()
+    ids = [uuid7() for _ in range(count)]
+    return [
+        (name, encode(order_placed(number), id=name, source="order-service", key=str(number), context=context))
+        for number, name in enumerate(ids)
+    ]
+
+
+async def send_raw(jetstream: Any, messages: Sequence[tuple[str, bytes]], batch: int) -> float:
+    """Send with nats-py alone, ``batch`` in flight and all of them confirmed before the next; return the seconds."""
+    begun = time.perf_counter()
+    for first in range(0, len(messages), batch):
+        confirmations = [
+            await jetstream.publish_async(
+                "bench.events.order-service.order.placed", body, headers={"Nats-Msg-Id": name}
+            )
+            for name, body in messages[first : first + batch]
+        ]
+        await asyncio.gather(*confirmations)
+    return time.perf_counter() - begun
+
+
+class Report:
+    """A table line and a JSON object for each figure."""
+
+    def __init__(self) -> None:
+        self._objects: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        *,
+        to: tuple[str, float] | None = None,
+        target: str = "",
+        note: str = "",
+    ) -> None:
+        """Add a figure; ``to`` is what it is divided by and what that is called."""
+        label, base = to or (None, 0.0)
+        ratio = round(value / base, 3) if base else None
+        self._objects.append({"name": name, "value": round(value, 3), "unit": unit, "ratio_to": label, "ratio": ratio})
+        beside = f"{ratio:8.2f} of {label}" if ratio is not None else ""
+        print(f"{name:44} {value:12,.2f} {unit:9} {beside:44} {target} {note}".rstrip(), flush=True)
+
+    def end(self) -> None:
+        """Print the machine, and the figures for programs."""
+        loads = "/".join(f"{load:.1f}" for load in os.getloadavg())
+        system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+        print(f"machine: {os.cpu_count()} cores, {system}, load {loads}")
+        for entry in self._objects:
+            print(json.dumps(entry))
