@@ -1,13 +1,21 @@
 """A server that exists elsewhere is waited for, and told when it is not there."""
 
 import asyncio
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from bandstand.conf import wire
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.manifest import Server
 from bandstand.workspace.runtime import free_port
+from bandstand.workspace.runtime.connections import max_connections
+from bandstand.workspace.runtime.plan import make_plan
+from bandstand.workspace.runtime.resources import Process
 from bandstand.workspace.runtime.servers.existing import ReachServer, plan_existing
+from bandstand.workspace.runtime.servers.postgres import Login
+from tests.runtime.plans import facts, workspace
 
 
 def reach(port: int) -> ReachServer:
@@ -33,8 +41,41 @@ def test_a_server_that_is_not_there() -> None:
     assert 'servers.nats = "embedded"' in caught.value.hint
 
 
+def test_what_a_url_asks_of_connections_holds_for_every_service() -> None:
+    """An sslmode in the URL is not lost on the way, nor are the signs of a password."""
+    url = "postgres://boss:p%2Fw%40@[::1]:5433/main?sslmode=verify-full&sslrootcert=/ca.pem"
+    assert Login.parse(url).password == "p/w@"
+    assert Login.parse(url).url == url
+    place = Path("/w")
+    plan = make_plan(workspace(place, postgres=url), facts(place, embedded=False))
+    web = plan.resource("user-service-web")
+    assert isinstance(web, Process)
+    database = web.command.environment[wire.DATABASE_URL]
+    assert database.endswith("@[::1]:5433/user_service?sslmode=verify-full&sslrootcert=/ca.pem")
+    assert "boss" not in database
+
+
 def test_the_usual_port_is_taken_where_the_url_names_none() -> None:
     """And the password stays out of what people see."""
     step = plan_existing(Server(kind="redis", url="redis://:secret@cache.example/0"))
     assert step.action == ReachServer(kind="redis", host="cache.example", port=6379)
     assert "secret" not in repr(step)
+
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/use-existing-servers.md"
+
+
+def test_the_page_is_true() -> None:
+    """Its manifest names three servers that are waited for, and its rule for connections is the one that is used."""
+    servers = tomllib.loads(PAGE.read_text().split("```toml")[1].split("```")[0])["servers"]
+    steps = [plan_existing(Server(kind=kind, url=url)) for kind, url in servers.items()]
+    assert [step.label for step in steps] == [
+        "PostgreSQL at 127.0.0.1:5432",
+        "Redis at 127.0.0.1:6379",
+        "NATS at 127.0.0.1:4222",
+    ]
+    assert Login.parse(servers["postgres"]).query == "sslmode=require"
+    with_worker, without = workspace(Path("/w")).services
+    assert max_connections([with_worker]) == 2 * with_worker.threads + 14 + 20
+    assert max_connections([without]) == without.threads + 9 + 20
+    assert max_connections([with_worker] * 4) == 140

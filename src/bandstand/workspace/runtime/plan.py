@@ -158,6 +158,7 @@ def _login(workspace: Workspace, service: Service, access: Access) -> Login:
         user=service.identifier,
         password=access.credentials.services[service.name].postgres,
         database=service.identifier,
+        query=administrator.query,
     )
 
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
@@ -57,13 +57,14 @@ _TUNING: Final[Mapping[str, str]] = {
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """Who connects to which database, and where."""
+    """Who connects to which database, and where; ``query`` is a URL's, as ``sslmode=verify-full``."""
 
     host: str = LOOPBACK
     port: int
     user: str
     password: str
     database: str
+    query: str = ""
 
     def __repr__(self) -> str:
         return f"Login({self.user}@{self.host}:{self.port}/{self.database})"
@@ -78,24 +79,28 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
             user=unquote(parts.username or "postgres"),
             password=unquote(parts.password or ""),
             database=unquote(parts.path.strip("/")) or "postgres",
+            query=parts.query,
         )
 
     @property
     def url(self) -> str:
-        return f"postgres://{quote(self.user)}:{quote(self.password)}@{self.host}:{self.port}/{quote(self.database)}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        place = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@{host}:{self.port}"
+        return f"postgres://{place}/{quote(self.database, safe='')}" + (f"?{self.query}" if self.query else "")
 
     async def connect(self) -> Any:
         """Return an asynchronous psycopg connection in autocommit mode."""
         from psycopg import AsyncConnection  # noqa: PLC0415 - a driver, imported when it is needed
 
+        options: dict[str, Any] = {"connect_timeout": 5, **dict(parse_qsl(self.query))}
         return await AsyncConnection.connect(
             host=self.host,
             port=self.port,
             user=self.user,
             password=self.password,
             dbname=self.database,
-            connect_timeout=5,
             autocommit=True,
+            **options,
         )
 
 
