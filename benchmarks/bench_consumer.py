@@ -23,10 +23,13 @@ PATIENCE = 40.0
 
 def bare_rate(postgres: Postgres) -> float:
     """Return the transactions a second of psycopg alone."""
-    postgres.execute(
-        "CREATE TABLE IF NOT EXISTS bare_inbox (id bigserial PRIMARY KEY, id bigserial PRIMARY KEY, name text UNIQUE, at timestamptz)"
+    serial = "id bigserial PRIMARY KEY"
+    tables = (
+        f"bare_inbox ({serial}, name text UNIQUE, at timestamptz)",
+        f"bare_receipt ({serial}, number bigint, at float8)",
     )
-    postgres.execute("CREATE TABLE IF NOT EXISTS bare_receipt (id bigserial PRIMARY KEY, number bigint, at float8)")
+    for table in tables:
+        postgres.execute(f"CREATE TABLE IF NOT EXISTS {table}")
     postgres.execute("TRUNCATE bare_inbox, bare_receipt")
 
     def work(thread: int) -> None:
