@@ -109,6 +109,17 @@ def test_a_service_can_not_reach_another_ones_keys(running: Platform) -> None:
             forbidden()
 
 
+def test_ps_shows_what_runs(running: Platform) -> None:
+    """Each process is there with its id, port and state as the runner wrote them, its uptime and its memory."""
+    rows = {row["name"]: row for row in running.json("ps")["processes"]}
+    assert {"postgres", "redis", "nats", "gateway", "user-service-web", "user-service-worker"} <= set(rows)
+    web, written = rows["user-service-web"], running.process("user-service-web")
+    for column in ("pid", "port", "state", "restarts"):
+        assert web[column] == written[column]
+    assert web["uptime"] > 0
+    assert web["memory"] > 10_000_000
+
+
 def test_a_killed_web_process_is_replaced(running: Platform) -> None:
     """A web process killed with SIGKILL is started anew within seconds, leaves no process, and is counted."""
     before = running.process("user-service-web")
