@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,12 @@ class Rabbit(RabbitMq):
             f"max_message_size = 1000000\nlisteners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
             f"ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\nssl_options.verify = verify_none\n",
         )
+
+    def settle(self) -> None:
+        """Wait until a kill is withstood. Version 3.10 writes the names of new queues to disk after three seconds; of
+        one that it has not written, it can forget messages that it confirmed, and even that there is a leader.
+        """
+        time.sleep(4)
 
     def tls_url(self) -> str:
         return f"amqps://bandstand:bandstand@127.0.0.1:{self.tls_port}/%2F"

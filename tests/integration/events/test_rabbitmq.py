@@ -88,6 +88,7 @@ def test_a_server_killed_while_publishing_loses_nothing_confirmed(
     """Of messages published while the server is killed again and again, each confirmed one arrives."""
     inbox = Inbox()
     broker = connect(inbox)
+    running.settle()
     confirmed: list[bytes] = []
     attempted = kills = 0
     stop = Event()
@@ -124,6 +125,7 @@ def test_without_confirms_a_killed_server_would_lose(
     """The tooth: with confirms switched off, what a server that then dies never saw counts as sent."""
     inbox = Inbox()
     connect(inbox).close()
+    running.settle()
     for off in (False, True):
         if off:
             switch_off(monkeypatch, "rabbitmq.confirms")
@@ -145,6 +147,7 @@ def test_messages_in_flight_when_the_server_dies_are_told_at_once(
 ) -> None:
     """A batch that waits for confirmations when the connection breaks ends then, each message with its answer."""
     broker = connect()
+    running.settle()
     assert running.process is not None
     running.process.send_signal(signal.SIGSTOP)  # the server takes bytes and answers nothing
     outcome: list[list[BrokerError | None]] = []

@@ -48,6 +48,7 @@ def test_two_relays_publish_each_event_once_and_in_order(service: Rig, rabbit: R
 def test_a_broker_killed_under_way_loses_and_repeats_nothing(service: Rig, running: Rabbit) -> None:
     """While RabbitMQ is killed and started again every write commits, and everything has its effect once."""
     service.ready_worker(events=LEASE)
+    running.settle()
     service.write_many(50)
     running.kill()
     service.write_many(50, 50)
