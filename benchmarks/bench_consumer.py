@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from event_rig import Report, envelopes, send_raw, service, started, worker
+from event_rig import Report, envelopes, processor_seconds, send_raw, service, started, worker
 from tests.integration.servers import Nats, Postgres
 
 BACKLOG = 20_000
@@ -60,17 +60,18 @@ def fill_stream(server: Nats) -> None:
     server.jetstream(send)
 
 
-def drain(postgres: Postgres) -> tuple[int, float, int]:
-    """Return how many events were handled in how many seconds, and how often one was handled twice."""
-    with worker("--only", "consumer"):
+def drain(postgres: Postgres) -> tuple[int, float, int, float]:
+    """Return how many events were handled in how many seconds, how many twice, and the seconds of a core."""
+    with worker("--only", "consumer") as process:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if postgres.execute("SELECT count(*) >= %s FROM bench_receipt", parameters=[BACKLOG])[0][0]:
                 break
             time.sleep(0.5)
+        used = processor_seconds(process.pid)
     query = "SELECT count(*), max(at) - min(at), count(*) - count(DISTINCT number) FROM bench_receipt"
     handled, seconds, twice = postgres.execute(query)[0]
-    return int(handled), float(seconds), int(twice)
+    return int(handled), float(seconds), int(twice), used
 
 
 def main() -> None:
@@ -80,13 +81,14 @@ def main() -> None:
         with worker("--only", "relay"):
             fill_stream(nats)
         before = bare_rate(postgres)
-        handled, seconds, twice = drain(postgres)
+        handled, seconds, twice, used = drain(postgres)
         ceiling = (before + bare_rate(postgres)) / 2
     rate = handled / seconds
     report.add("events.consumer.bare_transactions", ceiling, "1/s", note=f"({THREADS} threads, before and after)")
     share = ("bare transactions", ceiling)
     report.add("events.consumer", rate, "events/s", to=share, target="at least 2,500", note=f"({handled:,} handled)")
     report.add("events.consumer.backlog", seconds, "s", target="100,000 in 30 s", note=f"(for {handled:,})")
+    report.add("events.consumer.processor", 1e6 * used / handled, "µs/event", note="(of the worker's process)")
     report.add("events.consumer.twice", twice, "events", target="0")
     report.end()
     if twice:

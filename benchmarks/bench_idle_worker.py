@@ -9,9 +9,7 @@ import re
 import time
 from collections import Counter
 
-import psutil
-
-from event_rig import Report, service, started, worker
+from event_rig import Report, processor_seconds, service, started, worker
 from tests.integration.servers import Nats, Postgres
 
 REST = 3.0
@@ -24,19 +22,12 @@ def statements(postgres: Postgres) -> list[str]:
     return STATEMENT.findall((postgres.folder / "log").read_text(errors="replace"))
 
 
-def processor_seconds(process: psutil.Process) -> float:
-    """Return what the process has used, with its children."""
-    family = [process, *process.children(recursive=True)]
-    return sum(times.user + times.system for times in (each.cpu_times() for each in family))
-
-
 def watch(postgres: Postgres, pid: int) -> tuple[float, list[str]]:
     """Return the share of a core, and the statements."""
-    process = psutil.Process(pid)
     time.sleep(REST)
-    known, used, begun = len(statements(postgres)), processor_seconds(process), time.monotonic()
+    known, used, begun = len(statements(postgres)), processor_seconds(pid), time.monotonic()
     time.sleep(WATCHED)
-    share = (processor_seconds(process) - used) / (time.monotonic() - begun)
+    share = (processor_seconds(pid) - used) / (time.monotonic() - begun)
     return share, statements(postgres)[known:]
 
 
