@@ -10,7 +10,7 @@ FAULTS_SHOWN = 40
 
 
 def main() -> int:
-    """Run once; return 0 where each zero is a zero, 1 where not."""
+    """Run once; return 0 where each zero is a zero and no answer was wrong, 1 where not."""
     arguments = _parser().parse_args()
     if arguments.broker != "nats":
         sys.stderr.write(
@@ -23,7 +23,7 @@ def main() -> int:
     _say(f"seed {seed}; to repeat: {again}{f' TOOTH={arguments.tooth}' if arguments.tooth else ''}")
     verdict = run(Run(seed=seed, seconds=arguments.seconds, rate=arguments.rate, tooth=arguments.tooth), _say)
     _report(verdict)
-    return 0 if verdict.ledger.balanced else 1
+    return 0 if verdict.good else 1
 
 
 def _report(verdict: Verdict) -> None:
@@ -36,7 +36,9 @@ def _report(verdict: Verdict) -> None:
     for refusal, times in verdict.refusals.items():
         _say(f"refused {times} times: {refusal}")
     _say("killed: " + ", ".join(f"{name} {times}" for name, times in sorted(verdict.killed.items())))
-    _say(f"drained in {verdict.drained:.1f} s; {verdict.shed} intents not begun, as too many clients waited")
+    _say(f"longest time without an answer 2xx: {verdict.silence:.1f} s; drained in {verdict.drained:.1f} s")
+    if verdict.shed:
+        _say(f"{verdict.shed} intents were not begun, as too many clients waited")
     _say(str(verdict.ledger))
 
 

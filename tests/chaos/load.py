@@ -33,6 +33,7 @@ class Book:
     def __init__(self) -> None:
         self.refusals: Counter[str] = Counter()
         self._intents: dict[tuple[str, str], Intent] = {}
+        self._acked_at: list[float] = []
         self._lock = threading.Lock()
 
     def attempt(self, kind: Kind, key: str) -> None:
@@ -45,6 +46,7 @@ class Book:
         with self._lock:
             intent = self._intents[kind, key]
             self._intents[kind, key] = replace(intent, acked=True, answers=intent.answers | {answer})
+            self._acked_at.append(time.monotonic())
 
     def answer_to(self, kind: Kind, key: str) -> str:
         """Return an id that was answered, or ""."""
@@ -52,9 +54,14 @@ class Book:
             return next(iter(self._intents[kind, key].answers), "")
 
     def refuse(self, kind: Kind, answer: Answer) -> None:
-        """Note an answer that ends the matter otherwise."""
+        """Note an answer that no client deserved."""
         with self._lock:
             self.refusals[f"{kind} {answer.status} {_code(answer)}"] += 1
+
+    def silence(self) -> float:
+        """Return the longest time in seconds between two answers 2xx."""
+        with self._lock:
+            return max((after - before for before, after in itertools.pairwise(self._acked_at)), default=0.0)
 
     def intents(self) -> tuple[Intent, ...]:
         """Return all that was attempted."""
@@ -126,7 +133,7 @@ class Load:
         self.book.attempt("registration", email)
         body = {"email": email, "username": name, "password": PASSWORD}
         client = Client(base=self.gateway)
-        answer, asked = self._until_answered(lambda: client.post("/api/users/", body))
+        answer, asked = self._until_answered("registration", lambda: client.post("/api/users/", body))
         if answer is None:
             return
         if answer.status == 201:
@@ -158,7 +165,7 @@ class Load:
         def ask() -> Answer:
             return buyer.client.post("/api/orders/", {"items": items}, Idempotency_Key=token)
 
-        answer, _ = self._until_answered(ask, buyer)
+        answer, _ = self._until_answered("order", ask, buyer)
         if answer is None:
             return
         if answer.status == 201:
@@ -167,8 +174,11 @@ class Load:
             self.book.refuse("order", answer)
 
     def _cancel(self, buyer: Buyer, order: str) -> None:
+        def cancel() -> Answer:
+            return buyer.client.post(f"/api/orders/{order}/cancel/", {})
+
         self.book.attempt("cancellation", order)
-        answer, _ = self._until_answered(lambda: buyer.client.post(f"/api/orders/{order}/cancel/", {}), buyer)
+        answer, _ = self._until_answered("cancellation", cancel, buyer)
         if answer is None or _code(answer) == "not_cancellable":  # it was rejected before
             return
         if answer.status == 200:
@@ -176,13 +186,17 @@ class Load:
         else:
             self.book.refuse("cancellation", answer)
 
-    def _until_answered(self, ask: Callable[[], Answer], buyer: Buyer | None = None) -> tuple[Answer | None, int]:
+    def _until_answered(
+        self, kind: Kind, ask: Callable[[], Answer], buyer: Buyer | None = None
+    ) -> tuple[Answer | None, int]:
         """Ask until somebody answers for good, or it is over; return the answer and how often was asked."""
         for times in itertools.count(1):
             try:
                 answer = ask()
                 if answer.status == 401 and buyer is not None:
                     buyer.renew()
+                elif answer.status == 500:  # it should not be said; a client may ask again all the same
+                    self.book.refuse(kind, answer)
                 elif not _is_for_now(answer):
                     return answer, times
             except (OSError, http.client.HTTPException, ValueError, RuntimeError):

@@ -18,7 +18,7 @@ from tests.chaos.schedule import Kill, schedule
 
 __all__ = ["TEETH", "Run", "Verdict", "run"]
 
-TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:25"}
+TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:100"}
 """Protections to switch off, with a death that shows that they are missing."""
 
 
@@ -38,7 +38,8 @@ class Run:
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """``folder`` is where the shop was; it is kept when something is wrong. ``drained`` is in seconds, ``open`` what
-    was still on its way when the patience ended, and ``shed`` the intents that were not begun: too many clients waited.
+    was still on its way when the patience ended, and ``shed`` the intents that were not begun: too many clients waited;
+    ``silence`` is the longest time in seconds in which no client saw an answer 2xx.
     """
 
     ledger: Ledger
@@ -47,7 +48,13 @@ class Verdict:
     shed: int
     drained: float
     open: str
+    silence: float
     folder: Path
+
+    @property
+    def good(self) -> bool:
+        """Say whether each zero is a zero, and nobody was refused who asked for nothing wrong."""
+        return self.ledger.balanced and not self.refusals
 
 
 def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = None) -> Verdict:
@@ -60,7 +67,7 @@ def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = 
         return verdict
     finally:
         platform.down()
-        if verdict is not None and verdict.ledger.balanced:
+        if verdict is not None and verdict.good:
             shutil.rmtree(place)
         else:
             say(f"kept: {platform.folder} (logs in .bandstand/logs; `bandstand up` there starts it again)")
@@ -104,6 +111,7 @@ class _Drive:
             shed=load.shed,
             drained=drained,
             open=waits,
+            silence=load.book.silence(),
             folder=self._platform.folder,
         )
 
