@@ -23,7 +23,7 @@ def check_broker(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
     return [
         CheckWarning(
             "Events go to the memory broker, so they reach no other service.",
-            hint="Set BROKER_URL to nats://…",
+            hint="Set BROKER_URL to nats://… or amqp://…",
             id="bandstand.events.W001",
         )
     ]
