@@ -1,5 +1,5 @@
 import pytest
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from bandstand.context import bind, new_context
 from bandstand.events import Event, publish, wakeup
@@ -113,6 +113,19 @@ def test_a_transaction_notifies_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fake.run_on_commit.clear()  # as Django does when the savepoint that held it is rolled back
     wakeup.on_commit(fake)  # type: ignore[arg-type]
     assert len(fake.run_on_commit) == 1
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed"), ValueError("anything")])
+@pytest.mark.django_db(transaction=True)
+def test_what_is_committed_succeeds_though_nobody_can_be_woken(error: Exception) -> None:
+    """A database that dies between the commit and NOTIFY fails no write: the client must not be told that it did."""
+
+    class Dying(FakePostgres):
+        def cursor(self) -> None:
+            raise error
+
+    with transaction.atomic():
+        wakeup.django_on_commit(wakeup._Notify(Dying()), robust=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.django_db

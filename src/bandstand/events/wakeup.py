@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Any, Final
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import on_commit as django_on_commit
 
@@ -32,13 +32,20 @@ def notify(connection: BaseDatabaseWrapper, what: str) -> None:
 
 
 class _Notify:
-    """Equal for one connection, so that a transaction carries it once however many events it publishes."""
+    """A class, so that a transaction is seen to carry one however many events it publishes.
+
+    What it does comes after the commit: if it failed, the client of a write that lasts would be told that it failed.
+    """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
+        self.__qualname__ = type(self).__qualname__  # Django logs a robust callback's failure by this
 
     def __call__(self) -> None:
-        notify(self.connection, "outbox")
+        try:
+            notify(self.connection, "outbox")
+        except Error as error:
+            logger.warning("The relay can't be woken, so it looks by itself", extra={"error": str(error)})
 
 
 def on_commit(connection: BaseDatabaseWrapper) -> None:
