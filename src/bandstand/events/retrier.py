@@ -113,17 +113,22 @@ class Retrier:
 
     def _claim(self) -> float:
         names = [subscription.name for subscription in self._registry]
+        wait = self._deliveries.wait(names)
+        if wait == 0.0:  # else, as nearly always, that one query is all that a look costs
+            self._claim_due(names)
+            wait = self._deliveries.wait(names)
+        longest = self._settings.lease / 3 if self._held else _LOOK_EVERY
+        if wait is None or len(self._held) >= 2 * self._settings.threads:
+            return longest
+        return min(longest, max(wait, 0.01))
+
+    def _claim_due(self, names: list[str]) -> None:
         room = 2 * self._settings.threads - len(self._held)
         if room > 0:
             self._submit(self._deliveries.claim(names, room, self._settings.lease, suspects=False), suspects=False)
         # One at a time: if this process dies again, it is clear over which event.
         if not any(self._held.values()):
             self._submit(self._deliveries.claim(names, 1, self._settings.lease, suspects=True), suspects=True)
-        longest = self._settings.lease / 3 if self._held else _LOOK_EVERY
-        if len(self._held) >= 2 * self._settings.threads:
-            return longest
-        wait = self._deliveries.wait(names)
-        return longest if wait is None else min(longest, max(wait, 0.01))
 
     def _submit(self, rows: list[DeliveryRow], *, suspects: bool) -> None:
         for row in rows:
