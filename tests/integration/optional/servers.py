@@ -116,6 +116,19 @@ class RabbitMq:
         for member in members:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
+        # Killed is not yet gone: who looks at once still finds it.
+        deadline = time.monotonic() + 10
+        while left := [member.pid for member in members if lives(member)]:
+            assert time.monotonic() < deadline, f"{left} outlived SIGKILL by 10 s"
+            time.sleep(0.01)
+
+
+def lives(process: psutil.Process) -> bool:
+    """True unless it ended; one that ended may stay as a zombie where nobody waits for it."""
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

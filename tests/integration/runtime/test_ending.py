@@ -16,8 +16,8 @@ pytestmark = pytest.mark.integration
 
 
 def assert_nothing_left(platform: Platform, *, within: float) -> None:
-    eventually(lambda: not platform.left(), within=within)
-    assert platform.listening() == set()
+    # One condition: a process that is ending gives up its command line, by which it is known, before its sockets.
+    eventually(lambda: not platform.left() and not platform.listening(), within=within)
 
 
 def read_until(stream: IO[str] | None, text: str) -> str:
