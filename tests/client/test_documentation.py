@@ -18,7 +18,7 @@ def test_the_examples_run() -> None:
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, "client.md", "exec"), names)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
 
 
 def test_every_option_is_explained() -> None:

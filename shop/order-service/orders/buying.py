@@ -7,11 +7,11 @@ from decimal import Decimal
 from uuid import UUID
 
 import msgspec
-from bandstand.client import ServiceClient
+from bandstand.client import Resource, ServiceClient
 from bandstand.exceptions import ServiceResponseError
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from orders.models import MAX_ITEMS, MAX_PRICE
+from orders.models import MAX_PRICE
 
 _users = ServiceClient("user-service")
 _products = ServiceClient("product-service")
@@ -42,8 +42,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.price} is not a price")
 
 
-class _Products(msgspec.Struct, frozen=True, kw_only=True):
-    results: list[Product]
+_PRODUCT = Resource(path="/api/v1/products/", item=Product)
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +71,11 @@ def quote(user_id: UUID, quantities: Mapping[UUID, int]) -> Quote:
         ServiceCallError: a service could not be asked.
     """
     buyer = _buyer(user_id)
-    known = _prices(quantities)
-    missing = [str(product_id) for product_id in quantities if product_id not in known]
+    known = _products.load(_PRODUCT, quantities)
+    missing = [product_id for product_id, product in known.items() if product is None]
     if missing:
         raise ValidationError({"items": [f"There is no product {name}." for name in missing]}, code="unknown_product")
-    lines = tuple((known[product_id], quantity) for product_id, quantity in quantities.items())
+    lines = tuple((product, quantities[product_id]) for product_id, product in known.items() if product)
     if len({product.currency for product, _ in lines}) > 1:
         raise ValidationError({"items": ["These products have different currencies."]}, code="mixed_currencies")
     return Quote(buyer=buyer, lines=lines)
@@ -92,9 +91,3 @@ def _buyer(user_id: UUID) -> Buyer:
     if not buyer.is_active:
         raise PermissionDenied("This account is closed.", code="closed_account")
     return buyer
-
-
-def _prices(quantities: Mapping[UUID, int]) -> dict[UUID, Product]:
-    ids = ",".join(str(product_id) for product_id in quantities)
-    page = _products.get("/api/v1/products/", params={"ids": ids, "page_size": MAX_ITEMS}).json(_Products)
-    return {product.id: product for product in page.results}

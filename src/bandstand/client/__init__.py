@@ -2,6 +2,8 @@
 
 - ``ServiceClient("user-service").get("/api/v1/users/1/")`` returns a ``Response`` or raises; ``AsyncServiceClient`` is
   the same for coroutines; ``call_service(service, endpoint, method, data, headers)`` returns the decoded JSON.
+- ``client.pages(path)`` and ``client.items(path)`` read lists, ``client.load(resource, ids)`` many things with one
+  call; ``Page`` is what the first gives, ``Resource`` says how something is loaded by ids.
 - ``Policy`` (of ``bandstand.resilience``): the limits of a client's calls, from ``BANDSTAND["CLIENT"]`` unless given.
 - ``Transport``, ``AsyncTransport``, ``Request``, ``Response``, ``Headers`` and ``TransportError`` with its kinds: the
   seam to the network, where ``use_transport(sync, asynchronous)`` puts others in place, as
@@ -9,7 +11,9 @@
 """
 
 from bandstand.client.clients import AsyncServiceClient, ServiceClient, call_service
+from bandstand.client.loading import Resource
 from bandstand.client.messages import Headers, Request, Response
+from bandstand.client.paging import Page
 from bandstand.client.transports import (
     AnswerTooLarge,
     AsyncTransport,
@@ -31,8 +35,10 @@ __all__ = [
     "ConnectionBroken",
     "Headers",
     "NotHttp",
+    "Page",
     "Policy",
     "Request",
+    "Resource",
     "Response",
     "ServiceClient",
     "TimedOut",

@@ -1,28 +1,36 @@
 """The two clients: thin shells around :class:`Call`, one that waits and one that awaits."""
 
-from collections.abc import Awaitable, Mapping
-from typing import Any, Generic, TypeVar, Unpack
+from collections.abc import AsyncIterator, Awaitable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from django.utils.asyncio import async_unsafe
 
 from bandstand.client.call import Call
+from bandstand.client.loading import Loading, Resource
 from bandstand.client.messages import Response
+from bandstand.client.paging import MAX_PAGES, Page, Walk
 from bandstand.client.policies import configured_policy
-from bandstand.client.preparation import Options, prepare
+from bandstand.client.preparation import LoadOptions, Options, prepare
 from bandstand.client.transports import async_transport, transport
 from bandstand.resilience import Policy
 
 __all__ = ["AsyncServiceClient", "ServiceClient", "call_service"]
 
 R = TypeVar("R")
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 class _Client(Generic[R]):
     """What both clients have: a target, its policy, and a method for each verb. Cheap to make, safe to share."""
 
-    def __init__(self, service: str, *, policy: Policy | None = None) -> None:
+    def __init__(
+        self, service: str, *, policy: Policy | None = None, resources: Mapping[str, Resource[Any]] | None = None
+    ) -> None:
+        """``resources`` says how what ``load()`` knows by name is loaded."""
         self.service = service
         self._policy = policy
+        self._resources = resources or {}
 
     @property
     def policy(self) -> Policy:
@@ -56,6 +64,11 @@ class _Client(Generic[R]):
         order = prepare(self.service, method, path, options)
         return Call(order, self.policy, timeout=options.get("timeout"))
 
+    def _loading(self, resource: str | Resource[T], ids: Iterable[K]) -> tuple[Resource[T], Loading[K, T]]:
+        if isinstance(resource, str):
+            resource = self._resources.get(resource) or Resource(path=f"/api/v1/{resource}/")
+        return resource, Loading(self.service, resource, ids)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.service!r})"
 
@@ -88,6 +101,47 @@ class ServiceClient(_Client[Response]):
                 return result
             way.pause(result)
 
+    def pages(
+        self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
+    ) -> Iterator[Page[T]]:
+        """Read a list page by page, each when it is needed, by number or by cursor; ``item`` is the type of an item.
+
+        Only the query of a ``next`` is followed: the pages come from the same path of the same service.
+
+        Raises:
+            ServiceResponseError: also for a ``next`` that leads to another list or back, and after ``max_pages``.
+            ServiceCallError, DeadlineExceeded: as :meth:`request`.
+        """
+        walk: Walk[T] = Walk(path, item, max_pages, options)
+        for target, step in walk.steps():
+            yield walk.take(self.get(target, **step))
+
+    def items(
+        self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
+    ) -> Iterator[T]:
+        """Read the items of a list, with all its pages; everything is as with :meth:`pages`."""
+        for page in self.pages(path, item, max_pages=max_pages, **options):
+            yield from page.results
+
+    @overload
+    def load(self, resource: str, ids: Iterable[K], **options: Unpack[LoadOptions]) -> dict[K, Any]: ...
+    @overload
+    def load(self, resource: Resource[T], ids: Iterable[K], **options: Unpack[LoadOptions]) -> dict[K, T | None]: ...
+
+    def load(self, resource: Any, ids: Iterable[K], **options: Unpack[LoadOptions]) -> dict[K, Any]:
+        """Return many things by their ids with one call: each id, in the order given, with its item or None.
+
+        ``resource`` is a name that the client knows, or the resource itself; any other name stands for
+        ``/api/v1/{name}/``. Only for more ids than ``Resource.size`` there is more than one call. No id, no call.
+
+        Raises:
+            ServiceCallError, DeadlineExceeded: as :meth:`request`. Nothing is returned unless all could be asked.
+        """
+        how, loading = self._loading(resource, ids)
+        for query in loading.batches():
+            loading.take(self.items(how.path, how.item, params=query, **options))
+        return loading.result()
+
 
 class AsyncServiceClient(_Client[Awaitable[Response]]):
     """The same for coroutines: ``(await AsyncServiceClient("user-service").get("/api/v1/users/1/")).json()``.
@@ -105,6 +159,36 @@ class AsyncServiceClient(_Client[Awaitable[Response]]):
             if isinstance(result, Response):
                 return result
             await way.pause(result)
+
+    async def pages(
+        self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
+    ) -> AsyncIterator[Page[T]]:
+        """Read a list page by page; everything is as with :meth:`ServiceClient.pages`."""
+        walk: Walk[T] = Walk(path, item, max_pages, options)
+        for target, step in walk.steps():
+            yield walk.take(await self.get(target, **step))
+
+    async def items(
+        self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
+    ) -> AsyncIterator[T]:
+        """Read the items of a list, with all its pages, as :meth:`ServiceClient.items`."""
+        async for page in self.pages(path, item, max_pages=max_pages, **options):
+            for one in page.results:
+                yield one
+
+    @overload
+    async def load(self, resource: str, ids: Iterable[K], **options: Unpack[LoadOptions]) -> dict[K, Any]: ...
+    @overload
+    async def load(
+        self, resource: Resource[T], ids: Iterable[K], **options: Unpack[LoadOptions]
+    ) -> dict[K, T | None]: ...
+
+    async def load(self, resource: Any, ids: Iterable[K], **options: Unpack[LoadOptions]) -> dict[K, Any]:
+        """Return many things by their ids with one call, as :meth:`ServiceClient.load`."""
+        how, loading = self._loading(resource, ids)
+        for query in loading.batches():
+            loading.take([one async for one in self.items(how.path, how.item, params=query, **options)])
+        return loading.result()
 
 
 def call_service(

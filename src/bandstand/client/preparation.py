@@ -16,7 +16,7 @@ from django.utils.functional import Promise
 from bandstand import __version__
 from bandstand.conf import get_settings, wire
 
-__all__ = ["SAFE_METHODS", "Options", "Order", "prepare"]
+__all__ = ["SAFE_METHODS", "LoadOptions", "Options", "Order", "prepare"]
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
@@ -55,6 +55,15 @@ class Options(TypedDict, total=False):
     headers: Mapping[str, str] | None
     timeout: float | None
     idempotency_key: str | None
+    on_behalf_of: str | None
+    anonymous: bool
+
+
+class LoadOptions(TypedDict, total=False):
+    """What a look-up by ids may have, as in :class:`Options`; ``timeout`` is for each call that it needs."""
+
+    headers: Mapping[str, str] | None
+    timeout: float | None
     on_behalf_of: str | None
     anonymous: bool
 
