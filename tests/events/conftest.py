@@ -25,13 +25,24 @@ class UserCreated(Event, type="user.created", version=1):
 
 
 class InlineLanes(Lanes):
-    """Runs each job at once, on the thread of the test."""
+    """Runs each job at once, on the thread of the test, or keeps it until the test lets it go."""
 
     def __init__(self) -> None:
         super().__init__(0, lambda: None)
+        self.busy = False
+        self._kept: list[Callable[[], None]] = []
 
     def submit(self, group: str, key: str, job: Callable[[], None]) -> None:
-        job()
+        if self.busy:
+            self._kept.append(job)
+        else:
+            job()
+
+    def go(self) -> None:
+        """A thread is free again."""
+        self.busy = False
+        while self._kept:
+            self._kept.pop(0)()
 
 
 class FakeIncoming(Incoming):
@@ -95,10 +106,17 @@ class Desk:
     def __init__(self) -> None:
         self.settings = EventsSettings()
         self.registry = Registry()
-        self.consumer = Consumer(FakeBroker(), self.registry, self.settings, lanes=InlineLanes())
+        self.lanes = InlineLanes()
+        self.consumer = Consumer(FakeBroker(), self.registry, self.settings, lanes=self.lanes)
 
-    def handle(self, handler: Callable[..., object], pattern: str = "user.created", name: str = "welcome") -> None:
-        self.registry.add(Subscription(name=name, pattern=pattern, handler=handler))
+    def handle(
+        self,
+        handler: Callable[..., object],
+        pattern: str = "user.created",
+        name: str = "welcome",
+        batch: int | None = None,
+    ) -> None:
+        self.registry.add(Subscription(name=name, pattern=pattern, handler=handler, batch=batch))
 
     def bring(
         self,

@@ -80,7 +80,7 @@ def test_a_fail_point_acts_at_its_passage(monkeypatch: pytest.MonkeyPatch) -> No
 def test_queries_have_names() -> None:
     """Each query of the file is found by its name, without its comments."""
     found = queries("postgresql")
-    assert set(found) == {"claim", "mark_sent"}
+    assert set(found) == {"claim", "mark_sent", "enter_together"}
     assert all("--" not in text for text in found.values())
 
 

@@ -7,11 +7,13 @@ the ``Retrier`` goes on. So attempts and deaths are counted in one place, and th
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from typing import Final
 
+import msgspec
 from django.db import connections, reset_queries
 
 from bandstand.conf.settings import EventsSettings
@@ -19,7 +21,8 @@ from bandstand.events import failpoints
 from bandstand.events.brokers import Binding, Broker, Incoming
 from bandstand.events.deliveries import Deliveries, Letter, lane_key
 from bandstand.events.envelope import Message, decode
-from bandstand.events.handling import HandlerFailed, Handling
+from bandstand.events.gathering import Gathering
+from bandstand.events.handling import HandlerFailed, Handling, Work
 from bandstand.events.inbox import Entry, Inbox
 from bandstand.events.lanes import Lanes
 from bandstand.events.retrier import Retrier
@@ -32,10 +35,20 @@ logger: Final = logging.getLogger(__name__)
 
 _RELEASE: Final = 1.0  # seconds until the broker brings an event again that this process could do nothing about
 
+_MAX_PREFETCH: Final = 1000
 _MAX_ID: Final = 200
 
 Flight = tuple[str, str]
 """Subscription and message id."""
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """What the broker brought, as far as every subscription reads it the same."""
+
+    message: Message
+    data: bytes
+    body: bytes
+    repeated: bool
 
 
 class Consumer:
@@ -62,14 +75,21 @@ class Consumer:
         )
         self._flights: dict[Flight, Incoming] = {}
         self._released: set[Flight] = set()
+        self._gatherings: dict[str, Gathering[Arrival]] = {}
         self._lock = Lock()
 
     def start(self) -> None:
         """Start the threads and subscribe; messages come once the broker is open."""
         self._lanes.start()
         self.retrier.start()
-        bindings = [Binding(subscription=each.name, pattern=each.pattern) for each in self._registry]
-        self._broker.consume(bindings, self.receive)
+        self._broker.consume([self._binding(each) for each in self._registry], self.receive)
+
+    def _binding(self, subscription: Subscription) -> Binding:
+        """With room for a batch that is handled and one that gathers, on each thread."""
+        prefetch = 2 * (subscription.batch or 0) * self._settings.threads
+        return Binding(
+            subscription=subscription.name, pattern=subscription.pattern, prefetch=min(prefetch, _MAX_PREFETCH)
+        )
 
     def stop(self, timeout: float) -> bool:
         """Take nothing more, finish what was taken within ``timeout`` seconds, and give the rest back."""
@@ -98,13 +118,31 @@ class Consumer:
             letter = Letter(subscription=subscription.name, message_id=lane, body=incoming.body)
             work: Callable[[], None] = partial(self._bury, letter, str(error))
             flight = (subscription.name, lane)
+            if self._take_off(flight, incoming):
+                self._lanes.submit(subscription.name, lane, partial(self._fly, flight, work))
         else:
-            repeated = incoming.repeated and (subscription.name, message.id) not in self._released
-            work = partial(self._first, subscription, message, data, incoming.body, repeated=repeated)
-            lane = lane_key(message)
             flight = (subscription.name, message.id)
-        if self._take_off(flight, incoming):
-            self._lanes.submit(subscription.name, lane, partial(self._fly, flight, work))
+            repeated = incoming.repeated and flight not in self._released
+            arrival = Arrival(message=message, data=data, body=incoming.body, repeated=repeated)
+            if self._take_off(flight, incoming):
+                self._submit(subscription, arrival)
+
+    def _submit(self, subscription: Subscription, arrival: Arrival) -> None:
+        lane = lane_key(arrival.message)
+        if subscription.batch:
+            self._gathering(subscription, subscription.batch).add(lane, arrival)
+        else:
+            self._lanes.submit(subscription.name, lane, partial(self._fly_alone, subscription, arrival))
+
+    def _gathering(self, subscription: Subscription, size: int) -> Gathering[Arrival]:
+        with self._lock:
+            found = self._gatherings.get(subscription.name)
+            if found is None:
+                handle = partial(self._fly_together, subscription)
+                found = self._gatherings[subscription.name] = Gathering(
+                    self._lanes, subscription.name, size=size, parts=self._settings.threads, handle=handle
+                )
+        return found
 
     def _take_off(self, flight: Flight, incoming: Incoming) -> bool:
         """Remember what is being handled. The same again, after a reconnection, is only the newer way to settle it."""
@@ -119,27 +157,78 @@ class Consumer:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - most likely the database is down; nothing may be lost whatever it is
+            self._give_back([flight], error)
+        else:
+            self._settle(flight)
+        finally:
+            reset_queries()
+
+    def _fly_alone(self, subscription: Subscription, arrival: Arrival) -> None:
+        self._fly((subscription.name, arrival.message.id), partial(self._first, subscription, arrival))
+
+    def _fly_together(self, subscription: Subscription, arrivals: list[Arrival]) -> None:
+        """Handle in one transaction what can be, and the others one by one in their order."""
+        flights = [(subscription.name, arrival.message.id) for arrival in arrivals]
+        try:
+            handled = self._together(subscription, arrivals)
+        except Exception as error:  # noqa: BLE001 - as in _fly
+            self._give_back(flights, error)
+            return
+        finally:
+            reset_queries()
+        for flight in flights:
+            if flight[1] in handled:
+                self._settle(flight)
+        for arrival in arrivals:
+            if arrival.message.id not in handled:
+                self._fly_alone(subscription, arrival)
+
+    def _settle(self, flight: Flight) -> None:
+        with self._lock:
+            incoming = self._flights.pop(flight)
+        failpoints.hit("consumer.before_acknowledge")
+        incoming.acknowledge()
+
+    def _give_back(self, flights: Collection[Flight], error: Exception) -> None:
+        connections[self._settings.database].close()
+        for flight in flights:
             logger.warning("An event has to wait", extra={"subscription": flight[0], "error": repr(error)})
-            connections[self._settings.database].close()
             with self._lock:
                 self._released.add(flight)
                 incoming = self._flights.pop(flight)
             incoming.release(_RELEASE)
-        else:
-            with self._lock:
-                incoming = self._flights.pop(flight)
-            failpoints.hit("consumer.before_acknowledge")
-            incoming.acknowledge()
-        finally:
-            reset_queries()
 
-    def _first(self, subscription: Subscription, message: Message, data: bytes, body: bytes, *, repeated: bool) -> None:
-        letter = Letter.of(subscription.name, message, body)
-        if repeated:
+    def _together(self, subscription: Subscription, arrivals: Sequence[Arrival]) -> Collection[str]:
+        """Return the ids of what was handled; nothing, if that has to be tried one by one.
+
+        One that may have ended its process is never handled with others, and those behind it keep behind it.
+        """
+        if len(arrivals) == 1 or any(arrival.repeated for arrival in arrivals):
+            return ()
+        works = list(_readable(subscription, arrivals))
+        if not works:
+            return ()
+        letters = [(work.message.id, lane_key(work.message)) for work in works]
+        try:
+            enter = partial(self._inbox.enter_together, subscription.name, letters)
+            return self._handling.run_together(subscription, works, enter=enter)
+        except HandlerFailed as error:
+            logger.warning(
+                "The handler failed with %d events together, so each is handled alone",
+                len(works),
+                exc_info=error.__cause__,
+                extra={"subscription": subscription.name},
+            )
+            return ()
+
+    def _first(self, subscription: Subscription, arrival: Arrival) -> None:
+        message = arrival.message
+        letter = Letter.of(subscription.name, message, arrival.body)
+        if arrival.repeated:
             self._suspect(letter)
             return
         try:
-            event = subscription.decode(message, data)
+            event = subscription.decode(message, arrival.data)
             enter = partial(self._inbox.enter, subscription.name, message.id, letter.key)
             entry = self._handling.run(subscription, message, event, enter=enter)
         except InvalidEvent as error:
@@ -163,6 +252,13 @@ class Consumer:
             extra={"subscription": letter.subscription, "event_id": letter.message_id, "error": error},
         )
         self._deliveries.bury(letter, reason="invalid", error=error, attempts=0)
+
+
+def _readable(subscription: Subscription, arrivals: Iterable[Arrival]) -> Iterator[Work]:
+    """Those that the handler can read; what it can't read is told of when it is alone."""
+    for arrival in arrivals:
+        with suppress(InvalidEvent):
+            yield Work(message=arrival.message, event=subscription.decode(arrival.message, arrival.data))
 
 
 def _refuse_disguise(incoming: Incoming, message: Message) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from bandstand.context import Context, TraceContext, parse_traceparent
+from bandstand.context import Context, TraceContext, new_context, parse_traceparent
 from bandstand.events.event import Event
 from bandstand.exceptions import InvalidEvent
 
@@ -61,6 +61,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     causation_id: str | None = None
     trace: TraceContext | None = None
     attempt: int = 1
+
+    def context(self, timeout: float | None = None) -> Context:
+        """Return the context of the work that this event causes, for at most ``timeout`` seconds.
+
+        A handler runs in it already; one that takes batches binds it for each event:
+        ``with bandstand.context.bind(message.context()): publish(…)``.
+        """
+        return new_context(correlation_id=self.correlation_id, causation_id=self.id, trace=self.trace, timeout=timeout)
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -1,22 +1,27 @@
-"""One attempt: the inbox row and the handler in one transaction, with the event's context bound."""
+"""One attempt: the inbox row and the handler in one transaction, with the event's context bound.
+
+Of a handler that takes batches it is many inbox rows and one handler; such an attempt counts only when it succeeds.
+"""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
+import msgspec
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bandstand.context import Context, bind, new_context
+from bandstand.context import bind, new_context
 from bandstand.events import failpoints, metrics
 from bandstand.events.envelope import Message
 from bandstand.events.inbox import Entry
 from bandstand.events.subscriptions import Subscription
 from bandstand.exceptions import EventError
 
-__all__ = ["HandlerFailed", "Handling", "context_of"]
+__all__ = ["HandlerFailed", "Handling", "Work"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -33,11 +38,11 @@ class BrokenTransaction(EventError):
     code = "broken_transaction"
 
 
-def context_of(message: Message, timeout: float) -> Context:
-    """Return the context of the work that ``message`` causes, for at most ``timeout`` seconds."""
-    return new_context(
-        correlation_id=message.correlation_id, causation_id=message.id, trace=message.trace, timeout=timeout
-    )
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a batch, as its handler reads it."""
+
+    message: Message
+    event: Any
 
 
 class Handling:
@@ -62,18 +67,44 @@ class Handling:
             HandlerFailed: nothing of the attempt lasted, except perhaps the commit whose answer was lost.
             django.db.Error: the database can't be used, and the handler has not begun.
         """
-        attempt = _Attempt(
-            alias=self._alias, subscription=subscription, message=message, event=event, enter=enter, leave=leave
-        )
-        with bind(context_of(message, self._timeout)):
+        call = partial(subscription.call, event, message)
+        tell = partial(_tell, subscription, message)
+        attempt = _Attempt(alias=self._alias, name=subscription.name, call=call, enter=enter, leave=leave, tell=tell)
+        with bind(message.context(self._timeout)):
             try:
                 entry = self._healed(attempt)
             except HandlerFailed as error:
                 metrics.attempts.labels(subscription.name, "failed").inc()
-                attempt.tell_failure(error)
+                _tell_failure(subscription, message, error)
                 raise
         metrics.attempts.labels(subscription.name, "handled" if entry is Entry.FIRST else entry.value).inc()
         return entry
+
+    def run_together(
+        self, subscription: Subscription, works: Sequence[Work], *, enter: Callable[[], Collection[str]]
+    ) -> Collection[str]:
+        """Handle in one transaction those of ``works`` whose ids ``enter`` returns, and return these.
+
+        Raises:
+            HandlerFailed: nothing of it lasted, except perhaps the commit whose answer was lost.
+            django.db.Error: the database can't be used, and the handler has not begun.
+        """
+        entered: list[Work] = []
+
+        def enter_those() -> Entry:
+            ids = enter()
+            entered[:] = [work for work in works if work.message.id in ids]
+            return Entry.FIRST if entered else Entry.WAITING
+
+        def call() -> None:
+            subscription.call_together([work.event for work in entered], [work.message for work in entered])
+
+        def tell(seconds: float) -> None:
+            _tell_together(subscription, entered, seconds)
+
+        with bind(new_context(timeout=self._timeout)):
+            self._healed(_Attempt(alias=self._alias, name=subscription.name, call=call, enter=enter_those, tell=tell))
+        return {work.message.id for work in entered}
 
     def _healed(self, attempt: "_Attempt") -> Entry:
         """A connection from before the database was restarted fails before the handler begins: a new one will do."""
@@ -87,22 +118,24 @@ class Handling:
 
 
 class _Attempt:
+    """``call`` runs the handler, ``tell`` says that it lasts and how many seconds it took."""
+
     def __init__(
         self,
         *,
         alias: str,
-        subscription: Subscription,
-        message: Message,
-        event: Any,
+        name: str,
+        call: Callable[[], None],
         enter: Callable[[], Entry],
-        leave: Callable[[], None],
+        leave: Callable[[], None] = lambda: None,
+        tell: Callable[[float], None],
     ) -> None:
         self._alias = alias
-        self._subscription = subscription
-        self._message = message
-        self._event = event
+        self._name = name
+        self._call = call
         self._enter = enter
         self._leave = leave
+        self._tell = tell
 
     def run(self) -> Entry:
         connection = connections[self._alias]
@@ -114,7 +147,7 @@ class _Attempt:
                 begun = entry is Entry.FIRST
                 if begun:
                     failpoints.hit("consumer.before_handler")
-                    self._subscription.call(self._event, self._message)
+                    self._call()
                     failpoints.hit("consumer.after_handler")
                     _refuse_broken(connection)
                 self._leave()
@@ -123,43 +156,67 @@ class _Attempt:
                 connection.close_if_unusable_or_obsolete()
             if not begun:
                 raise
-            metrics.handler_seconds.labels(self._subscription.name, "failed").observe(time.perf_counter() - started)
-            raise HandlerFailed(f"{self._subscription.name} failed: {error!r}") from error
+            metrics.handler_seconds.labels(self._name, "failed").observe(time.perf_counter() - started)
+            raise HandlerFailed(f"{self._name} failed: {error!r}") from error
         failpoints.hit("consumer.after_commit")
         if begun:
             self._tell(time.perf_counter() - started)
         return entry
 
-    def tell_failure(self, error: HandlerFailed) -> None:
-        """Log what went wrong, with the traceback of the handler."""
-        logger.warning(
-            "The handler of %s failed",
-            self._message.type,
-            exc_info=error.__cause__,
-            extra={
-                "subscription": self._subscription.name,
-                "event_id": self._message.id,
-                "source": self._message.source,
-                "attempt": self._message.attempt,
-            },
-        )
 
-    def _tell(self, seconds: float) -> None:
-        name = self._subscription.name
-        metrics.handler_seconds.labels(name, "handled").observe(seconds)
-        if self._message.attempt == 1:
-            metrics.lag_seconds.labels(name).observe(max(0.0, (datetime.now(UTC) - self._message.time).total_seconds()))
-        logger.info(
-            "Handled %s",
-            self._message.type,
-            extra={
-                "subscription": name,
-                "event_id": self._message.id,
-                "source": self._message.source,
-                "attempt": self._message.attempt,
-                "duration_ms": round(seconds * 1000, 1),
-            },
-        )
+def _tell_failure(subscription: Subscription, message: Message, error: HandlerFailed) -> None:
+    """Log what went wrong, with the traceback of the handler."""
+    logger.warning(
+        "The handler of %s failed",
+        message.type,
+        exc_info=error.__cause__,
+        extra={
+            "subscription": subscription.name,
+            "event_id": message.id,
+            "source": message.source,
+            "attempt": message.attempt,
+        },
+    )
+
+
+def _tell(subscription: Subscription, message: Message, seconds: float) -> None:
+    metrics.handler_seconds.labels(subscription.name, "handled").observe(seconds)
+    _observe_lag(subscription, message)
+    logger.info(
+        "Handled %s",
+        message.type,
+        extra={
+            "subscription": subscription.name,
+            "event_id": message.id,
+            "source": message.source,
+            "attempt": message.attempt,
+            "duration_ms": round(seconds * 1000, 1),
+        },
+    )
+
+
+def _tell_together(subscription: Subscription, works: Sequence[Work], seconds: float) -> None:
+    """One line and one time for all."""
+    metrics.handler_seconds.labels(subscription.name, "handled").observe(seconds)
+    metrics.attempts.labels(subscription.name, "handled").inc(len(works))
+    for work in works:
+        _observe_lag(subscription, work.message)
+    logger.info(
+        "Handled %d events together",
+        len(works),
+        extra={
+            "subscription": subscription.name,
+            "first_event_id": works[0].message.id,
+            "last_event_id": works[-1].message.id,
+            "duration_ms": round(seconds * 1000, 1),
+        },
+    )
+
+
+def _observe_lag(subscription: Subscription, message: Message) -> None:
+    if message.attempt == 1:
+        seconds = (datetime.now(UTC) - message.time).total_seconds()
+        metrics.lag_seconds.labels(subscription.name).observe(max(0.0, seconds))
 
 
 def _refuse_broken(connection: BaseDatabaseWrapper) -> None:

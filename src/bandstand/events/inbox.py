@@ -1,7 +1,8 @@
 """The inbox: a row for each event and subscription, in the transaction of the handler, so that effects happen once."""
 
+from collections.abc import Collection
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from django.db import OperationalError, connections
 from django.db.models.constants import OnConflict
@@ -9,6 +10,7 @@ from django.db.models.constants import OnConflict
 from bandstand.events import failpoints
 from bandstand.events.models import DeadLetter, InboxMessage
 from bandstand.events.outbox import after
+from bandstand.events.queries import queries
 from bandstand.events.tables import DELIVERIES, INBOX
 from bandstand.exceptions import EventError
 
@@ -54,6 +56,22 @@ class Inbox:
         if self._insert(subscription, message_id, condition, [subscription, key]):
             return Entry.FIRST
         return Entry.DUPLICATE if self.is_settled(subscription, message_id) else Entry.WAITING
+
+    def enter_together(self, subscription: str, letters: Collection[tuple[str, str]]) -> set[str]:
+        """Do the same for many: ``letters`` are ids with their keys. Return the ids of those to be handled now.
+
+        PostgreSQL takes all in one statement.
+        """
+        if failpoints.switched_off("consumer.inbox"):
+            return {message_id for message_id, _ in letters}
+        connection: Any = connections[self._alias]
+        if connection.vendor != "postgresql":
+            return {each for each, key in letters if self.enter(subscription, each, key) is Entry.FIRST}
+        ids, keys = zip(*letters, strict=True)
+        with connection.cursor() as cursor:
+            parameters = {"subscription": subscription, "ids": list(ids), "keys": list(keys)}
+            cursor.execute(queries("postgresql")["enter_together"], parameters)
+            return {row[0] for row in cursor.fetchall()}
 
     def enter_again(self, subscription: str, message_id: str) -> bool:
         """Do the same for an event that waited for its turn; say whether it is to be handled.

@@ -23,18 +23,28 @@ __all__ = ["REGISTRY", "Registry", "Subscription", "autodiscover", "subscribe"]
 F = TypeVar("F", bound=Callable[..., object])
 
 _PATTERN: Final = re.compile(r"([a-z][a-z0-9_]*|\*)(\.([a-z][a-z0-9_]*|\*))+")
+_MAX_BATCH: Final = 1000
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 
 
 class Subscription:
     """One handler with what it subscribes to. Inbox, retries and dead letters are kept for each by its ``name``."""
 
-    def __init__(self, *, name: str, pattern: str, handler: Callable[..., object], source: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        pattern: str,
+        handler: Callable[..., object],
+        source: str | None = None,
+        batch: int | None = None,
+    ) -> None:
         self.name = name
         self.pattern = pattern
         self.handler = handler
         self.source = source
-        self.views, self._wants_message = _signature(handler)
+        self.batch = batch
+        self.views, self._wants_message = _signature(handler, batch=batch)
         self._check_type()
         self._decoders = {_version(view): msgspec.json.Decoder(view) for view in self.views}
         self._expression = re.compile(re.escape(pattern).replace(r"\*", "[a-z0-9_]+"))
@@ -80,11 +90,20 @@ class Subscription:
             raise InvalidEvent(f"{message.type} does not fit {decoder.type.__name__}: {error}") from error
 
     def call(self, event: Any, message: Message) -> None:
-        """Run the handler."""
-        if self._wants_message:
+        """Run the handler; one that takes batches gets a batch of one."""
+        if self.batch:
+            self.call_together([event], [message])
+        elif self._wants_message:
             self.handler(event, message)
         else:
             self.handler(event)
+
+    def call_together(self, events: list[Any], messages: list[Message]) -> None:
+        """Run a handler that takes batches."""
+        if self._wants_message:
+            self.handler(events, messages)
+        else:
+            self.handler(events)
 
 
 class Registry:
@@ -125,7 +144,9 @@ class Registry:
 REGISTRY: Final = Registry()
 
 
-def subscribe(pattern: str, *, name: str | None = None, source: str | None = None) -> Callable[[F], F]:
+def subscribe(
+    pattern: str, *, name: str | None = None, source: str | None = None, batch: int | None = None
+) -> Callable[[F], F]:
     """Let a function handle the events of a type::
 
         @subscribe("user.created")
@@ -143,8 +164,16 @@ def subscribe(pattern: str, *, name: str | None = None, source: str | None = Non
     ``source`` is the service that may say so: an event of that type from any other is a dead letter. Without it every
     service of the platform is believed.
 
+    ``batch`` is for handlers that work on many events at once, at most so many (2 to 1000) in one transaction::
+
+        @subscribe("user.created", batch=50)
+        def count(events: list[UserCreated], messages: list[Message]) -> None: ...
+
+    It gets what has gathered, in order for each key, at least one. When it raises, each of them is handled anew in a
+    transaction of its own, as a list of one, so that one bad event costs only itself.
+
     Raises:
-        ConfigurationError: the pattern, the name or the handler's signature is wrong.
+        ConfigurationError: the pattern, the name, the batch or the handler's signature is wrong.
     """
     if _PATTERN.fullmatch(pattern) is None:
         raise ConfigurationError(
@@ -152,7 +181,11 @@ def subscribe(pattern: str, *, name: str | None = None, source: str | None = Non
         )
 
     def decorate(handler: F) -> F:
-        REGISTRY.add(Subscription(name=_checked_name(handler, name), pattern=pattern, handler=handler, source=source))
+        REGISTRY.add(
+            Subscription(
+                name=_checked_name(handler, name), pattern=pattern, handler=handler, source=source, batch=batch
+            )
+        )
         return handler
 
     return decorate
@@ -185,32 +218,56 @@ def _version(view: type[Any]) -> int | None:
     return view.__event_version__ if issubclass(view, Event) and view.__event_type__ else None
 
 
-def _signature(handler: Callable[..., object]) -> tuple[tuple[type[Any], ...], bool]:
+def _signature(handler: Callable[..., object], *, batch: int | None) -> tuple[tuple[type[Any], ...], bool]:
     """Return the views that the handler wants and whether it wants the message too."""
+    if batch is not None and not 2 <= batch <= _MAX_BATCH:
+        raise ConfigurationError(
+            f"{_place(handler)} takes batches of {batch}; write batch=50, or another number from 2 to {_MAX_BATCH}."
+        )
     if inspect.iscoroutinefunction(handler):
         raise ConfigurationError(f"{_place(handler)} is async; handlers run on threads. Write `def`, not `async def`.")
     parameters = list(inspect.signature(handler).parameters.values())
     positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
     required = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
     if not positional or len(required) > 2 or len(required) > len(positional):
-        raise ConfigurationError(f"{_place(handler)} must take (event) or (event, message).")
-    return _views(handler, positional[0]), len(required) == 2
+        raise ConfigurationError(
+            f"{_place(handler)} must take (event) or (event, message); with batch=…, (events) or (events, messages)."
+        )
+    hint = _hint(handler, positional[0])
+    return _views(handler, hint if batch is None else _listed(handler, hint, batch)), len(required) == 2
 
 
-def _views(handler: Callable[..., object], parameter: inspect.Parameter) -> tuple[type[Any], ...]:
+def _hint(handler: Callable[..., object], parameter: inspect.Parameter) -> Any:
     """Resolve only the first annotation: others may name what is imported for type checkers alone."""
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        hint = typing.get_type_hints(holder, globalns=getattr(handler, "__globals__", {})).get(parameter.name)
+        return typing.get_type_hints(holder, globalns=getattr(handler, "__globals__", {})).get(parameter.name)
     except NameError as error:
         raise ConfigurationError(
             f"The annotation of {parameter.name!r} in {_place(handler)} can't be resolved: {error}. "
             f"Import the class where it is there at run time, not under TYPE_CHECKING."
         ) from error
+
+
+def _listed(handler: Callable[..., object], hint: Any, batch: int) -> Any:
+    """What a batch is a list of."""
+    if typing.get_origin(hint) is list:
+        return typing.get_args(hint)[0]
+    raise ConfigurationError(
+        f"{_place(handler)} takes batches (batch={batch}), so its first parameter is a list of events: "
+        f"events: list[OrderPlaced]."
+    )
+
+
+def _views(handler: Callable[..., object], hint: Any) -> tuple[type[Any], ...]:
     several = typing.get_origin(hint) in {typing.Union, types.UnionType}
     views = tuple(_plain(each) for each in (typing.get_args(hint) if several else (hint,)))
     if all(_is_view(view) for view in views) and not (several and dict in views):
         return views
+    if typing.get_origin(hint) is list:
+        raise ConfigurationError(
+            f"{_place(handler)} takes a list of events; declare how many at most: @subscribe(…, batch=50)."
+        )
     raise ConfigurationError(
         f"The first parameter of {_place(handler)} needs an annotation that says how to read the event: "
         f"a class of your own (class OrderPlaced(Event, type=…, version=1)), one for each version, or dict."

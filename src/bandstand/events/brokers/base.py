@@ -34,10 +34,18 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """What the broker keeps for a subscription of this service: ``pattern`` is a type, ``*`` stands for one word."""
+    """What the broker keeps for a subscription of this service: ``pattern`` is a type, ``*`` stands for one word.
+
+    ``prefetch``, if it is more than that of the options, is for a subscription that handles many at once.
+    """
 
     subscription: str
     pattern: str
+    prefetch: int = 0
+
+    def room(self, options: BrokerOptions) -> int:
+        """Return how many messages the subscription may hold here without having acknowledged them."""
+        return max(self.prefetch, options.prefetch)
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

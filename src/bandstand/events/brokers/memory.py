@@ -166,7 +166,7 @@ class MemoryBroker(Broker):
     def consume(self, bindings: Collection[Binding], receiver: Receiver) -> None:
         for binding in bindings:
             queue = self.hub.bind(f"{self.options.service}__{binding.subscription}", binding.pattern)
-            queue.room = self.options.prefetch
+            queue.room = binding.room(self.options)
             queue.receiver = self._receive(binding.subscription, queue, receiver)
             self._queues.append(queue)
             self.hub.push(queue)

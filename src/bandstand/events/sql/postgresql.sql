@@ -1,7 +1,7 @@
--- The two queries that every event passes, in one round trip each. PostgreSQL runs the statements of one message in one
+-- The queries that every event passes, in one round trip each. In the relay's two PostgreSQL runs the statements of one message in one
 -- transaction, each with a snapshot of its own: what the second one sees is as of after the lock.
 --
--- synchronous_commit is off for them: what a power loss takes back only makes an event travel twice, and nobody waits
+-- synchronous_commit is off for these two: what a power loss takes back only makes an event travel twice, and nobody waits
 -- for a disk between the commit of an event and its handler.
 
 -- name: claim
@@ -29,3 +29,16 @@ SELECT set_config('synchronous_commit', 'off', true);
 UPDATE bandstand_outbox
 SET sent_at = statement_timestamp(), held_until = NULL, error = ''
 WHERE id = ANY(%(ids)s)
+
+-- name: enter_together
+-- Write the inbox rows of a batch, but not of what is there already, nor of what must wait behind an older event of its
+-- key; return those written. Sorted, so that two workers with the same events wait for each other and never lock up.
+INSERT INTO bandstand_inbox (subscription, message_id, handled_at)
+SELECT %(subscription)s, letter.message_id, CURRENT_TIMESTAMP
+FROM unnest(%(ids)s::text[], %(keys)s::text[]) AS letter (message_id, key)
+WHERE NOT EXISTS (
+    SELECT 1 FROM bandstand_delivery WHERE subscription = %(subscription)s AND bandstand_delivery.key = letter.key
+)
+ORDER BY letter.message_id
+ON CONFLICT (subscription, message_id) DO NOTHING
+RETURNING message_id

@@ -57,3 +57,13 @@ def on_any(event: dict, message: Message) -> None:  # type: ignore[type-arg]
 @subscribe("number.counted", name="typed")
 def on_typed(event: Counted) -> None:
     """Reads with a view, so that what does not fit is found."""
+
+
+if batch := os.environ.get("LEDGER_BATCH"):
+
+    @subscribe("number.counted", name="batched", batch=int(batch))
+    def on_many(events: list[dict], messages: list[Message]) -> None:  # type: ignore[type-arg]
+        for event, message in zip(events, messages, strict=True):
+            effect("batched", event["number"], message)
+            if event.get("do") == "poison":
+                raise ValueError(f"{event['number']} is poison")

@@ -146,7 +146,7 @@ class Session:
                 stream=self._names.stream,
                 consumer=name,
                 subscription=binding.subscription,
-                capacity=self._options.prefetch,
+                capacity=binding.room(self._options),
                 receiver=receiver,
                 repair=lambda binding=binding: self.declare_consumer(binding),  # type: ignore[misc]
             )

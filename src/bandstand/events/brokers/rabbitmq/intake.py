@@ -198,7 +198,7 @@ class Intake:
         self._delivery = delivery = _Delivery(channel, self._binding.subscription)
         channel.raw.add_on_cancel_callback(lambda _: self._disturbed.set())  # the queue was deleted
         channel.closed.add_done_callback(lambda _: self._disturbed.set())
-        await channel.call(channel.raw.basic_qos, prefetch_count=self._options.prefetch)
+        await channel.call(channel.raw.basic_qos, prefetch_count=self._binding.room(self._options))
 
         def arrive(raw: Any, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> None:
             del raw
@@ -227,7 +227,7 @@ class Intake:
         with suppress(*TROUBLE):
             delivery.hold(back=True)
             before = -1
-            while before < delivery.size < self._options.prefetch:
+            while before < delivery.size < self._binding.room(self._options):
                 before = delivery.size
                 await asyncio.sleep(_SETTLING)
             if channel.raw.is_open:
