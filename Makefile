@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SECONDS ?= 120
 BROKER ?= nats
+EXPORTS := dockerfile
 SHOP_SERVICES := user-service product-service order-service notification-service
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench chaos lock clean
+.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench chaos deploy lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ bench: $(STAMP) ## Run the benchmarks (each prints its figures; none is a test)
 
 chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=120 SEED= TOOTH=)
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --broker $(BROKER) $(if $(SEED),--seed $(SEED)) $(if $(TOOTH),--tooth $(TOOTH))
+
+deploy: $(STAMP) ## Render the shop for production into deploy/
+	@for kind in $(EXPORTS); do $(BIN)/bandstand -C shop export $$kind --out deploy/$$kind; done
 
 lock: ## Write the hash-locked requirements anew (needs uv)
 	requirements/lock.sh

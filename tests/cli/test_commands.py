@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bandstand import __version__
 from bandstand.cli.app import app
 
-COMMANDS = ("up", "down", "ps", "logs", "migrate", "reload", "exec")
+COMMANDS = ("up", "down", "ps", "logs", "migrate", "reload", "export", "exec")
 
 MANIFEST = """
 [platform]

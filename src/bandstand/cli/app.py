@@ -11,6 +11,7 @@ from bandstand.cli.down import down
 from bandstand.cli.events import events
 from bandstand.cli.examples import epilog
 from bandstand.cli.exec import exec_
+from bandstand.cli.export import export
 from bandstand.cli.logs import logs
 from bandstand.cli.migrate import migrate
 from bandstand.cli.ps import ps
@@ -41,6 +42,7 @@ app.command(epilog=epilog("ps"))(ps)
 app.command(epilog=epilog("logs"))(logs)
 app.command(epilog=epilog("migrate"))(migrate)
 app.command(epilog=epilog("reload"))(reload)
+app.command(epilog=epilog("export"))(export)
 app.add_typer(contracts, name="contracts")
 app.add_typer(events, name="events")
 app.command(

@@ -13,6 +13,7 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand exec user-service bash", "a shell with its environment"),
         ("bandstand migrate order-service", "apply migrations of one service"),
         ("bandstand reload", "give the gateway changed routes"),
+        ("bandstand export compose", "render the platform for production"),
         ("bandstand contracts check", "can every consumer read its events?"),
         ("bandstand events status", "where the events of all services are"),
         ("bandstand down", "stop everything"),
@@ -39,6 +40,11 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "migrate": (
         ("bandstand migrate", "all services"),
         ("bandstand migrate order-service", "one service"),
+    ),
+    "export": (
+        ("bandstand export dockerfile", "into deploy/dockerfile"),
+        ("bandstand export compose --out /srv/shop", "into another folder"),
+        ("bandstand export kubernetes --check", "fail if deploy/kubernetes is stale"),
     ),
     "reload": (("bandstand reload", "read bandstand.toml anew"),),
     "exec": (

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-import yaml
-
 from bandstand.workspace.contracts.asyncapi import asyncapi
 from bandstand.workspace.contracts.model import Platform, Publication, ServiceContracts
-from bandstand.workspace.export.files import File
+from bandstand.workspace.export import File
+from bandstand.workspace.export.yaml import yaml_text
 
 __all__ = ["MARK", "render"]
 
@@ -27,7 +26,7 @@ def render(platform: Platform) -> Iterator[File]:
     document = asyncapi(platform)
     comment = f"{MARK} from all services; change their events.py instead."
     yield _file("asyncapi.json", {**document, "x-comment": comment})
-    yield File(path=PurePosixPath("asyncapi.yaml"), content=f"# {comment}\n{_yaml(document)}")
+    yield File(path=PurePosixPath("asyncapi.yaml"), content=f"# {comment}\n{yaml_text(document)}")
 
 
 def _schema(service: ServiceContracts, publication: Publication) -> dict[str, Any]:
@@ -61,16 +60,3 @@ def _consumes(service: ServiceContracts) -> dict[str, Any]:
 def _file(name: str, value: object) -> File:
     content = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return File(path=PurePosixPath(name), content=f"{content}\n")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Without anchors: what is said twice is written twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        del data
-        return True
-
-
-def _yaml(value: object) -> str:
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return text

@@ -12,7 +12,7 @@ from bandstand.workspace.contracts.checking import Promise
 from bandstand.workspace.contracts.findings import Finding
 from bandstand.workspace.contracts.model import Event
 from bandstand.workspace.contracts.rendering import MARK
-from bandstand.workspace.export.files import File, install
+from bandstand.workspace.export import File, RenderedFolder
 
 __all__ = ["Baseline", "baseline", "stale", "write"]
 
@@ -31,26 +31,19 @@ def write(files: Iterable[File], folder: Path) -> tuple[list[Path], list[Path]]:
 
     Deleted is only what was once written by us and is no contract any more.
     """
-    kept = list(files)
-    changed = install(kept, folder)
-    gone = [path for path in _ours(folder) if path.name not in {file.path.name for file in kept}]
-    for path in gone:
-        path.unlink()
-    return changed, gone
+    difference = RenderedFolder(folder, MARK).write(files)
+    return [*difference.missing, *difference.changed], list(difference.gone)
 
 
 def stale(files: Iterable[File], folder: Path) -> Iterator[Finding]:
     """Yield what ``write`` would change."""
-    kept = {file.path.name: file for file in files}
-    for file in kept.values():
-        path = folder / file.path
-        if not path.is_file():
-            yield _stale(path, "is missing")
-        elif path.read_bytes() != file.content.encode():
-            yield _stale(path, "is not what the services say")
-    for path in _ours(folder):
-        if path.name not in kept:
-            yield _stale(path, "is of an event or a service that is gone")
+    difference = RenderedFolder(folder, MARK).compare(files)
+    for path in difference.missing:
+        yield _stale(path, "is missing")
+    for path in (*difference.changed, *difference.foreign):
+        yield _stale(path, "is not what the services say")
+    for path in difference.gone:
+        yield _stale(path, "is of an event or a service that is gone")
 
 
 def _stale(path: Path, what: str) -> Finding:

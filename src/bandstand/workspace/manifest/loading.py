@@ -6,13 +6,32 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from bandstand.exceptions import ManifestError, WorkspaceError
 from bandstand.workspace.manifest import rules
-from bandstand.workspace.manifest.model import EMBEDDED, Gateway, RateLimit, Route, Server, Servers, Service, Workspace
+from bandstand.workspace.manifest.model import (
+    EMBEDDED,
+    Gateway,
+    Image,
+    Production,
+    RateLimit,
+    Route,
+    Server,
+    Servers,
+    Service,
+    Workspace,
+)
 from bandstand.workspace.manifest.paths import aliases, canonical, is_exact
 from bandstand.workspace.manifest.positions import Positions, Steps
 from bandstand.workspace.manifest.shape import Fault, dotted, sound
-from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, ServersTable, ServiceTable
+from bandstand.workspace.manifest.tables import (
+    Manifest,
+    ProductionTable,
+    RateLimitTable,
+    ServersTable,
+    ServiceTable,
+)
 
 __all__ = ["FILE_NAME", "load", "locate", "parse"]
 
@@ -152,6 +171,7 @@ def _workspace(manifest: Manifest, root: Path) -> Workspace:
             max_body_bytes=gateway.max_body_bytes,
         ),
         servers=_servers(manifest.servers),
+        production=_production(manifest.production, manifest.platform.name),
         services=tuple(
             _service(name, service, root, limit, aliases(written)) for name, service in manifest.services.items()
         ),
@@ -188,6 +208,19 @@ def _servers(table: ServersTable) -> Servers:
         postgres=Server(kind="postgres", url=url["postgres"]),
         redis=Server(kind="redis", url=url["redis"]),
         nats=Server(kind="nats", url=url["nats"]),
+    )
+
+
+def _production(table: ProductionTable, platform: str) -> Production:
+    keys = msgspec.structs.asdict(table)
+    image = msgspec.structs.asdict(table.image)
+    return Production(
+        **{
+            **keys,
+            "hosts": table.hosts or (f"{platform}.localhost",),
+            "namespace": table.namespace or platform,
+            "image": Image(**{**image, "prefix": table.image.prefix or platform}),
+        }
     )
 
 

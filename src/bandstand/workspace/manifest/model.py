@@ -10,7 +10,19 @@ import msgspec
 
 from bandstand.exceptions import WorkspaceError
 
-__all__ = ["EMBEDDED", "Gateway", "Process", "RateLimit", "Route", "Server", "Servers", "Service", "Workspace"]
+__all__ = [
+    "EMBEDDED",
+    "Gateway",
+    "Image",
+    "Process",
+    "Production",
+    "RateLimit",
+    "Route",
+    "Server",
+    "Servers",
+    "Service",
+    "Workspace",
+]
 
 EMBEDDED: Final = "embedded"
 
@@ -126,6 +138,52 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.service}-{self.kind}"
 
 
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """How the services' images are named and built.
+
+    ``context`` is the folder that the build may see, relative to the manifest. Relative to ``context`` are
+    ``requirements`` (hash-locked), ``packages`` (folders that are built into wheels themselves), and
+    ``build_requirements``, what these are built with (hash-locked too).
+    """
+
+    prefix: str
+    tag: str = "0.1.0"
+    context: str = "."
+    requirements: str = "requirements/production.txt"
+    packages: tuple[str, ...] = ()
+    build_requirements: str = "requirements/build.txt"
+
+    def name(self, service: str) -> str:
+        """Return the image of ``service``: ``registry.example/shop/user-service:1.4.2``."""
+        return f"{self.prefix}/{service}:{self.tag}"
+
+
+class Production(msgspec.Struct, frozen=True, kw_only=True):
+    """What exporters can't derive from the rest.
+
+    ``replicas`` of each web process run at least and ``max_replicas`` at most. ``cpu`` (cores) is reserved for each
+    process and ``cpu_limit`` what it may take; ``memory`` (MiB) is both. ``entry`` is how a Kubernetes cluster is
+    entered, by the GatewayClass or IngressClass ``entry_class`` (empty: the cluster's default), with the certificate in
+    ``tls_secret`` (empty: plain HTTP). ``data_networks`` are those of data stores outside of the cluster.
+    """
+
+    hosts: tuple[str, ...]
+    namespace: str
+    image: Image
+    gateway: Literal["kong", "envoy"] = "kong"
+    broker: Literal["rabbitmq", "nats"] = "rabbitmq"
+    discovery: Literal["dns", "consul"] = "dns"
+    replicas: int = 2
+    max_replicas: int = 6
+    cpu: float = 0.25
+    cpu_limit: float = 1.0
+    memory: int = 384
+    entry: Literal["gateway-api", "ingress"] = "gateway-api"
+    entry_class: str = ""
+    tls_secret: str = ""
+    data_networks: tuple[str, ...] = ()
+
+
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """A whole platform. ``root`` is the folder that holds the manifest; services keep the order of the file."""
 
@@ -133,6 +191,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     gateway: Gateway
     servers: Servers
+    production: Production
     services: tuple[Service, ...]
 
     @property

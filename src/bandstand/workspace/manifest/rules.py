@@ -1,7 +1,7 @@
 """The rules that no single key can hold: between services, between routes, and inside URLs and origins."""
 
 from collections.abc import Collection, Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from itertools import combinations
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,7 +14,9 @@ from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, Servic
 
 __all__ = ["faults"]
 
-RESERVED_NAMES: Final = frozenset({"gateway", "envoy", "postgres", "redis", "valkey", "nats", "localhost"})
+RESERVED_NAMES: Final = frozenset(
+    {"gateway", "envoy", "kong", "postgres", "redis", "valkey", "nats", "rabbitmq", "consul", "localhost"}
+)
 _SCHEMES: Final = {
     "postgres": ("postgresql", "postgres"),
     "redis": ("redis", "rediss"),
@@ -34,6 +36,7 @@ def faults(manifest: Manifest, names: Collection[str]) -> Iterator[Fault]:
         yield Fault(("services",), "is missing; write a table for each service, such as [services.user-service].")
     yield from _gateway_faults(manifest)
     yield from _server_faults(manifest)
+    yield from _production_faults(manifest)
     yield from _issuer_faults(manifest)
     for name, service in manifest.services.items():
         yield from _service_faults(name, service, manifest.gateway.rate_limit)
@@ -99,6 +102,28 @@ def _is_url(text: str, schemes: Collection[str]) -> bool:
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _production_faults(manifest: Manifest) -> Iterator[Fault]:
+    production = manifest.production
+    if production.max_replicas < production.replicas:
+        text = f"is {production.max_replicas}, less than replicas; write at least {production.replicas}."
+        yield Fault(("production", "max_replicas"), text)
+    if production.cpu_limit < production.cpu:
+        text = f"is {production.cpu_limit:g}, less than cpu; write at least {production.cpu:g}."
+        yield Fault(("production", "cpu_limit"), text)
+    for index, network in enumerate(production.data_networks):
+        if not _is_network(network):
+            text = f'is {shown(network)}; write a network such as "10.20.0.0/16".'
+            yield Fault(("production", "data_networks", index), text)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return "/" in text
 
 
 def _issuer_faults(manifest: Manifest) -> Iterator[Fault]:

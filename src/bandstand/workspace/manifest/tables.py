@@ -3,15 +3,17 @@
 A key's type carries its rule and, as ``description``, what a fault tells the reader to write instead.
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 __all__ = [
     "GatewayTable",
+    "ImageTable",
     "Manifest",
     "PlatformTable",
+    "ProductionTable",
     "RateLimitTable",
     "RouteTable",
     "ServersTable",
@@ -59,6 +61,60 @@ RoutePath: TypeAlias = Annotated[
         max_length=200,
         description='a path such as "/api/v1/users"',
     ),
+]
+Hosts: TypeAlias = Annotated[
+    tuple[
+        Annotated[str, Meta(pattern=r"\A([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")],
+        ...,
+    ],
+    Meta(min_length=1, description='a list of host names, such as ["shop.example"]'),
+]
+GatewayKind: TypeAlias = Annotated[Literal["kong", "envoy"], Meta(description='"kong" or "envoy"')]
+BrokerKind: TypeAlias = Annotated[Literal["rabbitmq", "nats"], Meta(description='"rabbitmq" or "nats"')]
+DiscoveryKind: TypeAlias = Annotated[Literal["dns", "consul"], Meta(description='"dns" or "consul"')]
+EntryKind: TypeAlias = Annotated[
+    Literal["gateway-api", "ingress"], Meta(description='"gateway-api" (an HTTPRoute) or "ingress"')
+]
+Label: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z",
+        description="a Kubernetes name: small letters, digits, hyphens and dots, at most 63",
+    ),
+]
+Networks: TypeAlias = Annotated[tuple[str, ...], Meta(description='a list of networks, such as ["10.20.0.0/16"]')]
+Replicas: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Cores: TypeAlias = Annotated[float, Meta(ge=0.01, le=256, description="processor cores, such as 0.25")]
+Mebibytes: TypeAlias = Annotated[int, Meta(ge=64, le=1_048_576, description="a whole number of MiB of at least 64")]
+ImagePrefix: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*\Z",
+        description='what stands before "/user-service" in the names of images, such as "registry.example/shop"',
+    ),
+]
+Tag: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?!latest\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z",
+        description='the tag of a release, such as "1.4.2"; "latest" names none',
+    ),
+]
+# Of the context itself a folder above may be meant, of what lies in it never.
+Context: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*\Z",
+        description='a folder relative to the manifest, such as "." or ".."',
+    ),
+]
+_INSIDE: Final = r"\A(\.|(?!\.\.?(/|\Z))[A-Za-z0-9._-]+(/(?!\.\.?(/|\Z))[A-Za-z0-9._-]+)*)\Z"
+FileInside: TypeAlias = Annotated[
+    str, Meta(pattern=_INSIDE, description='a file inside of the context, such as "requirements/production.txt"')
+]
+FoldersInside: TypeAlias = Annotated[
+    tuple[Annotated[str, Meta(pattern=_INSIDE)], ...],
+    Meta(description='a list of folders inside of the context that hold a pyproject.toml, such as ["."]'),
 ]
 
 
@@ -118,10 +174,42 @@ class ServiceTable(Table, frozen=True, kw_only=True):
     routes: tuple[RouteTable, ...] = ()
 
 
+class ImageTable(Table, frozen=True, kw_only=True):
+    """``[production.image]``; an empty ``prefix`` stands for the name of the platform."""
+
+    prefix: ImagePrefix = ""
+    tag: Tag = "0.1.0"
+    context: Context = "."
+    requirements: FileInside = "requirements/production.txt"
+    packages: FoldersInside = ()
+    build_requirements: FileInside = "requirements/build.txt"
+
+
+class ProductionTable(Table, frozen=True, kw_only=True):
+    """``[production]``; empty ``hosts`` and an empty ``namespace`` stand for what follows from the platform's name."""
+
+    hosts: Hosts = ()
+    gateway: GatewayKind = "kong"
+    broker: BrokerKind = "rabbitmq"
+    discovery: DiscoveryKind = "dns"
+    replicas: Replicas = 2
+    max_replicas: Replicas = 6
+    cpu: Cores = 0.25
+    cpu_limit: Cores = 1.0
+    memory: Mebibytes = 384
+    namespace: Label = ""
+    entry: EntryKind = "gateway-api"
+    entry_class: Label = ""
+    tls_secret: Label = ""
+    data_networks: Networks = ()
+    image: ImageTable = ImageTable()
+
+
 class Manifest(Table, frozen=True, kw_only=True):
     """The whole file."""
 
     platform: PlatformTable = PlatformTable()
     gateway: GatewayTable = GatewayTable()
     servers: ServersTable = ServersTable()
+    production: ProductionTable = ProductionTable()
     services: dict[Name, ServiceTable] = {}

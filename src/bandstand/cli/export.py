@@ -1,0 +1,88 @@
+"""``bandstand export``: the platform for production, rendered from the same manifest."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bandstand.cli.failing import failing, print_json
+from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
+from bandstand.workspace.export import EXPORTERS, Difference, RenderedFolder, mark
+
+__all__ = ["export"]
+
+
+def _known(kind: str) -> str:
+    if kind not in EXPORTERS:
+        raise typer.BadParameter(f"it is {kind!r}; write one of {', '.join(EXPORTERS)}.")
+    return kind
+
+
+def export(
+    context: Context,
+    *,
+    kind: Annotated[str, typer.Argument(metavar="|".join(EXPORTERS), help="What to render.", callback=_known)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to; deploy/KIND beside the manifest unless given."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail and name what is stale, as in CI.")
+    ] = False,
+    folder: FolderOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Render the platform for production: the same manifest always gives the same bytes, and no secret is in them.
+
+    Files that were not rendered are never written over.
+    """
+    with failing(json=json):
+        workspace = opened(context, folder).workspace
+        target = RenderedFolder(out or workspace.root / "deploy" / kind, mark(kind))
+        files = EXPORTERS[kind](workspace)
+        difference = target.compare(files) if check else target.write(files)
+    if check:
+        _tell_stale(target.path, difference, json=json)
+    else:
+        _tell_written(target.path, difference, json=json)
+
+
+def _tell_written(folder: Path, difference: Difference, *, json: bool) -> None:
+    written = (*difference.missing, *difference.changed)
+    if json:
+        print_json({"folder": str(folder), "written": _names(written), "deleted": _names(difference.gone)})
+        return
+    for path in written:
+        typer.echo(f"wrote    {path}")
+    for path in difference.gone:
+        typer.echo(f"deleted  {path}")
+    if not difference:
+        typer.echo(f"{folder} is up to date.")
+
+
+def _tell_stale(folder: Path, difference: Difference, *, json: bool) -> None:
+    stale = {
+        "missing": _names(difference.missing),
+        "changed": _names((*difference.changed, *difference.foreign)),
+        "gone": _names(difference.gone),
+    }
+    if json:
+        print_json({"ok": not difference, "folder": str(folder), **stale})
+    elif not difference:
+        typer.echo(f"{folder} is up to date.")
+    else:
+        meanings = {
+            "missing": "is missing",
+            "changed": "is not what the manifest says",
+            "gone": "is not rendered any more",
+        }
+        for what, paths in stale.items():
+            for path in paths:
+                typer.secho(f"{path} {meanings[what]}.", fg="red", err=True)
+        typer.echo("Render it anew with the same command without --check, and look at the difference.", err=True)
+    raise typer.Exit(1 if difference else 0)
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in paths]

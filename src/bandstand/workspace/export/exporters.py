@@ -1,0 +1,12 @@
+"""Every exporter by the name that ``bandstand export`` knows it by."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from bandstand.workspace.export.dockerfile import render_dockerfile
+from bandstand.workspace.export.files import Render
+
+__all__ = ["EXPORTERS"]
+
+EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType({"dockerfile": render_dockerfile})

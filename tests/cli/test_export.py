@@ -1,0 +1,77 @@
+"""`bandstand export`: what it writes, what it refuses, and what it says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from bandstand.cli.app import app
+from bandstand.workspace.export import EXPORTERS
+
+MANIFEST = '[platform]\nname = "tiny"\n[services.user-service]\n'
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "user-service" / "user_service").mkdir(parents=True)
+    (tmp_path / "user-service" / "manage.py").touch()
+    (tmp_path / "user-service" / "user_service" / "wsgi.py").touch()
+    (tmp_path / "bandstand.toml").write_text(MANIFEST)
+    return tmp_path
+
+
+def export(workspace: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["-C", str(workspace), "export", *arguments])
+
+
+@pytest.mark.parametrize("kind", EXPORTERS)
+def test_it_writes_beside_the_manifest(workspace: Path, kind: str) -> None:
+    """Every kind has a folder of its own below deploy/; a second time there is nothing to do."""
+    first = export(workspace, kind)
+    assert first.exit_code == 0, first.output
+    assert (workspace / "deploy" / kind).is_dir()
+    assert "is up to date" in export(workspace, kind).stdout
+
+
+def test_another_folder_may_be_named(workspace: Path, tmp_path: Path) -> None:
+    """--out takes any folder; for machines there is an object."""
+    target = tmp_path / "there"
+    told = json.loads(export(workspace, "dockerfile", "--out", str(target), "--json").stdout)
+    assert told["folder"] == str(target)
+    assert str(target / "Dockerfile") in told["written"]
+
+
+def test_check_names_what_is_stale(workspace: Path) -> None:
+    """It fails with status 1, names the file, and leaves it."""
+    export(workspace, "dockerfile")
+    path = workspace / "deploy" / "dockerfile" / "Dockerfile"
+    path.write_text(path.read_text() + "# by hand\n")
+    checked = export(workspace, "dockerfile", "--check")
+    assert checked.exit_code == 1
+    assert f"{path} is not what the manifest says." in checked.stderr
+    assert path.read_text().endswith("# by hand\n")
+    machine = export(workspace, "dockerfile", "--check", "--json")
+    assert machine.exit_code == 1
+    assert json.loads(machine.stdout)["changed"] == [str(path)]
+    export(workspace, "dockerfile")
+    assert export(workspace, "dockerfile", "--check").exit_code == 0
+
+
+def test_somebody_elses_file_is_in_the_way(workspace: Path) -> None:
+    """The message names it and says what to do."""
+    path = workspace / "deploy" / "dockerfile" / "Dockerfile"
+    path.parent.mkdir(parents=True)
+    path.write_text("FROM scratch\n")
+    refused = export(workspace, "dockerfile")
+    assert refused.exit_code == 1
+    assert str(path) in refused.stderr
+    assert path.read_text() == "FROM scratch\n"
+
+
+def test_what_it_can_render_is_told(workspace: Path) -> None:
+    """A kind that does not exist is an error of the command line."""
+    refused = export(workspace, "terraform")
+    assert refused.exit_code == 2
+    assert "dockerfile" in refused.stderr
