@@ -1,7 +1,8 @@
-"""The page on the gateway says what the rendering does."""
+"""The pages on gateways say what the rendering does."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,15 @@ def test_the_example_renders_a_gateway(tmp_path: Path, monkeypatch: pytest.Monke
     exec(compile(example, "gateway.md", "exec"), {})
     assert "41002" in (tmp_path / "gateway" / "eds-user-service.json").read_text()
     assert (tmp_path / "gateway" / "bootstrap.json").is_file()
+
+
+def test_the_examples_render_a_kong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, beside the shop."""
+    (tmp_path / "shop").symlink_to(ROOT / "shop")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "explanation" / "kong.md").read_text()
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(example, "kong.md", "exec"), names)
+    assert "policy: redis" in (tmp_path / "kong" / "kong.yml").read_text()
+    assert names["options"].user_keys[0].key_id == "users-1"

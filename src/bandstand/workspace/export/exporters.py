@@ -6,7 +6,8 @@ from typing import Final
 
 from bandstand.workspace.export.dockerfile import render_dockerfile
 from bandstand.workspace.export.files import Render
+from bandstand.workspace.export.kong import render_kong
 
 __all__ = ["EXPORTERS"]
 
-EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType({"dockerfile": render_dockerfile})
+EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType({"dockerfile": render_dockerfile, "kong": render_kong})

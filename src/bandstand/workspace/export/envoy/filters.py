@@ -14,23 +14,13 @@ from typing import Final
 from bandstand.conf import wire
 from bandstand.workspace.export.envoy.routes import LIMIT_KEY, LIMIT_METADATA
 from bandstand.workspace.export.envoy.values import Json, typed
+from bandstand.workspace.export.gateway import CORRELATION_ID_FORM, stripped_headers
 from bandstand.workspace.manifest import RateLimit, Workspace
 
 __all__ = ["early_mutations", "http_filters"]
 
-CORRELATION_ID_FORM: Final = "[A-Za-z0-9._-]{8,64}"
 # Addresses that are counted at a time, for each limit; the one not seen for longest makes room.
 MAX_ADDRESSES: Final = 10_000
-
-# What names a client or its way here. The gateway is the first that knows, and writes X-Forwarded-For and -Proto anew.
-_FORWARDING_HEADERS: Final = (
-    "forwarded",
-    "x-request-id",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-real-ip",
-)
 
 _DEFAULT_LIMIT: Final = "default"
 _HEADER_MUTATION: Final = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
@@ -38,11 +28,10 @@ _HEADER_MUTATION: Final = "envoy.extensions.filters.http.header_mutation.v3.Head
 
 def early_mutations() -> Json:
     """Take what only the platform may say out of the request, before Envoy itself looks at it."""
-    names = sorted({name.lower() for name in wire.INTERNAL_HEADERS} | set(_FORWARDING_HEADERS))
     mutation = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": typed(mutation, mutations=[{"remove": name} for name in names]),
+        "typed_config": typed(mutation, mutations=[{"remove": name} for name in stripped_headers()]),
     }
 
 

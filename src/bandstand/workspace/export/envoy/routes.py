@@ -3,8 +3,15 @@
 from collections.abc import Iterator
 from typing import Final
 
-from bandstand.conf import wire
 from bandstand.workspace.export.envoy.values import Json, typed
+from bandstand.workspace.export.gateway import (
+    ALLOWED_HEADERS,
+    ALLOWED_METHODS,
+    CORS_MAX_AGE,
+    EXPOSED_HEADERS,
+    RETRIED_STATUSES,
+    SAFE_METHODS,
+)
 from bandstand.workspace.manifest import Route, Service, Workspace
 
 __all__ = ["LIMIT_KEY", "LIMIT_METADATA", "route_configuration"]
@@ -12,16 +19,6 @@ __all__ = ["LIMIT_KEY", "LIMIT_METADATA", "route_configuration"]
 # The limit of a route travels as metadata, so that all limits stand in one filter and share its buckets.
 LIMIT_METADATA: Final = "bandstand"
 LIMIT_KEY: Final = "limit"
-
-SAFE_METHODS: Final = "GET|HEAD|OPTIONS"
-ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-ALLOWED_HEADERS: Final = (
-    "accept", "accept-language", "authorization", "content-type", wire.CORRELATION_ID, wire.IDEMPOTENCY_KEY,
-    wire.TRACEPARENT, wire.TRACESTATE,
-)  # fmt: skip
-EXPOSED_HEADERS: Final = (
-    wire.CORRELATION_ID, "location", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
-)  # fmt: skip
 
 
 def route_configuration(workspace: Workspace) -> Json:
@@ -52,7 +49,7 @@ def _routes(workspace: Workspace) -> Iterator[Json]:
 def _route(path: str, route: Route, service: Service, workspace: Workspace, *, safe: bool) -> Json:
     match: Json = {"path": path} if route.exact else {"path_separated_prefix": path}
     if safe:
-        match["headers"] = [{"name": ":method", "string_match": {"safe_regex": {"regex": SAFE_METHODS}}}]
+        match["headers"] = [{"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(SAFE_METHODS)}}}]
     action: Json = {
         "cluster": service.name,
         "timeout": f"{workspace.gateway.timeout:g}s",
@@ -69,7 +66,7 @@ def _route(path: str, route: Route, service: Service, workspace: Workspace, *, s
 def _safe_retries() -> Json:
     return {
         "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
-        "retriable_status_codes": [502, 503, 504],
+        "retriable_status_codes": list(RETRIED_STATUSES),
         **_retries(),
     }
 
@@ -97,10 +94,10 @@ def _cors(workspace: Workspace) -> Json:
     return typed(
         "envoy.extensions.filters.http.cors.v3.CorsPolicy",
         allow_origin_string_match=[{"exact": origin} for origin in workspace.gateway.cors_origins],
-        allow_methods=ALLOWED_METHODS,
+        allow_methods=", ".join(ALLOWED_METHODS),
         allow_headers=", ".join(ALLOWED_HEADERS).lower(),
         expose_headers=", ".join(EXPOSED_HEADERS).lower(),
-        max_age="600",
+        max_age=str(CORS_MAX_AGE),
         allow_credentials=False,
         forward_not_matching_preflights=False,
     )

@@ -1,0 +1,89 @@
+"""The settings of the Kong process without which the declarative configuration would not hold."""
+
+from collections.abc import Mapping
+
+from bandstand.workspace.export.deployment import GATEWAY_PORT
+from bandstand.workspace.export.gateway import RETRIED_STATUSES
+from bandstand.workspace.export.kong.options import KongOptions
+from bandstand.workspace.export.kong.plugins import PLUGINS
+from bandstand.workspace.manifest import Workspace
+
+__all__ = ["kong_environment", "settings"]
+
+
+def kong_environment(workspace: Workspace, options: KongOptions | None = None) -> Mapping[str, str]:
+    """Return the settings as environment variables, for a container."""
+    found = settings(workspace, options or KongOptions())
+    return {f"KONG_{name.upper()}": value for name, (value, _) in found.items()}
+
+
+def settings(workspace: Workspace, options: KongOptions) -> Mapping[str, tuple[str, str]]:
+    """Return each setting by its name with its value and the reason for it (an empty one where it needs none)."""
+    return {
+        "database": ("off", ""),
+        "declarative_config": ("/etc/kong/kong.yml", ""),
+        "plugins": (",".join(PLUGINS), "No other is loaded."),
+        "proxy_listen": (f"0.0.0.0:{GATEWAY_PORT} reuseport backlog=16384", ""),
+        "admin_listen": ("off", "Nobody changes a gateway that is rendered from a file."),
+        "status_listen": ("127.0.0.1:8100", "For `kong health` and a scraper on the same host."),
+        "anonymous_reports": ("off", ""),
+        "headers": ("off", "Answers do not name the software."),
+        "untrusted_lua": ("off", "The configuration holds no code."),
+        **_bodies(workspace),
+        **_headers(options),
+        **_repeating(workspace),
+        **_vaults(options),
+    }
+
+
+def _bodies(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
+    limit = str(workspace.gateway.max_body_bytes)
+    return {
+        "nginx_http_client_max_body_size": (
+            limit,
+            "The plugin of Kong 2.8 does not see a chunked body that nginx wrote to a file; this sees every one.",
+        ),
+        "nginx_http_client_body_buffer_size": (limit, "A body stays in memory, where the plugin can measure it."),
+        "nginx_proxy_client_header_timeout": ("5s", ""),
+        "nginx_proxy_client_body_timeout": ("30s", ""),
+    }
+
+
+def _headers(options: KongOptions) -> Mapping[str, tuple[str, str]]:
+    return {
+        "nginx_proxy_underscores_in_headers": (
+            "off",
+            "WSGI reads X_Service_Token as X-Service-Token, which is stripped in its proper form alone.",
+        ),
+        "nginx_http_client_header_buffer_size": ("1k", ""),
+        "nginx_http_large_client_header_buffers": ("2 8k", "At most 16 kB of headers."),
+        **(
+            {"lua_max_req_headers": ("1000", "Internal headers are found also behind a hundred others.")}
+            if options.version == "3"
+            else {}
+        ),
+    }
+
+
+def _repeating(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
+    conditions = ["error", "timeout", *(f"http_{status}" for status in RETRIED_STATUSES)]
+    return {
+        "nginx_proxy_proxy_next_upstream": (
+            " ".join(conditions),
+            "Never non_idempotent: a POST or PATCH is then repeated only where nothing had been sent.",
+        ),
+        "nginx_proxy_proxy_next_upstream_timeout": (
+            f"{workspace.gateway.timeout:g}s",
+            "After the time-out nothing is tried again; without this a slow service would have it three times.",
+        ),
+        "upstream_keepalive_idle_timeout": (
+            "1",
+            "Shorter than servers keep an idle connection, so that none is closed under a request that just went out.",
+        ),
+    }
+
+
+def _vaults(options: KongOptions) -> Mapping[str, tuple[str, str]]:
+    if options.version == "2.8" and options.counters and options.counters.password_variable:
+        return {"vaults": ("bundled", "The password of Redis is read from the environment.")}
+    return {}
