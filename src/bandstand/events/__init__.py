@@ -7,6 +7,7 @@
   applied once; it is retried with backoff, then the event goes to the dead letters.
 - ``@publishes``: above a class that this service both publishes and handles, so that its contracts know.
 - ``Message``: what a handler may ask about the event it handles.
+- ``MessagePublisher``, ``MessageConsumer``: the same under the names of tutorials with pika, for dictionaries.
 - ``autodiscover()``: imports ``events.py`` of each installed app. ``register_checks()``: the outbox in ``/health/``.
 - ``manage.py worker`` moves the events, ``manage.py events`` shows and mends, ``manage.py contracts`` says what the
   service publishes and reads.
@@ -18,8 +19,19 @@ waits in ``deliveries`` and ends, if it must, in ``dead_letters``.
 from bandstand.events.envelope import Message
 from bandstand.events.event import Event
 from bandstand.events.health import register_checks
+from bandstand.events.messaging import MessageConsumer, MessagePublisher
 from bandstand.events.publications import publishes
 from bandstand.events.publishing import publish
 from bandstand.events.subscriptions import autodiscover, subscribe
 
-__all__ = ["Event", "Message", "autodiscover", "publish", "publishes", "register_checks", "subscribe"]
+__all__ = [
+    "Event",
+    "Message",
+    "MessageConsumer",
+    "MessagePublisher",
+    "autodiscover",
+    "publish",
+    "publishes",
+    "register_checks",
+    "subscribe",
+]

@@ -17,7 +17,7 @@ from bandstand.context import Context, TraceContext, new_context, parse_tracepar
 from bandstand.events.event import Event
 from bandstand.exceptions import InvalidEvent
 
-__all__ = ["Envelope", "Message", "decode", "encode", "uuid7"]
+__all__ = ["Envelope", "Message", "decode", "enclose", "encode", "encode_data", "uuid7"]
 
 Word = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """What goes into a column has an end and no control characters; PostgreSQL would refuse the row for ever."""
@@ -90,26 +90,51 @@ def encode(event: Event, *, id: str, source: str, key: str, context: Context) ->
         InvalidEvent: a field has no JSON form.
     """
     kind = type(event)
-    trace = context.trace.child()
+    data = encode_data(event, kind.__name__)
+    return enclose(
+        data, type=kind.__event_type__, version=kind.__event_version__, id=id, source=source, key=key, context=context
+    )
+
+
+def encode_data(value: object, name: str) -> bytes:
+    """Return ``value`` as JSON; ``name`` is what an error calls it.
+
+    Raises:
+        InvalidEvent: a part of it has no JSON form.
+    """
     try:
-        data = msgspec.Raw(_encoder.encode(event))
+        return _encoder.encode(value)
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError, of a lone surrogate, is a ValueError
-        raise InvalidEvent(f"{kind.__name__} can't be written as JSON: {error}") from error
+        raise InvalidEvent(f"{name} can't be written as JSON: {error}") from error
+
+
+def enclose(
+    data: bytes,
+    *,
+    type: str,  # noqa: A002 - its own name
+    version: int,
+    id: str,  # noqa: A002 - its own name
+    source: str,
+    key: str,
+    context: Context,
+) -> bytes:
+    """Return an event with these ``data``, which are JSON, as it travels."""
+    trace = context.trace.child()
     return _encoder.encode(
         Envelope(
             specversion="1.0",
             id=id,
             source=source,
-            type=kind.__event_type__,
+            type=type,
             time=datetime.now(UTC),
             datacontenttype="application/json",
-            dataschema=f"{_SCHEMA}{kind.__event_type__}/{kind.__event_version__}",
+            dataschema=f"{_SCHEMA}{type}/{version}",
             partitionkey=key,
             correlationid=context.correlation_id,
             causationid=context.causation_id or UNSET,
             traceparent=trace.traceparent,
             tracestate=trace.state or UNSET,
-            data=data,
+            data=msgspec.Raw(data),
         )
     )
 

@@ -7,10 +7,15 @@ import msgspec
 
 from bandstand.exceptions import ConfigurationError
 
-__all__ = ["Event"]
+__all__ = ["Event", "is_event_type"]
 
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _MAX_TYPE: Final = 100
+
+
+def is_event_type(text: str) -> bool:
+    """Say whether ``text`` is lower-case words joined by dots, of a length that every broker takes."""
+    return len(text) <= _MAX_TYPE and _TYPE.fullmatch(text) is not None
 
 
 class EventMeta(msgspec.StructMeta):
@@ -27,7 +32,7 @@ class EventMeta(msgspec.StructMeta):
         version: int = 1,
         **options: Any,
     ) -> Any:
-        if type and (_TYPE.fullmatch(type) is None or len(type) > _MAX_TYPE):
+        if type and not is_event_type(type):
             raise ConfigurationError(
                 f"The event {name} has the type {type!r}; write lower-case words joined by dots, "
                 f'what it is about first and what happened last: type="order.placed".'

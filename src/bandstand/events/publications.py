@@ -51,6 +51,11 @@ class Publications:
         """By type and version."""
         return iter(sorted(self._declared | (self._found or set()), key=_order))
 
+    def declared(self, event_type: str, version: int) -> type[Event] | None:
+        """Return the class that describes that version of the type, if this service has one."""
+        wanted = (event_type, version)
+        return next((kind for kind in self if (kind.__event_type__, kind.__event_version__) == wanted), None)
+
     def notice(self, kind: type[Event]) -> None:
         """Say once of a class that it is published although no contract could know."""
         if self._found is None or kind in self._found or kind in self._declared or kind in self._told:

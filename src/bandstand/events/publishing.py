@@ -1,5 +1,6 @@
 """publish(): from the application's transaction into the outbox."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
@@ -10,20 +11,19 @@ from django.utils import timezone
 from bandstand.conf import get_settings
 from bandstand.context import current
 from bandstand.events import failpoints, metrics, wakeup
-from bandstand.events.envelope import encode, uuid7
-from bandstand.events.event import Event
+from bandstand.events.envelope import enclose, encode_data, uuid7
+from bandstand.events.event import Event, is_event_type
 from bandstand.events.publications import PUBLICATIONS
 from bandstand.events.tables import OUTBOX
 from bandstand.exceptions import InvalidEvent, NotInTransaction
 
-__all__ = ["MAX_BYTES", "publish"]
+__all__ = ["MAX_BYTES", "publish", "publish_data"]
 
 MAX_BYTES: Final = 512 * 1024
 """Brokers limit a message to 1 MB by default. What is larger is refused here, where it can still be repaired."""
 
 _MAX_KEY: Final = 200
 _MAX_CORRELATION: Final = 64  # the rule for correlation ids; a context that was made by hand may break it
-_encode: Final = msgspec.json.Encoder().encode
 
 _COLUMNS: Final = "message_id, type, key, correlation_id, body, created_at"
 _INSERT: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608 - constant names
@@ -42,30 +42,67 @@ def publish(event: Event, *, key: str) -> str:
             512 KiB, or the key is empty or longer than 200 characters.
     """
     kind = type(event)
-    settings = get_settings()
-    connection = connections[settings.events.database]
-    if not connection.in_atomic_block:
-        raise NotInTransaction(
-            f"publish({kind.__name__}) was called outside a transaction, where the event could be lost, or tell of "
-            f"what never was. Put the change and publish() together inside `with transaction.atomic():`."
-        )
+    _check_transaction(kind.__name__)
     if not kind.__event_type__:
         raise InvalidEvent(f"{kind.__name__} has no type: class {kind.__name__}(Event, type=…, version=1).")
-    _check_key(kind, key)
-    _check_data(event)
+    _check_key(kind.__name__, key)
+    data = _data_of(event)
     PUBLICATIONS.notice(kind)
+    return _write(data, kind.__event_type__, kind.__event_version__, key=key, name=kind.__name__)
+
+
+def publish_data(data: Mapping[str, object], event_type: str, *, key: str | None, version: int = 1) -> str:
+    """Do the same with ``data`` that no class describes, unless this service declares one for that type and version.
+
+    Without ``key`` the event is ordered by nothing but itself.
+
+    Raises:
+        NotInTransaction: there is no transaction that the event could belong to.
+        InvalidEvent: the type is none, the data have no JSON form, do not fit the class, or are too large, or the key
+            is empty or too long.
+    """
+    _check_transaction(event_type)
+    if not is_event_type(event_type):
+        raise InvalidEvent(
+            f"{event_type!r:.120} is no type of an event; write lower-case words joined by dots, what it is about "
+            f'first and what happened last: "user.created".'
+        )
+    if key is not None:
+        _check_key(event_type, key)
+    encoded = encode_data(data, event_type)
+    kind = PUBLICATIONS.declared(event_type, version)
+    if kind is not None:
+        _check_data(encoded, kind)
+    return _write(encoded, event_type, version, key=key, name=event_type)
+
+
+def _check_transaction(name: str) -> None:
+    if not connections[get_settings().events.database].in_atomic_block:
+        raise NotInTransaction(
+            f"publish({name}) was called outside a transaction, where the event could be lost, or tell of "
+            f"what never was. Put the change and publish() together inside `with transaction.atomic():`."
+        )
+
+
+def _write(data: bytes, event_type: str, version: int, *, key: str | None, name: str) -> str:
+    """Into the outbox."""
+    settings = get_settings()
+    connection = connections[settings.events.database]
     identifier, context = uuid7(), current()
-    body = encode(event, id=identifier, source=settings.service, key=key, context=context)
+    key = identifier if key is None else key
+    body = enclose(
+        data, type=event_type, version=version, id=identifier, source=settings.service, key=key, context=context
+    )
     if len(body) > MAX_BYTES:
         raise InvalidEvent(
-            f"{kind.__name__} has {len(body):,} bytes, above the limit of {MAX_BYTES:,}. "
+            f"{name} has {len(body):,} bytes, above the limit of {MAX_BYTES:,}. "
             f"Publish where the data can be had, not the data."
         )
     created = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         values = [
             identifier,
-            kind.__event_type__,
+            event_type,
             key,
             context.correlation_id[:_MAX_CORRELATION],
             body.decode(),
@@ -73,17 +110,23 @@ def publish(event: Event, *, key: str) -> str:
         ]
         cursor.execute(_INSERT, values)
     wakeup.on_commit(connection)
-    metrics.published.labels(kind.__event_type__).inc()
+    metrics.published.labels(event_type).inc()
     failpoints.hit("publish.after_insert")
     return identifier
 
 
-def _check_data(event: Event) -> None:
-    """What consumers read is what the class says, so nothing else may leave; msgspec checks only what is decoded."""
+def _data_of(event: Event) -> bytes:
     kind = type(event)
+    data = encode_data(event, kind.__name__)
+    _check_data(data, kind)
+    return data
+
+
+def _check_data(data: bytes, kind: type[Event]) -> None:
+    """What consumers read is what the class says, so nothing else may leave; msgspec checks only what is decoded."""
     try:
-        _decoder(kind).decode(_encode(event))
-    except (TypeError, ValueError, RecursionError) as error:  # ValidationError is a ValueError
+        _decoder(kind).decode(data)
+    except (ValueError, RecursionError) as error:  # ValidationError is a ValueError
         raise InvalidEvent(
             f"{kind.__name__} does not hold what its class says, so consumers could not read it: {error}"
         ) from error
@@ -94,9 +137,9 @@ def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
     return msgspec.json.Decoder(kind)
 
 
-def _check_key(kind: type[Event], key: str) -> None:
+def _check_key(name: str, key: str) -> None:
     if not 0 < len(key) <= _MAX_KEY or not key.isprintable():
         raise InvalidEvent(
-            f"{kind.__name__} was published with the key {key!r:.60}; "
+            f"{name} was published with the key {key!r:.60}; "
             f"give the id of what it is about, as text of 1 to {_MAX_KEY} characters: key=str(order.pk)."
         )

@@ -18,7 +18,7 @@ from bandstand.events.event import Event
 from bandstand.events.publications import PUBLICATIONS
 from bandstand.exceptions import ConfigurationError, InvalidEvent
 
-__all__ = ["REGISTRY", "Registry", "Subscription", "autodiscover", "subscribe"]
+__all__ = ["REGISTRY", "Registry", "Subscription", "autodiscover", "check_name", "check_pattern", "subscribe"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -175,10 +175,7 @@ def subscribe(
     Raises:
         ConfigurationError: the pattern, the name, the batch or the handler's signature is wrong.
     """
-    if _PATTERN.fullmatch(pattern) is None:
-        raise ConfigurationError(
-            f'@subscribe({pattern!r}): write an event type ("order.placed"), or one with * for a word ("order.*").'
-        )
+    check_pattern(pattern, f"@subscribe({pattern!r})")
 
     def decorate(handler: F) -> F:
         REGISTRY.add(
@@ -199,13 +196,34 @@ def autodiscover() -> None:
     PUBLICATIONS.settle(view for subscription in REGISTRY for view in subscription.views)
 
 
-def _checked_name(handler: Callable[..., object], name: str | None) -> str:
-    name = name or f"{handler.__module__.removesuffix('.events')}.{handler.__name__}".lower()
+def check_pattern(pattern: str, who: str) -> None:
+    """See that ``pattern`` is the type of an event, or one with ``*`` for a word.
+
+    Raises:
+        ConfigurationError: it is not; the text begins with ``who``.
+    """
+    if _PATTERN.fullmatch(pattern) is None:
+        raise ConfigurationError(
+            f'{who}: write an event type ("order.placed"), or one with * for a word ("order.*"), not {pattern!r}.'
+        )
+
+
+def check_name(name: str, who: str) -> None:
+    """See that brokers and tables take ``name`` for a subscription.
+
+    Raises:
+        ConfigurationError: they don't; the text begins with ``who``.
+    """
     if _NAME.fullmatch(name) is None:
         raise ConfigurationError(
-            f"{_place(handler)} subscribes as {name!r}; give a name of at most 80 lower-case letters, digits, "
-            f"'.', '_' and '-': @subscribe(…, name=…)."
+            f"{who} subscribes as {name!r}; give a name of at most 80 lower-case letters, digits, '.', '_' and '-': "
+            f"@subscribe(…, name=…)."
         )
+
+
+def _checked_name(handler: Callable[..., object], name: str | None) -> str:
+    name = name or f"{handler.__module__.removesuffix('.events')}.{handler.__name__}".lower()
+    check_name(name, _place(handler))
     return name
 
 

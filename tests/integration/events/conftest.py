@@ -159,7 +159,13 @@ class Rig:
         self, *arguments: str, failpoints: str = "", events: dict[str, Any] | None = None, **more: str
     ) -> "subprocess.Popen[str]":
         """Start `manage.py worker` as a process of its own."""
-        command = [sys.executable, "-m", "django", "worker", *arguments]
+        return self.run("django", "worker", *arguments, failpoints=failpoints, events=events, **more)
+
+    def run(
+        self, module: str, *arguments: str, failpoints: str = "", events: dict[str, Any] | None = None, **more: str
+    ) -> "subprocess.Popen[str]":
+        """Start a module as a process of the service."""
+        command = [sys.executable, "-m", module, *arguments]
         environment = self.environment(events or {}, failpoints, more)
         with self.log.open("a") as log:
             process = subprocess.Popen(
