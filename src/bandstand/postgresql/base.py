@@ -6,6 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 
+from bandstand.postgresql.deadlines import keep_deadline
 from bandstand.postgresql.pool import HealingPool
 from bandstand.postgresql.timestamps import with_fast_timestamps
 
@@ -23,13 +24,20 @@ _NETWORK: Final = {
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's ``DatabaseWrapper`` with a healing pool, network time-outs and a fast loader of timestamps."""
+    """Django's own with a healing pool, deadlines, network time-outs and a fast loader of timestamps."""
+
+    limited = False
+    """Whether the transaction that is open may have a time limit for its statements."""
 
     if TYPE_CHECKING:
         # Django's type information does not know the pool yet.
         _connection_pools: dict[str, HealingPool]
 
         def _configure_connection(self, connection: Any) -> bool: ...
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute_wrappers.append(keep_deadline)
 
     @property
     def pool(self) -> HealingPool | None:

@@ -14,6 +14,9 @@ from typing import Any, Final
 from psycopg import Connection, OperationalError, pq
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from bandstand.context import bound
+from bandstand.exceptions import DeadlineExceeded
+
 __all__ = ["HealingPool", "check_connection"]
 
 _RECONNECT: Final = 0.5  # seconds from one attempt to the next while the database is away
@@ -48,12 +51,18 @@ class HealingPool(ConnectionPool[Connection[Any]]):
         return self._away
 
     def getconn(self, timeout: float | None = None) -> Connection[Any]:
-        """Return a connection that works; wait at most ``timeout`` seconds for one that is in use.
+        """Return a connection that works; wait at most ``timeout`` seconds, and the time of the bound context, for one.
 
         Raises:
             PoolTimeout: all are in use, or the database can't be reached.
+            DeadlineExceeded: the time of the bound context is over.
         """
+        context = bound()
+        remaining = None if context is None else context.remaining()
+        if remaining == 0:
+            raise DeadlineExceeded("No time is left for this request, so it got no database connection.")
         patience = self.timeout if timeout is None else timeout
+        patience = patience if remaining is None else min(patience, remaining)
         deadline = time.monotonic() + patience
         while True:
             left = deadline - time.monotonic()
@@ -63,6 +72,10 @@ class HealingPool(ConnectionPool[Connection[Any]]):
                 if self._away:
                     raise PoolTimeout("the database can't be reached") from None
                 if time.monotonic() >= deadline:
+                    if patience == remaining:
+                        raise DeadlineExceeded(
+                            "The time for this request ended, with all connections in use."
+                        ) from None
                     raise PoolTimeout(f"all {self.max_size} connections were in use for {patience:g} s") from None
 
     def _examine(self, connection: Connection[Any]) -> None:
