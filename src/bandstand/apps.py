@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.apps import AppConfig
 
 from bandstand import events, health
-from bandstand.client import ServiceClient
+from bandstand.client import ServiceClient, configured_policies
 from bandstand.client import checks as client_checks
 from bandstand.context import checks as context_checks
 from bandstand.discovery import checks as discovery_checks
@@ -29,13 +29,14 @@ class BandstandConfig(AppConfig):
     verbose_name = "Bandstand"
 
     def ready(self) -> None:
-        """Wire the rooms. A process with wrong keys ends here, whatever server loads it."""
+        """Wire the rooms. A process with wrong limits or keys ends here, whatever server loads it."""
         from bandstand.identity import schema  # noqa: F401, PLC0415 - registers itself; REST framework needs ready apps
 
         context_checks.register_checks()
         identity_checks.register_checks()
         discovery_checks.register_checks()
         client_checks.register_checks()
+        configured_policies()
         load_keys()
         set_key_fetcher(fetch_keys)
         events.register_checks()

@@ -14,8 +14,8 @@
     │   └── NoInstances             the name is known, nobody serves it now
     ├── ServiceCallError            a call to another service failed; says which, what and after how many attempts
     │   ├── ServiceUnavailable      could not connect, or it said 502, 503 or 504
+    │   │   └── CircuitOpen         not tried: it failed too often just now
     │   ├── ServiceTimeout          it did not answer in time
-    │   ├── CircuitOpen             not tried: it failed too often just now
     │   └── ServiceResponseError    it answered with an error status
     ├── EventError
     │   ├── NotInTransaction        publish() outside a transaction
@@ -148,11 +148,15 @@ class ServiceCallError(BandstandError):
     """A call to another service failed.
 
     ``service`` is the callee, ``attempts`` the number of tries that reached the network, ``http_status`` what the API
-    layer answers its own caller with (502, 503 or 504).
+    layer answers its own caller with (502, 503 or 504). ``do_not_retry`` says that trying again was tried in vain, here
+    or further down; the API layer passes it on, so that retries of a chain of services do not multiply. ``retry_after``
+    is the number of seconds after which another try makes sense, where that is known.
     """
 
     code = "service_call_failed"
     http_status: ClassVar[int] = 502
+    do_not_retry = False
+    retry_after: float | None = None
 
     def __init__(self, message: str, *, service: str, attempts: int = 1) -> None:
         self.service = service

@@ -7,6 +7,7 @@ from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from bandstand.api import FieldFault, problem_response
+from bandstand.exceptions import CircuitOpen
 from tests.api.service import FAILURES, SECRET
 
 EXPECTED = {
@@ -66,6 +67,17 @@ def test_each_exception_is_the_problem_that_it_stands_for(
 def test_the_table_above_is_complete() -> None:
     """No failure goes untested."""
     assert set(EXPECTED) == set(FAILURES)
+
+
+def test_what_the_failed_call_knows_reaches_the_client(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the circuit closes again, and that trying again was tried in vain, is said to whoever asked."""
+    error = CircuitOpen(SECRET, service="user-service")
+    error.retry_after, error.do_not_retry = 2.3, True
+    monkeypatch.setitem(FAILURES, "circuit", error)
+    for view in ("fail", "plain/fail"):
+        headers = api.get(f"/api/v1/{view}/circuit/").headers
+        assert (headers["Retry-After"], headers["X-Do-Not-Retry"]) == ("3", "1")
+        assert "X-Do-Not-Retry" not in api.get(f"/api/v1/{view}/unavailable/").headers
 
 
 def test_a_bug_is_raised_in_tests(client: Any) -> None:

@@ -10,6 +10,7 @@ from bandstand.client import ConnectFailed, Headers, Policy, Response, TimedOut
 from bandstand.client.balancing import InFlight
 from bandstand.client.call import Call
 from bandstand.client.preparation import prepare
+from bandstand.client.targets import Target
 from bandstand.conf import wire
 from bandstand.context import REGISTRY, bind, new_context
 from bandstand.discovery import MemoryRegistry, use_registry
@@ -57,7 +58,8 @@ def begin(clock: Clock, load: InFlight) -> Callable[..., Call]:
         **options: Any,
     ) -> Call:
         order = prepare(service, method, "/users/1/?secret=x", options)  # type: ignore[arg-type]
-        return Call(order, policy or Policy(), timeout=timeout, load=load, clock=clock, chance=lambda: 1.0)
+        target = Target(service, policy or Policy(), clock=clock)
+        return Call(order, target, timeout=timeout, load=load, clock=clock, chance=lambda: 1.0)
 
     return begin
 
@@ -213,7 +215,7 @@ def test_calls_in_flight_end_with_the_attempt(begin: Callable[..., Call], load: 
 def test_a_cancelled_call_is_counted(begin: Callable[..., Call]) -> None:
     """A call whose task is cancelled appears in the metric, and the cancellation goes on."""
     before = count("GET", "cancelled")
-    with pytest.raises(KeyboardInterrupt), begin().attempt():
+    with pytest.raises(KeyboardInterrupt), begin() as call, call.attempt():
         raise KeyboardInterrupt
     assert count("GET", "cancelled") == before + 1
 

@@ -2,11 +2,12 @@ import re
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from msgspec import to_builtins
 from pytest_django import Settings
 
+from bandstand.client import Policy
 from bandstand.client.checks import check_client
 from bandstand.client.preparation import Options
-from bandstand.conf.settings import ClientSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/client.md").read_text()
@@ -18,19 +19,20 @@ def test_the_examples_run() -> None:
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, "client.md", "exec"), names)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
 
 
 def test_every_option_is_explained() -> None:
     """The tables of options and of settings name what there is, with the defaults that hold."""
     options = re.findall(r"^\| `(\w+)` \|", PAGE.partition("| Option |")[2].partition("\n\n")[0], re.MULTILINE)
     assert set(options) == set(get_type_hints(Options))
-    section = PAGE.partition("## Time")[2].partition("\n\nA call")[0]
-    defaults = {
-        name.lower(): float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", section, re.MULTILINE)
+    section = PAGE.partition("## The policy")[2].partition("\n\n## ")[0]
+    defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([\w.]+)`? \|", section, re.MULTILINE))
+    policy = Policy()
+    assert {name.lower(): value for name, value in defaults.items()} == {
+        name: format(value, "g") if isinstance(value, float) else str(value)
+        for name, value in to_builtins(policy).items()
     }
-    settings = ClientSettings()
-    assert defaults == {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 
 def test_every_check_is_explained(settings: Settings) -> None:

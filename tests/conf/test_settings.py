@@ -16,17 +16,17 @@ def test_settings_are_frozen() -> None:
 def test_rebuilt_when_django_says_that_they_changed() -> None:
     """override_settings works in tests as for every other setting."""
     before = get_settings()
-    with override_settings(BANDSTAND={"SERVICE": "other", "CLIENT": {"TIMEOUT": 3}}):
+    with override_settings(BANDSTAND={"SERVICE": "other", "API": {"PAGE_SIZE": 3}}):
         assert get_settings().service == "other"
-        assert get_settings().client.timeout == 3.0
+        assert get_settings().api.page_size == 3
     assert get_settings() == before
 
 
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        ({"SERVICE": "s", "CLIENT": {"TIMOUT": 1}}, "TIMOUT"),
-        ({"SERVICE": "s", "CLIENT": {"TIMEOUT": "soon"}}, "TIMEOUT"),
+        ({"SERVICE": "s", "HEALTH": {"TIMOUT": 1}}, "TIMOUT"),
+        ({"SERVICE": "s", "HEALTH": {"TIMEOUT": "soon"}}, "TIMEOUT"),
         ({}, "SERVICE"),
         (None, "missing"),
     ],

@@ -144,3 +144,11 @@ def test_reading_never_raises(headers: dict[str, str]) -> None:
         assert value.isprintable()
     environ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
     assert (from_environ(environ).deadline is None) == (context.deadline is None)
+
+
+@pytest.mark.parametrize(("sent", "read"), [("1", True), ("0", False), ("true", False), ("1, 1", False)])
+def test_the_mark_of_a_retry_travels(sent: str, read: bool) -> None:
+    """Work for a caller that tries again already is known as such, and its own calls say so."""
+    received = from_headers({wire.DO_NOT_RETRY: sent})
+    assert received.do_not_retry is read
+    assert (wire.DO_NOT_RETRY in to_headers(received)) is read

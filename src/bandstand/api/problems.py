@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from django.http import HttpResponse
 
-from bandstand.conf import get_settings
+from bandstand.conf import get_settings, wire
 from bandstand.context import current
 
 __all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response"]
@@ -25,13 +25,17 @@ class FieldFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One error: HTTP ``status``, ``code`` for machines, ``detail`` for people, seconds to wait before another try."""
+    """One error: HTTP ``status``, ``code`` for machines, ``detail`` for people, seconds to wait before another try.
+
+    ``do_not_retry``: another try was made already, in vain.
+    """
 
     status: int
     code: str
     detail: str
     errors: tuple[FieldFault, ...] = ()
     retry_after: float | None = None
+    do_not_retry: bool = False
 
     def document(self, instance: str | None = None) -> dict[str, Any]:
         """Return the body, with this service's name and the bound correlation id; ``instance`` is the path asked."""
@@ -51,8 +55,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return body
 
     def headers(self) -> dict[str, str]:
-        """Return ``Retry-After`` in whole seconds, at least 1, where it makes sense to try again."""
-        return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+        """Return ``Retry-After`` in whole seconds, at least 1, and ``X-Do-Not-Retry``, where they apply."""
+        headers = {wire.DO_NOT_RETRY: "1"} if self.do_not_retry else {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        return headers
 
     def response(self, instance: str | None = None, headers: Mapping[str, str] | None = None) -> HttpResponse:
         """Return the answer itself."""

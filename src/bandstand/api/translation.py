@@ -7,6 +7,7 @@ tests see it, and the client gets a 500 that says nothing.
 import logging
 from typing import Any, Final
 
+import msgspec
 from django.core import exceptions as django
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
@@ -67,8 +68,15 @@ def problem_of(error: BaseException) -> Problem | None:
         if isinstance(error, kind):
             if problem.status >= 500 or isinstance(error, DatabaseError):
                 _tell(error, problem)
-            return problem
+            return _with_advice(problem, error) if isinstance(error, ours.ServiceCallError) else problem
     return None
+
+
+def _with_advice(problem: Problem, error: ours.ServiceCallError) -> Problem:
+    """Tell the caller whether and when trying again makes sense, as far as the failed call has found out."""
+    return msgspec.structs.replace(
+        problem, do_not_retry=error.do_not_retry, retry_after=error.retry_after or problem.retry_after
+    )
 
 
 def _of_validation(error: DjangoValidationError) -> Problem:

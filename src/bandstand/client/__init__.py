@@ -4,7 +4,9 @@
   the same for coroutines; ``call_service(service, endpoint, method, data, headers)`` returns the decoded JSON.
 - ``client.pages(path)`` and ``client.items(path)`` read lists, ``client.load(resource, ids)`` many things with one
   call; ``Page`` is what the first gives, ``Resource`` says how something is loaded by ids.
-- ``Policy`` (of ``bandstand.resilience``): the limits of a client's calls, from ``BANDSTAND["CLIENT"]`` unless given.
+- ``Policy`` (of ``bandstand.resilience``): the limits of a client's calls, from ``BANDSTAND["CLIENT"]`` unless given;
+  ``configured_policies()`` returns those of the settings. What a process learns of a service (its circuit, its budget
+  of retries) it keeps in memory; ``forget_targets()`` begins anew.
 - ``Transport``, ``AsyncTransport``, ``Request``, ``Response``, ``Headers`` and ``TransportError`` with its kinds: the
   seam to the network, where ``use_transport(sync, asynchronous)`` puts others in place, as
   ``bandstand.testing.services`` does.
@@ -14,6 +16,8 @@ from bandstand.client.clients import AsyncServiceClient, ServiceClient, call_ser
 from bandstand.client.loading import Resource
 from bandstand.client.messages import Headers, Request, Response
 from bandstand.client.paging import Page
+from bandstand.client.policies import configured_policies
+from bandstand.client.targets import forget_targets
 from bandstand.client.transports import (
     AnswerTooLarge,
     AsyncTransport,
@@ -45,5 +49,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "call_service",
+    "configured_policies",
+    "forget_targets",
     "use_transport",
 ]

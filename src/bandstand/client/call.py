@@ -13,21 +13,24 @@ from prometheus_client import Histogram
 from bandstand.client.balancing import InFlight, choose, in_flight
 from bandstand.client.messages import Request, Response
 from bandstand.client.preparation import SAFE_METHODS, Order
-from bandstand.client.transports.base import TransportError
-from bandstand.client.verdicts import Retry, judge, outcome_word
+from bandstand.client.targets import Target
+from bandstand.client.transports.base import TimedOut, TransportError
+from bandstand.client.verdicts import Retry, good, judge, marked, outcome_word
 from bandstand.conf import get_settings, wire
 from bandstand.context import current, histogram, to_headers
 from bandstand.discovery import Instance, instances
 from bandstand.exceptions import (
     BandstandError,
+    CircuitOpen,
     DeadlineExceeded,
     DiscoveryError,
+    ServiceCallError,
     ServiceResponseError,
     ServiceTimeout,
     ServiceUnavailable,
 )
 from bandstand.identity import service_token
-from bandstand.resilience import Policy
+from bandstand.resilience import Refused
 
 __all__ = ["Attempt", "Call"]
 
@@ -64,13 +67,13 @@ class Attempt:
         if isinstance(error, TransportError):
             self.outcome = error
             return True
-        if error is not None:
-            self._call.record(error)
         return False
 
 
 class Call:
-    """The state of one call. Loop: ``with call.attempt() as attempt`` send it, then ask ``call.conclude(attempt)``.
+    """The state of one call, as a context: what it has taken of its target is given back at the end, however it ends.
+
+    Inside, loop: ``with call.attempt() as attempt`` send it, then ask ``call.conclude(attempt)``.
 
     Raises:
         DeadlineExceeded: the time is over before anything was sent.
@@ -79,7 +82,7 @@ class Call:
     def __init__(
         self,
         order: Order,
-        policy: Policy,
+        target: Target,
         *,
         timeout: float | None = None,
         load: InFlight = in_flight,
@@ -88,16 +91,25 @@ class Call:
     ) -> None:
         self.load = load
         self._order = order
-        self._policy = policy
+        self._target = target
+        self._policy = policy = target.policy
         self._clock = clock
         self._chance = chance
         self._began = clock()
         self._tried: list[str] = []
+        self._admitted: int | None = None
+        self._good: bool | None = None
+        self._ended = False
         context = current()
         # What the callee is told is the time of this call, not all that the caller has left.
         deadline = policy.deadline(self._began, timeout=timeout, inherited=context.deadline)
         self._deadline = deadline
+        # A time-out of a call that had little time from the start says nothing of the callee.
+        self._fair = deadline - self._began >= policy.timeout / 2
         self._context = context.replace(deadline=deadline)
+        # Whoever tries again already has its calls tried once only, so that a chain does not multiply.
+        self._once = context.do_not_retry and not policy.retry_marked
+        self._marked = self._once
         if deadline <= self._began:
             raise self._failed(
                 DeadlineExceeded(
@@ -109,10 +121,13 @@ class Call:
         """Return the next attempt, at an instance not tried before if there is one.
 
         Raises:
+            CircuitOpen: the target is left alone now.
             ServiceUnavailable: discovery knows no instance to ask.
             ServiceTimeout: the time is over.
         """
         order, policy = self._order, self._policy
+        if self._admitted is None:
+            self._admit()
         left = self._deadline - self._clock()
         if left <= 0:
             text = f"{order.service} did not answer {order.method} {order.path} in time."
@@ -140,23 +155,58 @@ class Call:
         """
         outcome = attempt.outcome
         assert outcome is not None, "the attempt was not made"
+        self._good = good(outcome) or (None if isinstance(outcome, TimedOut) and not self._fair else False)
         verdict = judge(
             outcome,
             order=self._order,
             policy=self._policy,
             attempts=len(self._tried),
             time_left=self._deadline - self._clock(),
+            permit=self._permit,
             chance=self._chance,
         )
         if isinstance(verdict, Retry):
+            self._marked = True
             return verdict.after
         if isinstance(verdict, Response):
-            self.record(verdict)
+            self._end(verdict)
             return verdict
+        self._marked = self._marked or marked(outcome)
         raise self._failed(verdict, attempt) from (outcome if isinstance(outcome, TransportError) else None)
 
-    def record(self, result: Response | BaseException) -> None:
-        """Count the call as ended with ``result``."""
+    def __enter__(self) -> "Call":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not self._ended:  # it was cancelled, or a mistake of the program's
+            self._good = None
+            self._end(error)
+
+    def _admit(self) -> None:
+        admitted = self._target.admit()
+        if isinstance(admitted, Refused):
+            order = self._order
+            text = f"{order.service} failed too often just now, so {order.method} {order.path} was not tried."
+            error = CircuitOpen(text, service=order.service, attempts=0)
+            error.retry_after = admitted.retry_after
+            self._marked = True
+            raise self._failed(error)
+        self._admitted = admitted
+
+    def _permit(self) -> bool:
+        """Another attempt would make sense: may it be made? If not, nobody above should make it either."""
+        if not self._once and self._target.may_retry():
+            return True
+        self._marked = True
+        return False
+
+    def _end(self, result: Response | BaseException) -> None:
+        """Count the call as ended with ``result``, and give back what it had of its target."""
+        self._ended = True
+        if self._admitted is not None:
+            self._target.breaker.record(self._admitted, self._good)
         timer = _timer(self._order.service, self._order.method, outcome_word(result))
         timer.observe(self._clock() - self._began)
 
@@ -174,6 +224,8 @@ class Call:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
         order = self._order
         headers = {**order.headers, **to_headers(self._context)}
+        if self._marked or self._target.budget.exhausted:
+            headers[wire.DO_NOT_RETRY] = "1"
         if not order.anonymous and get_settings().identity.service_key_file:
             # A callee may believe a token only once where something is changed.
             headers[wire.SERVICE_TOKEN] = service_token(order.service, fresh=order.method not in SAFE_METHODS)
@@ -181,7 +233,9 @@ class Call:
 
     def _failed(self, error: E, attempt: Attempt | None = None) -> E:
         """Count and log the end of the call, once, and return the error to raise."""
-        self.record(error)
+        if isinstance(error, ServiceCallError):
+            error.do_not_retry = self._marked
+        self._end(error)
         fields: dict[str, Any] = {
             "target": self._order.service,
             "method": self._order.method,

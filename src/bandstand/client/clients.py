@@ -11,6 +11,7 @@ from bandstand.client.messages import Response
 from bandstand.client.paging import MAX_PAGES, Page, Walk
 from bandstand.client.policies import configured_policy
 from bandstand.client.preparation import LoadOptions, Options, prepare
+from bandstand.client.targets import target_of
 from bandstand.client.transports import async_transport, transport
 from bandstand.resilience import Policy
 
@@ -35,7 +36,7 @@ class _Client(Generic[R]):
     @property
     def policy(self) -> Policy:
         """The limits of each call: those given to the constructor, or those of ``BANDSTAND["CLIENT"]``."""
-        return self._policy or configured_policy()
+        return self._policy or configured_policy(self.service)
 
     def request(self, method: str, path: str, **options: Unpack[Options]) -> R:
         raise NotImplementedError
@@ -62,7 +63,7 @@ class _Client(Generic[R]):
 
     def _call(self, method: str, path: str, options: Options) -> Call:
         order = prepare(self.service, method, path, options)
-        return Call(order, self.policy, timeout=options.get("timeout"))
+        return Call(order, target_of(self.service, self.policy), timeout=options.get("timeout"))
 
     def _loading(self, resource: str | Resource[T], ids: Iterable[K]) -> tuple[Resource[T], Loading[K, T]]:
         if isinstance(resource, str):
@@ -88,18 +89,20 @@ class ServiceClient(_Client[Response]):
         Raises:
             ServiceResponseError: the service answered with an error status (or a redirect, which is never followed).
             ServiceTimeout: it did not answer in time.
-            ServiceUnavailable: it could not be reached, or said 502, 503 or 504 also at the last attempt.
+            ServiceUnavailable: it could not be reached, or said 502, 503 or 504 also at the last attempt; as
+                ``CircuitOpen`` it was not even tried.
             DeadlineExceeded: there was no time left to ask.
             ValueError, TypeError: the request is not one that can be sent.
         """
-        call, way = self._call(method, path, options), transport()
-        while True:
-            with call.attempt() as attempt:
-                attempt.outcome = way.send(attempt.request)
-            result = call.conclude(attempt)
-            if isinstance(result, Response):
-                return result
-            way.pause(result)
+        way = transport()
+        with self._call(method, path, options) as call:
+            while True:
+                with call.attempt() as attempt:
+                    attempt.outcome = way.send(attempt.request)
+                result = call.conclude(attempt)
+                if isinstance(result, Response):
+                    return result
+                way.pause(result)
 
     def pages(
         self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
@@ -151,14 +154,15 @@ class AsyncServiceClient(_Client[Awaitable[Response]]):
 
     async def request(self, method: str, path: str, **options: Unpack[Options]) -> Response:
         """Make a request; everything is as with :meth:`ServiceClient.request`."""
-        call, way = self._call(method, path, options), async_transport()
-        while True:
-            with call.attempt() as attempt:
-                attempt.outcome = await way.send(attempt.request)
-            result = call.conclude(attempt)
-            if isinstance(result, Response):
-                return result
-            await way.pause(result)
+        way = async_transport()
+        with self._call(method, path, options) as call:
+            while True:
+                with call.attempt() as attempt:
+                    attempt.outcome = await way.send(attempt.request)
+                result = call.conclude(attempt)
+                if isinstance(result, Response):
+                    return result
+                await way.pause(result)
 
     async def pages(
         self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]

@@ -33,6 +33,7 @@ _SET_BY_CLIENT: Final = frozenset(
     name.lower()
     for name in (
         *(wire.CORRELATION_ID, wire.REQUEST_TIMEOUT_MS, wire.SERVICE_TOKEN, wire.TRACEPARENT, wire.TRACESTATE),
+        wire.DO_NOT_RETRY,
         *("Connection", "Content-Length", "Expect", "Host", "Transfer-Encoding", "Upgrade"),
     )
 )

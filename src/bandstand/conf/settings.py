@@ -12,7 +12,6 @@ from bandstand.exceptions import ConfigurationError
 __all__ = [
     "ApiSettings",
     "CacheSettings",
-    "ClientSettings",
     "ContextSettings",
     "DiscoverySettings",
     "EventsSettings",
@@ -68,15 +67,6 @@ class DiscoverySettings(_Room, frozen=True):
     """``URL``: ``static:name=url,…`` or ``file:///path/of/registry.json``."""
 
     url: str = "static:"
-
-
-class ClientSettings(_Room, frozen=True):
-    """Time-outs in seconds; ``RETRIES`` is the number of tries after the first."""
-
-    connect_timeout: float = 0.5
-    timeout: float = 1.0
-    retries: int = 2
-    max_response_bytes: int = 10 * 1024 * 1024
 
 
 class EventsSettings(_Room, frozen=True):
@@ -135,7 +125,7 @@ class Settings(_Room, frozen=True):
     health: HealthSettings = HealthSettings()
     identity: IdentitySettings = IdentitySettings()
     discovery: DiscoverySettings = DiscoverySettings()
-    client: ClientSettings = ClientSettings()
+    client: dict[str, Any] = {}  # the fields of bandstand.client.Policy, and TARGETS; checked by that room
     events: EventsSettings = EventsSettings()
     cache: CacheSettings = CacheSettings()
     api: ApiSettings = ApiSettings()

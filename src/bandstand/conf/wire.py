@@ -9,9 +9,10 @@ SERVICE_TOKEN: Final = "X-Service-Token"  # noqa: S105 - the name of a header
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+DO_NOT_RETRY: Final = "X-Do-Not-Retry"  # 1: in a request, try once only; in an answer, trying again was tried in vain
 
 # What a service believes because the platform sent it. A gateway removes these from every outside request.
-INTERNAL_HEADERS: Final = (SERVICE_TOKEN, REQUEST_TIMEOUT_MS, "X-User-Id", "X-Service-Name", "X-Do-Not-Retry")
+INTERNAL_HEADERS: Final = (SERVICE_TOKEN, REQUEST_TIMEOUT_MS, "X-User-Id", "X-Service-Name", DO_NOT_RETRY)
 
 # --- environment variables ----------------------------------------------------------------------
 SECRET_KEY: Final = "SECRET_KEY"  # noqa: S105 - the name of a variable

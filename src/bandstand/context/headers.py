@@ -24,12 +24,14 @@ _ENVIRON: Final = (
     _key(wire.TRACEPARENT),
     _key(wire.TRACESTATE),
     _key(wire.REQUEST_TIMEOUT_MS),
+    _key(wire.DO_NOT_RETRY),
 )
 _NAMES: Final = (
     wire.CORRELATION_ID.lower(),
     wire.TRACEPARENT.lower(),
     wire.TRACESTATE.lower(),
     wire.REQUEST_TIMEOUT_MS.lower(),
+    wire.DO_NOT_RETRY.lower(),
 )
 
 
@@ -45,8 +47,8 @@ def from_headers(headers: Mapping[str, str]) -> Context:
 def from_environ(environ: Mapping[str, Any]) -> Context:
     """Do the same with ``request.META``, without the cost of Django's case-insensitive mapping."""
     get = environ.get
-    correlation_id, traceparent, tracestate, timeout = _ENVIRON
-    return _context(get(correlation_id), get(traceparent), get(tracestate), get(timeout))
+    correlation_id, traceparent, tracestate, timeout, once = _ENVIRON
+    return _context(get(correlation_id), get(traceparent), get(tracestate), get(timeout), get(once))
 
 
 def to_headers(context: Context) -> dict[str, str]:
@@ -57,16 +59,23 @@ def to_headers(context: Context) -> dict[str, str]:
     remaining = context.remaining()
     if remaining is not None:
         headers[wire.REQUEST_TIMEOUT_MS] = str(int(remaining * 1000))
+    if context.do_not_retry:
+        headers[wire.DO_NOT_RETRY] = "1"
     return headers
 
 
 def _context(
-    correlation_id: str | None, traceparent: str | None, tracestate: str | None, timeout: str | None
+    correlation_id: str | None,
+    traceparent: str | None,
+    tracestate: str | None,
+    timeout: str | None,
+    once: str | None,
 ) -> Context:
     return new_context(
         correlation_id=correlation_id,
         trace=parse_traceparent(traceparent, tracestate) if traceparent else None,
         timeout=_seconds(timeout) if timeout else None,
+        do_not_retry=once == "1",
     )
 
 

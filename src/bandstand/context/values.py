@@ -22,6 +22,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``correlation_id`` is the same in every service that took part. ``causation_id`` is the id of the message that
     caused this work, if one did. ``deadline`` is in seconds of ``time.monotonic()``, so it is never sent as it is;
     what is sent is the remaining time. ``service`` (who calls) and ``user`` (for whom) are set only once verified.
+    ``do_not_retry``: the caller tries again already, so calls made for it are tried once only.
     """
 
     correlation_id: str
@@ -30,6 +31,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deadline: float | None = None
     service: str | None = None
     user: str | None = None
+    do_not_retry: bool = False
 
     def remaining(self) -> float | None:
         """Return the seconds left, at least 0, or None when nobody set a limit."""
@@ -60,6 +62,7 @@ def new_context(
     timeout: float | None = None,
     service: str | None = None,
     user: str | None = None,
+    do_not_retry: bool = False,
 ) -> Context:
     """Return a context for work that begins here; ``timeout`` is in seconds from now.
 
@@ -81,6 +84,7 @@ def new_context(
         deadline=None if timeout is None else time.monotonic() + timeout,
         service=service,
         user=user,
+        do_not_retry=do_not_retry,
     )
 
 

@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
-from bandstand.client import AsyncServiceClient, Response, ServiceClient
+from bandstand.client import AsyncServiceClient, Response, ServiceClient, forget_targets
 from bandstand.discovery import MemoryRegistry, use_registry
 
 from .servers import Behaviour, Server
 
 Call = Callable[..., Response]
+
+
+@pytest.fixture(autouse=True)
+def unprejudiced() -> None:
+    """What was learnt of a service in one test must not decide what is sent in another."""
+    forget_targets()
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -12,6 +12,7 @@ from bandstand.client import Policy, ServiceClient
 from bandstand.client import call as client_call
 from bandstand.client.balancing import in_flight
 from bandstand.client.preparation import prepare
+from bandstand.client.targets import target_of
 from bandstand.client.transports.curl import CurlTransport
 from bandstand.conf import wire
 from bandstand.context import bind, new_context
@@ -483,6 +484,10 @@ def test_a_large_answer_is_not_kept(serve: Serve) -> None:
     """A thread that once read a large body doesn't hold on to it until its next call."""
     serve(say(http(200, b"1" * 1_000_000)))
     way = CurlTransport()
-    request = client_call.Call(prepare("user-service", "GET", "/x/", {}), Policy()).attempt().request
+    request = (
+        client_call.Call(prepare("user-service", "GET", "/x/", {}), target_of("user-service", Policy()))
+        .attempt()
+        .request
+    )
     assert len(way.send(request).content) == 1_000_000
     assert way._local.line._answer.chunks == []

@@ -7,6 +7,7 @@ from typing import Final
 
 from django.utils.module_loading import import_string
 
+from bandstand.client.targets import forget_targets
 from bandstand.client.transports.base import AsyncTransport, Transport
 
 __all__ = ["async_transport", "transport", "use_transport"]
@@ -30,13 +31,18 @@ def async_transport() -> AsyncTransport:
 
 @contextmanager
 def use_transport(sync: Transport, asynchronous: AsyncTransport) -> Iterator[None]:
-    """Put these in place of the real ones for a ``with`` block, in all threads: for tests."""
+    """Put these in place of the real ones for a ``with`` block, in all threads: for tests.
+
+    What was learnt of services before is forgotten, and afterwards what was learnt in the block.
+    """
     pair = (sync, asynchronous)
     _in_place.append(pair)
+    forget_targets()
     try:
         yield
     finally:
         _in_place.remove(pair)
+        forget_targets()
 
 
 @cache
