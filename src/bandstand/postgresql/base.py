@@ -1,16 +1,23 @@
 """The backend. Django asks for a class of this name in a module of this name."""
 
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
+from django.db.backends.utils import debug_transaction
 
-from bandstand.postgresql.deadlines import keep_deadline
+from bandstand.postgresql import direct
+from bandstand.postgresql.deadlines import explained, is_limited_already, keep_deadline
 from bandstand.postgresql.pool import HealingPool
 from bandstand.postgresql.timestamps import with_fast_timestamps
 
 __all__ = ["DatabaseWrapper"]
+
+logger: Final = logging.getLogger(__name__)
 
 # libpq's own words. A peer that vanished without a word is noticed after 5 + 3 * 3 seconds on an idle connection, and
 # after 10 on one that waits for an answer; the kernel's defaults are 2 hours and about 15 minutes.
@@ -24,10 +31,13 @@ _NETWORK: Final = {
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's own with a healing pool, deadlines, network time-outs and a fast loader of timestamps."""
+    """Django's own with a healing pool, deadlines, network time-outs, a fast loader of timestamps, and two ways to save
+    what each write pays: ``run_direct`` and ``follow_commit``.
+    """
 
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
+    _follower = b""
 
     if TYPE_CHECKING:
         # Django's type information does not know the pool yet.
@@ -57,6 +67,57 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if "context" in parameters:
             parameters["context"] = with_fast_timestamps(parameters["context"], self.timezone)
         return parameters
+
+    def run_direct(self, statement: str, parameters: Sequence[str]) -> bool:
+        """Run a statement with ``$1``, ``$2``… past the cursors, inside the transaction that has begun.
+
+        Returns False, and does nothing, where a cursor is needed: nothing was run in the transaction yet, the deadline
+        is not known to the server, somebody listens to the statements (``execute_wrapper``, the log of queries), or a
+        parameter holds a NUL.
+
+        Raises:
+            django.db.Error: it failed.
+            DeadlineExceeded: the time that was left ended meanwhile.
+        """
+        if self.connection is None or self.queries_logged or self.execute_wrappers != [keep_deadline]:
+            return False
+        if (
+            not is_limited_already(self)
+            or not direct.in_transaction(self.connection)
+            or any("\0" in each for each in parameters)
+        ):
+            return False
+        try:
+            with self.wrap_database_errors:
+                direct.run_command(self.connection, statement.encode(), [each.encode() for each in parameters])
+        except OperationalError as error:
+            raise explained(error) from error.__cause__
+        return True
+
+    def follow_commit(self, statement: str) -> None:
+        """Run ``statement`` just after the commit of the present transaction, in the same round trip.
+
+        Nobody hears of an error in it but the log: what was committed is committed.
+        """
+        self._follower = statement.encode()
+
+    def _commit(self) -> None:
+        follower, self._follower = self._follower, b""
+        if not follower or self.connection is None or not direct.in_transaction(self.connection):
+            super()._commit()  # type: ignore[misc] # unknown to the type information, as the next two
+            return
+        with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
+            error = direct.run_together(self.connection, b"COMMIT", follower)
+        if error:
+            logger.warning("What should follow a commit failed", extra={"error": error})
+
+    def _rollback(self) -> None:
+        self._follower = b""
+        super()._rollback()  # type: ignore[misc]
+
+    def _close(self) -> None:
+        self._follower = b""
+        super()._close()  # type: ignore[misc]
 
     def _new_pool(self, options: dict[str, Any]) -> HealingPool:
         if cast("int | None", self.settings_dict.get("CONN_MAX_AGE", 0)) != 0:

@@ -19,7 +19,7 @@ from bandstand.exceptions import DeadlineExceeded
 if TYPE_CHECKING:
     from bandstand.postgresql.base import DatabaseWrapper
 
-__all__ = ["keep_deadline"]
+__all__ = ["explained", "is_limited_already", "keep_deadline"]
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -27,6 +27,7 @@ Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 # message with another statement (VACUUM, CREATE INDEX CONCURRENTLY).
 _BOUNDED: Final = re.compile(r"[\s(]*(?:SELECT|INSERT|UPDATE|DELETE|WITH|MERGE|VALUES|LOCK|EXPLAIN)\b", re.IGNORECASE)
 _LIMIT: Final = "SET LOCAL statement_timeout = %s;"
+_ENDED: Final = "The time for this request ended while the database worked."
 _NO_LIMIT: Final = "SET LOCAL statement_timeout TO DEFAULT;"
 
 
@@ -63,9 +64,23 @@ def keep_deadline(execute: Execute, sql: Any, params: Any, many: bool, context: 
         cursor.nextset()
     except OperationalError as error:
         if _ran_out(error, now):
-            raise DeadlineExceeded("The time for this request ended while the database worked.") from error
+            raise DeadlineExceeded(_ENDED) from error
         raise
     return None
+
+
+def is_limited_already(connection: "DatabaseWrapper") -> bool:
+    """Whether a short statement may go out as it is: with the limit that the one before it got, or none holds."""
+    now = bound()
+    if now is None or now.deadline is None:
+        return not connection.limited
+    return connection.limited and not now.expired()
+
+
+def explained(error: OperationalError) -> Exception:
+    """Return ``DeadlineExceeded`` if that is why a statement failed that went out with a limit, else ``error``."""
+    now = bound()
+    return DeadlineExceeded(_ENDED) if now is not None and _ran_out(error, now) else error
 
 
 def _without_limit(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:

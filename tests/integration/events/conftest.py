@@ -106,14 +106,14 @@ QUICK = {"LEASE": 1.0, "POLL_INTERVAL": 0.25, "RETRY_DELAYS": [0, 0.2, 0.4], "SH
 class Rig:
     """A ledger service of one test: its database, its platform, its workers."""
 
-    def __init__(self, postgres: Postgres, nats: Nats, template: str) -> None:
+    def __init__(self, postgres: Postgres, nats: Nats, template: str, *, engine: str = "bandstand.postgresql") -> None:
         self.postgres = postgres
         self.nats = nats
         self.platform = f"p{uuid4().hex[:10]}"
         self.workers: list[subprocess.Popen[str]] = []
         self.log = postgres.folder / f"{self.platform}.log"
         postgres.execute(f"CREATE DATABASE {self.platform} TEMPLATE {template}")
-        database = dj_database_url.parse(postgres.url(self.platform))
+        database = dj_database_url.parse(postgres.url(self.platform), engine=engine)
         connections.settings[self.platform] = connections.configure_settings({"default": dict(database)})["default"]
         events = {**QUICK, "DATABASE": self.platform, "BROKER_URL": nats.url()}
         self._settings = override_settings(
@@ -242,9 +242,12 @@ class Rig:
 
 
 @pytest.fixture
-def rig(postgres: Postgres, nats: Nats, template: str, django_db_blocker: Any) -> Iterator[Rig]:
+def rig(
+    postgres: Postgres, nats: Nats, template: str, django_db_blocker: Any, request: pytest.FixtureRequest
+) -> Iterator[Rig]:
+    """Its own connections have our backend, or the one that the test is parametrized with."""
     with django_db_blocker.unblock():
-        made = Rig(postgres, nats, template)
+        made = Rig(postgres, nats, template, engine=getattr(request, "param", "bandstand.postgresql"))
         with contextlib.closing(made):
             yield made
 

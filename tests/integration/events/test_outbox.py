@@ -68,6 +68,7 @@ def test_each_part_of_the_claim_is_needed(
     assert [row.key for row in claim_while_another_claims(two_of_a_key)] == ["same"]
 
 
+@pytest.mark.parametrize("rig", ["bandstand.postgresql", "django.db.backends.postgresql"], indirect=True)
 def test_a_commit_wakes_the_relays_once(rig: Rig) -> None:
     """One notification for a transaction however many events it has; none for one that is rolled back."""
     woken = threading.Semaphore(0)
@@ -85,6 +86,19 @@ def test_a_commit_wakes_the_relays_once(rig: Rig) -> None:
         assert not woken.acquire(timeout=0.5)
     finally:
         listener.stop()
+
+
+@pytest.mark.parametrize("rig", ["bandstand.postgresql", "django.db.backends.postgresql"], indirect=True)
+def test_an_event_is_of_its_savepoint(rig: Rig) -> None:
+    """What is published in a savepoint that is rolled back was never published; what was before it and after it was."""
+    with transaction.atomic(using=rig.platform):
+        rig.write(1)
+        with pytest.raises(RuntimeError), transaction.atomic(using=rig.platform):  # noqa: PT012 - the block fails as a whole
+            rig.write(2)
+            raise RuntimeError
+        rig.write(3)
+    numbers = "SELECT (body::json -> 'data' ->> 'number')::int FROM bandstand_outbox ORDER BY id"
+    assert rig.query(numbers) == [(1,), (3,)]
 
 
 def test_a_listener_comes_back(rig: Rig) -> None:

@@ -1,0 +1,169 @@
+"""What every write pays goes past the cursors, and must be the same as with them."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import IntegrityError, transaction
+from django.db.utils import DEFAULT_DB_ALIAS, ConnectionHandler
+
+from bandstand.context import bind, new_context
+from bandstand.exceptions import DeadlineExceeded
+
+from .conftest import Connect
+from .server import RestartablePostgres
+
+INSERT = "INSERT INTO direct (name) VALUES ($1)"
+
+
+@pytest.fixture
+def handler(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectionHandler]:
+    """Connections that ``transaction.atomic`` finds, and an empty table."""
+    handler = connect()
+    monkeypatch.setattr("django.db.transaction.connections", handler)
+    monkeypatch.setattr("django.db.connections", handler)
+    with handler[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("CREATE TABLE direct (name text UNIQUE DEFERRABLE INITIALLY DEFERRED, CHECK (name <> 'never'))")
+    yield handler
+    with handler[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("DROP TABLE direct")
+
+
+@pytest.fixture
+def connection(handler: ConnectionHandler) -> Any:
+    return handler[DEFAULT_DB_ALIAS]
+
+
+def begin(connection: Any) -> None:
+    """Do what the application does before it publishes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def names(connection: Any) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM direct ORDER BY name")
+        return [row[0] for row in cursor.fetchall()]
+
+
+@pytest.mark.parametrize("name", ["plain", "O'Hara \\ $1 %s", "Größe ☃ 𝄞", ""])
+def test_text_arrives_as_it_is(connection: Any, name: str) -> None:
+    """Nothing in a value has a meaning."""
+    with transaction.atomic():
+        begin(connection)
+        assert connection.run_direct(INSERT, [name])
+    assert names(connection) == [name]
+
+
+def test_it_belongs_to_the_transaction(connection: Any) -> None:
+    """What is rolled back, as a whole or to a savepoint, is gone."""
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012 - the block fails as a whole
+        begin(connection)
+        assert connection.run_direct(INSERT, ["whole"])
+        raise RuntimeError
+    with transaction.atomic():
+        begin(connection)
+        assert connection.run_direct(INSERT, ["kept"])
+        with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012 - the block fails as a whole
+            assert connection.run_direct(INSERT, ["part"])
+            raise RuntimeError
+    assert names(connection) == ["kept"]
+
+
+def test_a_cursor_does_what_it_can_not(connection: Any) -> None:
+    """Without a transaction that has begun, with somebody who listens, and for a NUL, it says so and does nothing."""
+    with transaction.atomic():
+        assert not connection.run_direct(INSERT, ["nothing was run yet"])
+        begin(connection)
+        with connection.execute_wrapper(lambda execute, *arguments: execute(*arguments)):
+            assert not connection.run_direct(INSERT, ["somebody listens"])
+        connection.force_debug_cursor = True
+        assert not connection.run_direct(INSERT, ["somebody listens"])
+        connection.force_debug_cursor = False
+        assert not connection.run_direct(INSERT, ["a\0b"])
+    assert not connection.run_direct(INSERT, ["outside"])
+    assert names(connection) == []
+
+
+def test_errors_are_djangos(connection: Any) -> None:
+    """A refused statement is the same error as with a cursor, and the connection can be used afterwards."""
+    with pytest.raises(IntegrityError, match="violates check constraint"), transaction.atomic():  # noqa: PT012
+        begin(connection)
+        connection.run_direct(INSERT, ["never"])
+    assert names(connection) == []
+
+
+def test_the_deadline_holds(connection: Any) -> None:
+    """It has the limit of the statement before it, and is left to a cursor, which refuses it, when no time is left."""
+    with pytest.raises(DeadlineExceeded), bind(new_context(timeout=0.3)), transaction.atomic():  # noqa: PT012
+        begin(connection)
+        connection.run_direct("SELECT pg_sleep($1::float)", ["20"])
+    with bind(new_context(timeout=0.0)), transaction.atomic():
+        with bind(new_context()):
+            begin(connection)
+        assert not connection.run_direct(INSERT, ["late"])
+    with transaction.atomic():
+        with bind(new_context(timeout=20.0)):
+            begin(connection)
+        assert not connection.run_direct(INSERT, ["with the limit of another"])
+    assert names(connection) == []
+
+
+@pytest.fixture
+def listener(postgres: RestartablePostgres) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(
+        host="127.0.0.1", port=postgres.port, user="postgres", password=postgres.password, autocommit=True
+    ) as listener:
+        listener.execute("LISTEN direct")
+        yield listener
+
+
+def heard(listener: psycopg.Connection[Any]) -> list[str]:
+    """What was notified up to now: a notification of our own ends the waiting."""
+    listener.execute("NOTIFY direct, 'end'")
+    found: list[str] = []
+    for notification in listener.notifies(timeout=10):
+        if notification.payload == "end":
+            break
+        found.append(notification.payload)
+    return found
+
+
+def test_a_commit_has_a_follower(connection: Any, listener: psycopg.Connection[Any]) -> None:
+    """It runs once after the commit that it was asked for, and not after a rollback or a later commit."""
+    with transaction.atomic():
+        begin(connection)
+        connection.run_direct(INSERT, ["a"])
+        connection.follow_commit("NOTIFY direct, 'first'")
+        connection.follow_commit("NOTIFY direct, 'first'")
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012 - the block fails as a whole
+        begin(connection)
+        connection.follow_commit("NOTIFY direct, 'rolled back'")
+        raise RuntimeError
+    with transaction.atomic():
+        begin(connection)
+    assert heard(listener) == ["first"]
+    assert names(connection) == ["a"]
+
+
+def test_a_follower_that_fails_fails_no_commit(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What is committed is committed: the client must not be told otherwise."""
+    with caplog.at_level(logging.WARNING), transaction.atomic():
+        begin(connection)
+        connection.run_direct(INSERT, ["a"])
+        connection.follow_commit("SELECT 1 / 0")
+    assert names(connection) == ["a"]
+    assert "What should follow a commit failed" in caplog.text
+
+
+def test_a_commit_that_fails_has_no_follower(connection: Any, listener: psycopg.Connection[Any]) -> None:
+    """A constraint that is checked at the commit raises, and nobody is notified."""
+    with pytest.raises(IntegrityError, match="duplicate key"), transaction.atomic():  # noqa: PT012
+        begin(connection)
+        connection.run_direct(INSERT, ["a"])
+        connection.run_direct(INSERT, ["a"])
+        connection.follow_commit("NOTIFY direct, 'ghost'")
+    assert heard(listener) == []
+    assert names(connection) == []
