@@ -13,6 +13,7 @@ from bandstand.client import ServiceClient, configured_policies
 from bandstand.client import checks as client_checks
 from bandstand.context import checks as context_checks
 from bandstand.discovery import checks as discovery_checks
+from bandstand.discovery.health import check_registry
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable, ServiceCallError
 from bandstand.identity import checks as identity_checks
 from bandstand.identity import load_keys, set_key_fetcher
@@ -35,6 +36,7 @@ class BandstandConfig(AppConfig):
         context_checks.register_checks()
         identity_checks.register_checks()
         discovery_checks.register_checks()
+        health.register("discovery", check_registry, ready=False)
         client_checks.register_checks()
         configured_policies()
         load_keys()

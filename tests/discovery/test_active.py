@@ -31,7 +31,7 @@ def test_the_registry_is_built_once(settings: Settings) -> None:
 def test_an_unknown_scheme_is_refused(settings: Settings) -> None:
     """A wrong DISCOVERY_URL is told with what may be written."""
     configure(settings, "carrier-pigeon://loft")
-    with pytest.raises(ConfigurationError, match=r"'carrier-pigeon://loft'; write static:… or file:…"):
+    with pytest.raises(ConfigurationError, match="'carrier-pigeon://loft'; write one of static:…, file:…"):
         active_registry()
 
 

@@ -236,7 +236,10 @@ class _Reader:
                 "USER_KEY_FILE": self.text(wire.USER_KEY_FILE, ""),
                 "USER_JWKS_URL": self.text(wire.USER_JWKS_URL, ""),
             },
-            "DISCOVERY": {"URL": self.text(wire.DISCOVERY_URL, "static:")},
+            "DISCOVERY": {
+                "URL": self.text(wire.DISCOVERY_URL, "static:"),
+                "TOKEN": self.text(wire.DISCOVERY_TOKEN, ""),
+            },
             "EVENTS": {"BROKER_URL": broker_url},
         }
 

@@ -64,9 +64,16 @@ class IdentitySettings(_Room, frozen=True):
 
 
 class DiscoverySettings(_Room, frozen=True):
-    """``URL``: ``static:name=url,…`` or ``file:///path/of/registry.json``."""
+    """``URL``: ``static:name=url,…``, ``file:///path/of/registry.json``, ``consul://host:port`` or ``dns://``.
+
+    ``TOKEN`` is what the registry wants to see; it is never shown.
+    """
 
     url: str = "static:"
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"DiscoverySettings(url={self.url.partition(':')[0] + ':…'!r})"  # the URL may hold a token too
 
 
 class EventsSettings(_Room, frozen=True):

@@ -38,6 +38,7 @@ DATABASE_POOL_SIZE: Final = "BANDSTAND_DATABASE_POOL_SIZE"
 TRUSTED_PROXIES: Final = "BANDSTAND_TRUSTED_PROXIES"  # comma-separated networks whose X-Forwarded-For is believed
 DRAIN_SECONDS: Final = "BANDSTAND_DRAIN_SECONDS"  # from SIGTERM (readiness 503) until the listener closes
 CSRF_TRUSTED_ORIGINS: Final = "BANDSTAND_CSRF_TRUSTED_ORIGINS"
+DISCOVERY_TOKEN: Final = "BANDSTAND_DISCOVERY_TOKEN"  # noqa: S105 - the registry's access token, if it wants one
 READY_FILE: Final = "BANDSTAND_READY_FILE"  # a worker touches it once it works and removes it when it does not
 WORKER_PORT: Final = "BANDSTAND_WORKER_PORT"  # where a worker exposes its metrics: 9100 (loopback) or 0.0.0.0:9100
 TESTING: Final = "BANDSTAND_TESTING"  # 1 in tests only: fail-points are honoured, and the memory broker

@@ -2,8 +2,8 @@
 
 - ``instances("user-service")`` returns what serves it now, as frozen ``Instance`` values; ``get_all_services()`` every
   name with its URLs.
-- ``DISCOVERY_URL`` chooses the registry: ``static:name=url,…`` or ``file:///path/registry.json``, which is watched;
-  the last good list is kept while the file is away or broken.
+- ``DISCOVERY_URL`` chooses the registry: ``static:name=url,…``, ``file:///path/registry.json``, ``consul://host:port``
+  or ``dns://``. They are watched, and the last good list is kept while a registry is away or broken.
 - ``Registry`` is what a further kind of registry implements (one method); ``MemoryRegistry`` is one for tests, put in
   place with ``use_registry(registry)``. ``active_registry()`` returns the one in use, and raises on a wrong URL.
 """

@@ -8,6 +8,8 @@ from typing import Final
 from django.utils.module_loading import import_string
 
 from bandstand.conf import get_settings
+from bandstand.conf.settings import DiscoverySettings
+from bandstand.discovery.addresses import masked
 from bandstand.discovery.base import Instance, Registry
 from bandstand.exceptions import ConfigurationError
 
@@ -16,6 +18,8 @@ __all__ = ["active_registry", "get_all_services", "instances", "use_registry"]
 _BACKENDS: Final = {
     "static": "bandstand.discovery.backends.static.StaticRegistry",
     "file": "bandstand.discovery.backends.file.FileRegistry",
+    "consul": "bandstand.discovery.backends.consul.ConsulRegistry",
+    "dns": "bandstand.discovery.backends.dns.DnsRegistry",
 }
 
 _in_place: Final[list[Registry]] = []
@@ -45,7 +49,7 @@ def active_registry() -> Registry:
     Raises:
         ConfigurationError: DISCOVERY_URL names no kind of registry, or is wrong for its kind.
     """
-    return _in_place[-1] if _in_place else _registry(get_settings().discovery.url)
+    return _in_place[-1] if _in_place else _registry(get_settings().discovery)
 
 
 @contextmanager
@@ -59,10 +63,16 @@ def use_registry(registry: Registry) -> Iterator[Registry]:
 
 
 @cache
-def _registry(url: str) -> Registry:
-    scheme = url.partition(":")[0]
+def _registry(settings: DiscoverySettings) -> Registry:
+    scheme = settings.url.partition(":")[0]
     if scheme not in _BACKENDS:
-        kinds = " or ".join(f"{name}:…" for name in _BACKENDS)
-        raise ConfigurationError(f"DISCOVERY_URL is {url!r}; write {kinds}")
-    registry: Registry = import_string(_BACKENDS[scheme])(url)
-    return registry
+        kinds = ", ".join(f"{name}:…" for name in _BACKENDS)
+        raise ConfigurationError(f"DISCOVERY_URL is {masked(settings.url)!r}; write one of {kinds}")
+    try:
+        backend: type[Registry] = import_string(_BACKENDS[scheme])
+    except ImportError as error:
+        raise ConfigurationError(
+            f"DISCOVERY_URL begins with {scheme!r}, but its driver can't be imported ({error}). "
+            f"Install it: pip install 'bandstand[{scheme}]'."
+        ) from error
+    return backend.from_settings(settings)

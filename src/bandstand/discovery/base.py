@@ -2,26 +2,45 @@
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 
+from bandstand.conf.settings import DiscoverySettings
 from bandstand.exceptions import NoInstances, UnknownService
 
 __all__ = ["Instance", "Registry", "base_url"]
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """One running copy of a service: ``url`` is scheme, host and port, without a slash at the end."""
+    """One running copy of a service: ``url`` is scheme, host and port, without a slash at the end.
+
+    ``version``, ``tags`` and ``metadata`` are what it said of itself, where the registry keeps such things.
+    """
 
     id: str
     url: str
     healthy: bool = True
+    version: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = {}
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.url))
 
 
 class Registry(ABC):
     """Names to instances. A backend says what it knows; what that means for a caller is decided here."""
+
+    @classmethod
+    def from_settings(cls, settings: DiscoverySettings) -> "Registry":
+        """Build the registry that ``DISCOVERY_URL`` describes, for backends that are chosen by it.
+
+        Raises:
+            ConfigurationError: with one sentence for each part of the URL that is wrong.
+        """
+        raise NotImplementedError(f"{cls.__name__} is not chosen by a URL")
 
     @abstractmethod
     def services(self) -> Mapping[str, tuple[Instance, ...]]:
@@ -31,6 +50,14 @@ class Registry(ABC):
         """Return why the list may be old, as one sentence, or nothing."""
         return ""
 
+    def names(self) -> Collection[str]:
+        """Return the names that are known, for the text of an error."""
+        return self.services().keys()
+
+    def look_up(self, service: str) -> tuple[Instance, ...] | None:
+        """Return what is known of one service, healthy or not, or None if there is no such name; from memory."""
+        return self.services().get(service)
+
     def instances(self, service: str) -> tuple[Instance, ...]:
         """Return the healthy instances of ``service``, at least one.
 
@@ -38,10 +65,9 @@ class Registry(ABC):
             UnknownService: the registry has no such name.
             NoInstances: it has the name, but nobody serves it now.
         """
-        services = self.services()
-        known = services.get(service)
+        known = self.look_up(service)
         if known is None:
-            raise UnknownService(_unknown(service, services, self.trouble()))
+            raise UnknownService(_unknown(service, self.names(), self.trouble()))
         healthy = tuple(instance for instance in known if instance.healthy)
         if not healthy:
             raise NoInstances(_sentences(f"No instance of {service} is ready now.", self.trouble()))
@@ -63,9 +89,9 @@ def base_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _unknown(service: str, services: Mapping[str, object], trouble: str) -> str:
-    near = difflib.get_close_matches(service, services, n=1)
-    known = ", ".join(sorted(services)) or "none"
+def _unknown(service: str, names: Collection[str], trouble: str) -> str:
+    near = difflib.get_close_matches(service, names, n=1)
+    known = ", ".join(sorted(names)) or "none"
     hint = f"Did you mean {near[0]}?" if near else f"Known are: {known}."
     return _sentences(f"No service is called {service!r}.", hint, trouble)
 

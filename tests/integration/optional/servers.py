@@ -154,50 +154,69 @@ def family(process: "subprocess.Popen[bytes]", home: str) -> list[psutil.Process
     return found
 
 
-@contextmanager
-def consul(folder: Path) -> Iterator[str]:
-    """Run a Consul agent in development mode and give the URL of its HTTP interface."""
-    binary = shutil.which("consul")
-    require_server(
-        "consul", found=binary is not None, how="Put the program consul on the PATH; see .ci/install-servers."
-    )
-    http, dns, server, lan, wan = (free_port() for _ in range(5))
-    ports = {"http-port": http, "dns-port": dns, "server-port": server, "serf-lan-port": lan, "serf-wan-port": wan}
-    options = [part for name, port in ports.items() for part in (f"-{name}", str(port))]
-    fixed = [
-        "-bind",
-        "127.0.0.1",
-        "-client",
-        "127.0.0.1",
-        "-grpc-port",
-        "-1",
-        "-node",
-        "bandstand",
-        "-disable-host-node-id",
-        "-log-level",
-        "warn",
-    ]
-    log = folder / "output"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [str(binary), "agent", "-dev", *fixed, *options],
-            stdout=sink,
-            stderr=sink,
-            start_new_session=True,
-        )
+class Consul:
+    """A Consul agent in development mode, which keeps all in memory: a test can stop it and start it again, empty."""
 
-    def leads() -> bool:
+    def __init__(self, folder: Path) -> None:
+        self.binary = shutil.which("consul")
+        require_server(
+            "consul", found=self.binary is not None, how="Put the program consul on the PATH; see .ci/install-servers."
+        )
+        self.log = folder / "consul.log"
+        self.port, self.dns_port, *self._inner = (free_port() for _ in range(5))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of its HTTP interface."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        server, lan, wan = self._inner
+        options = {
+            "bind": "127.0.0.1",
+            "client": "127.0.0.1",
+            "http-port": self.port,
+            "dns-port": self.dns_port,
+            "server-port": server,
+            "serf-lan-port": lan,
+            "serf-wan-port": wan,
+            "grpc-port": -1,
+            "node": "bandstand",
+            "log-level": "warn",
+        }
+        words = [str(word) for name, value in options.items() for word in (f"-{name}", value)]
+        with self.log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [str(self.binary), "agent", "-dev", "-disable-host-node-id", *words],
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        wait_for(self.leads, self.process, seconds=20, log=self.log)
+
+    def leads(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{http}/v1/status/leader", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/v1/status/leader", timeout=1) as answer:
                 return len(answer.read()) > 4
         except OSError:
             return False
 
+    def stop(self) -> None:
+        if self.process is not None:
+            end(self.process, seconds=5)
+            self.process = None
+
+
+@contextmanager
+def consul(folder: Path) -> Iterator[Consul]:
+    """Run a Consul agent, with its log in ``folder``."""
+    agent = Consul(folder)
     try:
-        wait_for(leads, process, seconds=20, log=log)
-        yield f"http://127.0.0.1:{http}"
+        agent.start()
+        yield agent
     finally:
-        end(process, seconds=5)
+        agent.stop()
 
 
 def end(process: subprocess.Popen[bytes], *, seconds: float) -> None:

@@ -40,7 +40,8 @@ def test_rabbitmq_speaks_amqp_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_consul_registers_and_finds(tmp_path: Path) -> None:
     """A private Consul takes a registration and tells it to the next who asks."""
-    with consul(tmp_path) as url:
+    with consul(tmp_path) as agent:
+        url = agent.url
         body = json.dumps({"Name": "user-service", "Address": "127.0.0.1", "Port": 8001}).encode()
         request = urllib.request.Request(f"{url}/v1/agent/service/register", data=body, method="PUT")
         assert urllib.request.urlopen(request, timeout=5).status == 200

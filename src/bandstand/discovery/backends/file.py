@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from bandstand.conf.settings import DiscoverySettings
 from bandstand.discovery.base import Instance, Registry, base_url
 from bandstand.exceptions import ConfigurationError
 
@@ -54,6 +55,10 @@ class FileRegistry(Registry):
         self._trouble = ""
         self._next_look = clock() + interval
         self._look()
+
+    @classmethod
+    def from_settings(cls, settings: DiscoverySettings) -> "FileRegistry":
+        return cls(settings.url)
 
     def services(self) -> Mapping[str, tuple[Instance, ...]]:
         now = self._clock()

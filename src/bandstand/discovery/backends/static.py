@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from bandstand.conf.settings import DiscoverySettings
 from bandstand.discovery.backends.memory import MemoryRegistry
 from bandstand.discovery.base import base_url
 from bandstand.exceptions import ConfigurationError
@@ -32,3 +33,7 @@ class StaticRegistry(MemoryRegistry):
         if faults:
             raise ConfigurationError(faults)
         super().__init__(services)
+
+    @classmethod
+    def from_settings(cls, settings: DiscoverySettings) -> "StaticRegistry":
+        return cls(settings.url)
