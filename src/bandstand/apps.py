@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 
-from bandstand import events, health
+from bandstand import events, health, remote
 from bandstand.client import ServiceClient, configured_policies
 from bandstand.client import checks as client_checks
 from bandstand.context import checks as context_checks
@@ -43,6 +43,7 @@ class BandstandConfig(AppConfig):
         set_key_fetcher(fetch_keys)
         events.register_checks()
         events.autodiscover()
+        remote.subscribe_to_owners()
         health.drain_on_sigterm()
 
 

@@ -209,6 +209,19 @@ def test_loads_that_fail(fake: FakeServices, client: Both) -> None:
         client.load("products", [1])
 
 
+def test_services_that_ignore_the_ids(fake: FakeServices, client: Both) -> None:
+    """A list that is not narrowed to the ids is an error: what is not on its first page would seem not to exist."""
+    fake.on("product-service", "GET", LIST, json={"results": [{"id": 1}, {"id": 2}]})
+    with pytest.raises(ServiceResponseError, match="ignores 'ids'"):
+        client.load("products", [2, 3])
+
+
+@pytest.mark.parametrize(("path", "expected"), [("/x/", "/x/a%2Fb/"), ("/x", "/x/a%2Fb")])
+def test_the_path_of_one(path: str, expected: str) -> None:
+    """A single thing is found below the list, with the slash at its end that the list has."""
+    assert Resource(path=path).path_of("a/b") == expected
+
+
 @pytest.mark.parametrize("wrong", ["1,2", ""])
 def test_ids_that_would_be_others(fake: FakeServices, client: Both, wrong: str) -> None:
     """An id with a comma would ask for other ids, so it is refused before anything is sent."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -44,6 +45,11 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         if faults:
             raise ConfigurationError(faults)
 
+    def path_of(self, one: object) -> str:
+        """Return the path of the single thing with that id, which is a part of the path of the list."""
+        inside = self.path.rstrip("/")
+        return f"{inside}/{quote(str(one), safe='')}{self.path[len(inside) :]}"
+
 
 class Loading(Generic[K, T]):
     """One look-up of many ids: ask for each of ``batches()``, give what comes to ``take()``, then read ``result()``.
@@ -56,6 +62,7 @@ class Loading(Generic[K, T]):
         self._service = service
         self._resource = resource
         self._texts = {one: str(one) for one in ids}
+        self._asked = set(self._texts.values())
         self._found: dict[str, T] = {}
         wrong = [text for text in self._texts.values() if not text or "," in text]
         if wrong:
@@ -76,13 +83,19 @@ class Loading(Generic[K, T]):
         """Remember ``items``, which came in any order.
 
         Raises:
-            ServiceResponseError: an item does not say its id.
+            ServiceResponseError: an item does not say its id, or is one that nobody asked for. A service that ignores
+                the parameter gives out its first page, and what stands on others would seem not to exist.
         """
         key = self._resource.key
         for item in items:
             name = item.get(key) if isinstance(item, dict) else getattr(item, key, None)
             if name is None:
                 text = f"{self._resource.path} of {self._service} gave an item without a field {key!r}."
+                raise ServiceResponseError(text, service=self._service, status=200)
+            if str(name) not in self._asked:
+                text = (
+                    f"{self._resource.path} of {self._service} ignores {self._resource.ids!r}: nobody asked for {name}."
+                )
                 raise ServiceResponseError(text, service=self._service, status=200)
             self._found[str(name)] = item
 

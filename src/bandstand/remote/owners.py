@@ -1,0 +1,48 @@
+"""Subscriptions to the events of those who own what this service refers to."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.apps import apps
+
+from bandstand.events import Message, subscribe
+from bandstand.exceptions import ConfigurationError
+from bandstand.remote.fields import RemoteForeignKey
+
+__all__ = ["subscribe_to_owners"]
+
+
+def subscribe_to_owners() -> None:
+    """Subscribe once for each pattern that a ``RemoteForeignKey`` of an installed model names.
+
+    Raises:
+        ConfigurationError: a pattern is none, or two fields read the id of the same event in different ways.
+    """
+    groups: dict[tuple[str, str, str], list[RemoteForeignKey]] = {}
+    for field in _fields():
+        if field.events is not None:
+            groups.setdefault((field.service, field.things.tag, field.events), []).append(field)
+    for (service, tag, pattern), fields in groups.items():
+        if len({field.event_id for field in fields}) > 1:
+            names = " and ".join(str(field) for field in fields)
+            raise ConfigurationError(f"{names} differ in event_id, though they wait for the same {pattern!r}.")
+        path = tag.rpartition(":")[2].strip("/").replace("/", ".")
+        name = f"remote.{service}.{path}.{pattern}".replace("*", "all").lower()
+        subscribe(pattern, name=name)(_handler(fields[0]))
+
+
+def _fields() -> Iterable[RemoteForeignKey]:
+    for model in apps.get_models():
+        for field in model._meta.local_fields:  # noqa: SLF001 - Django's documented model API
+            if isinstance(field, RemoteForeignKey):
+                yield field
+
+
+def _handler(field: RemoteForeignKey) -> Callable[[dict[str, Any], Message], None]:
+    def forget_what_changed(event: dict[str, Any], message: Message) -> None:
+        """Forget the thing that the event is about; all of them if it does not say which."""
+        if message.source == field.service:
+            name = event.get(field.event_id) if field.event_id else message.key
+            field.things.forget("" if name is None else str(name))
+
+    return forget_what_changed
