@@ -14,7 +14,8 @@
     │   └── NoInstances             the name is known, nobody serves it now
     ├── ServiceCallError            a call to another service failed; says which, what and after how many attempts
     │   ├── ServiceUnavailable      could not connect, or it said 502, 503 or 504
-    │   │   └── CircuitOpen         not tried: it failed too often just now
+    │   │   ├── CircuitOpen         not tried: it failed too often just now
+    │   │   └── TooManyCalls        not tried: too many calls to it are under way
     │   ├── ServiceTimeout          it did not answer in time
     │   └── ServiceResponseError    it answered with an error status
     ├── EventError
@@ -69,6 +70,7 @@ __all__ = [
     "ServiceResponseError",
     "ServiceTimeout",
     "ServiceUnavailable",
+    "TooManyCalls",
     "UnknownService",
     "Unroutable",
     "UnstableKey",
@@ -182,6 +184,12 @@ class CircuitOpen(ServiceUnavailable):
     """The call was not tried, because the callee failed too often in the last seconds."""
 
     code = "circuit_open"
+
+
+class TooManyCalls(ServiceUnavailable):
+    """The call was not tried, because as many calls to the callee as may be are under way already."""
+
+    code = "too_many_calls"
 
 
 class ServiceResponseError(ServiceCallError):

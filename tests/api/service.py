@@ -145,6 +145,7 @@ FAILURES: dict[str, Exception] = {
     "deadline": exceptions.DeadlineExceeded(SECRET),
     "unavailable": exceptions.ServiceUnavailable(SECRET, service="user-service"),
     "circuit": exceptions.CircuitOpen(SECRET, service="user-service"),
+    "too-many": exceptions.TooManyCalls(SECRET, service="user-service"),
     "timeout": exceptions.ServiceTimeout(SECRET, service="user-service"),
     "response": exceptions.ServiceResponseError(SECRET, service="user-service", status=500),
     "no-instances": exceptions.NoInstances(SECRET),

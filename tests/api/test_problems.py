@@ -24,6 +24,7 @@ EXPECTED = {
     "deadline": (504, "deadline_exceeded", False),
     "unavailable": (503, "service_unavailable", True),
     "circuit": (503, "circuit_open", True),
+    "too-many": (503, "too_many_calls", True),
     "timeout": (504, "service_timeout", False),
     "response": (502, "service_response_error", False),
     "no-instances": (503, "service_unavailable", True),

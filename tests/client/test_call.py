@@ -7,14 +7,19 @@ from typing import Any
 import pytest
 
 from bandstand.client import ConnectFailed, Headers, Policy, Response, TimedOut
-from bandstand.client.balancing import InFlight
 from bandstand.client.call import Call
 from bandstand.client.preparation import prepare
 from bandstand.client.targets import Target
 from bandstand.conf import wire
 from bandstand.context import REGISTRY, bind, new_context
 from bandstand.discovery import MemoryRegistry, use_registry
-from bandstand.exceptions import DeadlineExceeded, ServiceResponseError, ServiceTimeout, ServiceUnavailable
+from bandstand.exceptions import (
+    DeadlineExceeded,
+    ServiceCallError,
+    ServiceResponseError,
+    ServiceTimeout,
+    ServiceUnavailable,
+)
 
 SERVICE = "user-service"
 
@@ -36,11 +41,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture
-def load() -> InFlight:
-    return InFlight()
-
-
 @pytest.fixture(autouse=True)
 def registry() -> Iterator[MemoryRegistry]:
     with use_registry(MemoryRegistry({SERVICE: ["http://a:1", "http://b:1"], "away": []})) as registry:
@@ -49,7 +49,7 @@ def registry() -> Iterator[MemoryRegistry]:
 
 
 @pytest.fixture
-def begin(clock: Clock, load: InFlight) -> Callable[..., Call]:
+def begin(clock: Clock) -> Callable[..., Call]:
     def begin(
         method: str = "GET",
         service: str = SERVICE,
@@ -59,7 +59,7 @@ def begin(clock: Clock, load: InFlight) -> Callable[..., Call]:
     ) -> Call:
         order = prepare(service, method, "/users/1/?secret=x", options)  # type: ignore[arg-type]
         target = Target(service, policy or Policy(), clock=clock)
-        return Call(order, target, timeout=timeout, load=load, clock=clock, chance=lambda: 1.0)
+        return Call(order, target, timeout=timeout, clock=clock, chance=lambda: 1.0)
 
     return begin
 
@@ -199,17 +199,18 @@ def test_no_token_without_a_key(begin: Callable[..., Call]) -> None:
     assert wire.SERVICE_TOKEN not in attempt.request.headers
 
 
-def test_calls_in_flight_end_with_the_attempt(begin: Callable[..., Call], load: InFlight) -> None:
+def test_calls_in_flight_end_with_the_attempt(begin: Callable[..., Call]) -> None:
     """An instance is busy while its attempt runs, and free after an answer, an error and a cancellation."""
     call = begin(policy=Policy(retries=5))
+    balancer = call.target.balancer
     for end in (ConnectFailed("x"), TimedOut("x"), KeyboardInterrupt()):
         try:
             with call.attempt() as attempt:
-                assert load.count(attempt.instance.url) == 1
+                assert balancer.in_flight(attempt.instance.url) == 1
                 raise end
         except KeyboardInterrupt:
             pass
-        assert load._calls == {}
+        assert [balancer.in_flight(url) for url in ("http://a:1", "http://b:1")] == [0, 0]
 
 
 def test_a_cancelled_call_is_counted(begin: Callable[..., Call]) -> None:
@@ -269,3 +270,29 @@ def test_the_cause_of_a_failure_is_kept(begin: Callable[..., Call]) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
         fail(begin("POST"), cause)
     assert caught.value.__cause__ is cause
+
+
+def test_everything_is_given_back_however_a_call_ends(begin: Callable[..., Call]) -> None:
+    """The place of a call under the limit is free again after an answer, an error, a cancellation and a mistake."""
+    for outcome in (answer(), answer(404), ConnectFailed("x"), KeyboardInterrupt(), ZeroDivisionError()):
+        call = begin("POST")
+        try:
+            with call:
+                with call.attempt() as attempt:
+                    assert call.target.limit.inside == 1
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                    attempt.outcome = outcome
+                call.conclude(attempt)
+        except (ServiceCallError, KeyboardInterrupt, ZeroDivisionError):
+            pass
+        assert call.target.limit.inside == 0
+
+
+def test_a_call_that_is_cancelled_between_attempts_is_given_back(begin: Callable[..., Call]) -> None:
+    """A task may end in the pause before a retry as well."""
+    call = begin()
+    fail(call, ConnectFailed("x"))
+    with pytest.raises(KeyboardInterrupt), call:
+        raise KeyboardInterrupt
+    assert call.target.limit.inside == 0

@@ -19,7 +19,7 @@ def test_the_examples_run() -> None:
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, "client.md", "exec"), names)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
 
 
 def test_every_option_is_explained() -> None:

@@ -1,17 +1,35 @@
 """What protects a caller from its callee and the callee from its callers, seen through both clients."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from bandstand.api.translation import problem_of
-from bandstand.client import AsyncTransport, Headers, Request, Response, ServiceClient, Transport, use_transport
+from bandstand.client import (
+    AsyncTransport,
+    ConnectionBroken,
+    Headers,
+    Request,
+    Response,
+    ServiceClient,
+    Transport,
+    use_transport,
+)
 from bandstand.conf import wire
 from bandstand.context import REGISTRY, bind, from_headers, new_context
 from bandstand.discovery import MemoryRegistry, use_registry
-from bandstand.exceptions import CircuitOpen, ServiceCallError, ServiceResponseError, ServiceTimeout, ServiceUnavailable
+from bandstand.exceptions import (
+    CircuitOpen,
+    ServiceCallError,
+    ServiceResponseError,
+    ServiceTimeout,
+    ServiceUnavailable,
+    TooManyCalls,
+)
 from bandstand.testing.services import fake_services
 
 from .conftest import Call
@@ -240,3 +258,143 @@ def test_a_throttled_call_does_not_come_too_early(call: Call, settings: Settings
         fake.on(SERVICE, "GET", "/x/", status=429, headers={"Retry-After": "2"}).then(json={})
         call(SERVICE, "GET", "/x/")
     assert fake.pauses == [2.0]
+
+
+@pytest.mark.parametrize(("most", "refused"), [(2, 1), (64, 0)])
+def test_no_more_than_so_many_calls_at_once(settings: Settings, most: int, refused: int) -> None:
+    """A slow service takes no more than its share of this one's threads: the next call fails at once, not later."""
+    client_settings(settings, CONCURRENCY=most, TIMEOUT=30)
+    inside, leave = Barrier(3), Event()
+
+    def slow(_: object) -> dict[str, str]:
+        inside.wait(10)
+        assert leave.wait(10)
+        return {}
+
+    before = sample("bandstand_client_rejected_total", reason="too_many_calls")
+    with fake_services() as fake, ThreadPoolExecutor(2) as executor:
+        fake.on(SERVICE, "GET", "/slow/", json=slow)
+        fake.on(SERVICE, "GET", "/x/", json={})
+        slow_calls = [executor.submit(ServiceClient(SERVICE).get, "/slow/") for _ in range(2)]
+        inside.wait(10)
+        try:
+            if refused:
+                with pytest.raises(TooManyCalls) as caught:
+                    ServiceClient(SERVICE).get("/x/")
+                assert (caught.value.attempts, caught.value.do_not_retry) == (0, False)
+            else:
+                assert ServiceClient(SERVICE).get("/x/").status == 200
+        finally:
+            leave.set()
+        assert [done.result().status for done in slow_calls] == [200, 200]
+        assert ServiceClient(SERVICE).get("/x/").status == 200
+    assert sample("bandstand_client_rejected_total", reason="too_many_calls") - before == refused
+
+
+@pytest.mark.parametrize(
+    "fallback",
+    [
+        {"items": []},
+        lambda error: {"items": []},
+        Response(service="elsewhere", status=203, headers=Headers(), content=b'{"items": []}'),
+    ],
+    ids=["value", "function", "response"],
+)
+@pytest.mark.parametrize("raises", [ServiceTimeout, ServiceUnavailable])
+def test_a_fallback_stands_in_for_a_service_that_is_away(call: Call, fallback: Any, raises: Any) -> None:
+    """What was declared is answered in place of the error, marked and counted."""
+    before = sample("bandstand_client_fallbacks_total")
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", raises=raises)
+        answer = call(SERVICE, "GET", "/x/", fallback=fallback)
+    assert (answer.json(), answer.fallback) == ({"items": []}, True)
+    assert sample("bandstand_client_fallbacks_total") == before + 1
+
+
+def test_a_fallback_is_served_while_the_circuit_is_open(call: Call, settings: Settings) -> None:
+    """Every call of an outage gets it, those too that are not tried."""
+    client_settings(settings, RETRIES=0)
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", status=503)
+        answers = [call(SERVICE, "GET", "/x/", fallback=None) for _ in range(50)]
+    assert {(answer.json(), answer.fallback) for answer in answers} == {(None, True)}
+    assert len(fake.calls) == 20
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+def test_no_fallback_for_an_answer(call: Call, status: int) -> None:
+    """A service that says no, or has a bug, is not replaced by something nicer."""
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", status=status)
+        with pytest.raises(ServiceResponseError):
+            call(SERVICE, "GET", "/x/", fallback={})
+
+
+def test_an_answer_is_no_fallback(call: Call) -> None:
+    """As long as the service answers, its answer is what counts."""
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", json=1)
+        answer = call(SERVICE, "GET", "/x/", fallback=2)
+    assert (answer.json(), answer.fallback) == (1, False)
+
+
+def test_a_client_has_a_fallback_for_all_its_calls() -> None:
+    """What is declared for the client holds for each call that declares nothing else."""
+    client = ServiceClient(SERVICE, fallback=lambda error: {"because": error.code})
+    with fake_services() as fake:
+        fake.down(SERVICE)
+        assert client.get("/x/").json() == {"because": "service_unavailable"}
+        assert client.get("/x/", fallback=[]).json() == []
+
+
+def test_what_a_fallback_raises_is_raised(call: Call) -> None:
+    """A function may decide that there is nothing to stand in for this one."""
+
+    def refuse(error: ServiceCallError) -> None:
+        raise LookupError from error
+
+    with fake_services() as fake:
+        fake.down(SERVICE)
+        with pytest.raises(LookupError):
+            call(SERVICE, "GET", "/x/", fallback=refuse)
+
+
+def test_a_fallback_that_can_not_be_used_is_told_at_once(call: Call) -> None:
+    """Whoever declares a value without a form in JSON learns it before the outage."""
+    with pytest.raises(TypeError, match="fallback"):
+        ServiceClient(SERVICE, fallback=object())
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", json={})
+        with pytest.raises(TypeError, match="fallback"):
+            call(SERVICE, "GET", "/x/", fallback={"a": object()})
+
+
+def test_an_ejected_instance_shows(caplog: pytest.LogCaptureFixture) -> None:
+    """Operators see in a metric and read once in the log that an instance is left out."""
+    middle = Broken("http://bad:1")
+    registry = MemoryRegistry({SERVICE: ["http://bad:1", "http://good:1"]})
+    with use_registry(registry), use_transport(middle, _NoAsync()):
+        for _ in range(60):
+            assert ServiceClient(SERVICE).get("/x/").status == 200
+        assert sample("bandstand_client_ejected") == 1
+    assert middle.failed == 5
+    assert [vars(record)["instance"] for record in caplog.records if "left out" in record.getMessage()] == [
+        "http://bad:1"
+    ]
+
+
+class Broken(Transport):
+    """A network in which one instance breaks every connection."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.failed = 0
+
+    def send(self, request: Request) -> Response:
+        if request.url.startswith(self._url):
+            self.failed += 1
+            raise ConnectionBroken(request.url)
+        return _answer(SERVICE, 200, {})
+
+    def pause(self, seconds: float) -> None:
+        """Take no time."""

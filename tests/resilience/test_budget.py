@@ -1,13 +1,10 @@
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Thread
 
 import pytest
 
 from bandstand.resilience import RetryBudget
 
-from .conftest import Clock
+from .conftest import Clock, busy_switching
 
 
 def spend(budget: RetryBudget) -> int:
@@ -79,17 +76,6 @@ def test_an_exhausted_budget_says_so(clock: Clock) -> None:
     clock.now += 1
     assert not budget.exhausted
     assert spend(budget) == 1
-
-
-@contextmanager
-def busy_switching() -> Iterator[None]:
-    """Let threads take turns as often as the interpreter can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def test_threads_share_one_budget(clock: Clock) -> None:

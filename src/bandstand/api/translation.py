@@ -49,6 +49,10 @@ _TABLE: Final[tuple[tuple[type[BaseException], Problem], ...]] = (
     (InterfaceError, _DATABASE_DOWN),
     (ours.DeadlineExceeded, _problem(504, "deadline_exceeded", "The time given for this request is over.")),
     (ours.CircuitOpen, _problem(503, "circuit_open", _PEER_DOWN.detail, _CIRCUIT_OPEN)),
+    (
+        ours.TooManyCalls,
+        _problem(503, "too_many_calls", f"Too many requests wait for {_PEER[:1].lower()}{_PEER[1:]}.", _BUSY),
+    ),
     (ours.ServiceUnavailable, _PEER_DOWN),
     (ours.ServiceTimeout, _problem(504, "service_timeout", f"{_PEER} did not answer in time.")),
     (ours.ServiceCallError, _problem(502, "service_response_error", f"{_PEER} gave an answer that can't be used.")),

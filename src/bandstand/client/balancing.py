@@ -1,55 +1,103 @@
-"""Which instance is asked: of two at random the one with fewer calls in flight."""
+"""Which instance of a service is asked, from what calls of this process found."""
 
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from bandstand.discovery import Instance
+from bandstand.resilience import Outliers, PeakEwma
 
-__all__ = ["InFlight", "choose", "in_flight"]
+__all__ = ["Balancer"]
+
+_PENALTY: Final = 1.0  # seconds: the guess for an instance that was asked and has not answered yet
 
 
-class InFlight:
-    """How many calls of this process each instance is working on."""
+class Balancer:
+    """Calls in flight, latency and failures of each instance of one service, and the choice that follows."""
+
+    def __init__(
+        self,
+        outliers: Outliers,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.outliers = outliers
+        self._clock = clock
+        self._chance = chance
+        self._loads: dict[str, _Load] = {}
+        self._lock = threading.Lock()
+
+    def choose(self, known: Sequence[Instance], tried: Collection[str]) -> Instance:
+        """Return the instance to ask: one that is not ejected, and not one of the URLs in ``tried``, if there is one.
+
+        Two at random and the less loaded of them: nearly as good as knowing the best, without all callers rushing to it
+        (M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001). Load is latency times calls in
+        flight.
+        """
+        if len(known) == 1:
+            return known[0]
+        fresh = [instance for instance in known if instance.url not in tried] if tried else known
+        # Rather one that was ejected than the one that has failed just now.
+        candidates = [each for each in fresh if not self.outliers.ejected(each.url)] or fresh or known
+        number = len(candidates)
+        if number == 1:
+            return candidates[0]
+        first = int(self._chance() * number) % number
+        second = (first + 1 + int(self._chance() * (number - 1)) % (number - 1)) % number
+        one, other = candidates[first], candidates[second]
+        now = self._clock()
+        return other if self.load(other.url, now) < self.load(one.url, now) else one
+
+    def begin(self, url: str, known: Sequence[Instance]) -> None:
+        """Count an attempt at the instance, one of those that are ``known``."""
+        load = self._loads.get(url)
+        with self._lock:
+            if load is None:
+                load = self._entered(url, {instance.url for instance in known})
+            load.in_flight += 1
+
+    def end(self, url: str, known: Sequence[Instance], *, good: bool | None, seconds: float | None) -> None:
+        """Count an attempt as ended: ``good`` or not, and after how long; None says nothing of the instance."""
+        load = self._loads[url]
+        with self._lock:
+            load.in_flight -= 1
+        if seconds is not None:
+            load.latency.observe(seconds, self._clock())
+        if good:
+            self.outliers.succeeded(url)
+        elif good is False:
+            self.outliers.failed(url, {instance.url for instance in known})
+
+    def in_flight(self, url: str) -> int:
+        """Return how many attempts at the instance are under way."""
+        load = self._loads.get(url)
+        return 0 if load is None else load.in_flight
+
+    def load(self, url: str, now: float) -> float:
+        """Return what one more call would wait for, in seconds: the less the better."""
+        load = self._loads.get(url)
+        if load is None:
+            return 0.0
+        latency = load.latency.value(now)
+        if latency == 0.0:  # not known yet: one may try it, and not all at once
+            return _PENALTY * load.in_flight
+        return latency * (load.in_flight + 1)
+
+    def _entered(self, url: str, known: Collection[str]) -> "_Load":
+        """Instances come and go with each deployment; what is known of those that went must not pile up."""
+        kept = {each: load for each, load in self._loads.items() if each in known or load.in_flight}
+        self._loads = kept
+        return kept.setdefault(url, _Load())
+
+
+class _Load:
+    """What one instance is working on for this process, and how long it takes."""
+
+    __slots__ = ("in_flight", "latency")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls: dict[str, int] = {}
-
-    def add(self, url: str) -> None:
-        with self._lock:
-            self._calls[url] = self._calls.get(url, 0) + 1
-
-    def remove(self, url: str) -> None:
-        with self._lock:
-            left = self._calls.get(url, 0) - 1
-            if left > 0:
-                self._calls[url] = left
-            else:  # instances come and go; their names must not pile up
-                self._calls.pop(url, None)
-
-    def count(self, url: str) -> int:
-        return self._calls.get(url, 0)
-
-
-in_flight: Final = InFlight()
-
-
-def choose(
-    instances: Sequence[Instance],
-    tried: Collection[str],
-    load: Callable[[str], int],
-    sample: Callable[[Sequence[Instance], int], list[Instance]] = random.sample,
-) -> Instance:
-    """Return the instance to ask: not one of the URLs in ``tried`` as long as there is another.
-
-    Two at random and the less loaded of them: nearly as good as knowing the best, without all callers rushing to it
-    (M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
-    """
-    fresh = [instance for instance in instances if instance.url not in tried] if tried else instances
-    candidates = fresh or instances
-    if len(candidates) == 1:
-        return candidates[0]
-    one, other = sample(candidates, 2)
-    return other if load(other.url) < load(one.url) else one
+        self.in_flight = 0
+        self.latency = PeakEwma()

@@ -3,14 +3,15 @@
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from msgspec import UNSET
 from prometheus_client import Histogram
 
-from bandstand.client.balancing import InFlight, choose, in_flight
+from bandstand.client.fallbacks import fallback_response
 from bandstand.client.messages import Request, Response
 from bandstand.client.preparation import SAFE_METHODS, Order
 from bandstand.client.targets import Target
@@ -30,7 +31,7 @@ from bandstand.exceptions import (
     ServiceUnavailable,
 )
 from bandstand.identity import service_token
-from bandstand.resilience import Refused
+from bandstand.resilience import Policy
 
 __all__ = ["Attempt", "Call"]
 
@@ -48,32 +49,50 @@ _seconds: Final = histogram(
 class Attempt:
     """One request to one instance, as a context: inside it the transport runs, after it ``outcome`` is known."""
 
-    __slots__ = ("_call", "instance", "outcome", "request")
+    __slots__ = ("_began", "_call", "_known", "instance", "outcome", "request")
 
-    def __init__(self, call: "Call", instance: Instance, request: Request) -> None:
+    def __init__(self, call: "Call", instance: Instance, known: Sequence[Instance], request: Request) -> None:
         self._call = call
+        self._known = known
         self.instance = instance
         self.request = request
         self.outcome: Response | TransportError | None = None
 
     def __enter__(self) -> "Attempt":
-        self._call.load.add(self.instance.url)
+        call = self._call
+        call.target.balancer.begin(self.instance.url, self._known)
+        self._began = call.clock()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._call.load.remove(self.instance.url)
         if isinstance(error, TransportError):
             self.outcome = error
-            return True
-        return False
+        call = self._call
+        good, slow = self._findings(call.target.policy)
+        call.target.balancer.end(
+            self.instance.url, self._known, good=good, seconds=call.clock() - self._began if good or slow else None
+        )
+        return error is not None and error is self.outcome
+
+    def _findings(self, policy: Policy) -> tuple[bool | None, bool]:
+        """Say whether the instance did what it should, None if that is not known, and whether it took all its time."""
+        outcome = self.outcome
+        if outcome is None:  # the call was cancelled
+            return None, False
+        slow = isinstance(outcome, TimedOut)
+        # With little time left, the last attempt of a call may well end too early for a good instance.
+        if slow and self.request.timeout < policy.timeout / 2:
+            return None, True
+        return good(outcome), slow
 
 
 class Call:
     """The state of one call, as a context: what it has taken of its target is given back at the end, however it ends.
 
-    Inside, loop: ``with call.attempt() as attempt`` send it, then ask ``call.conclude(attempt)``.
+    Inside, loop: ``with call.attempt() as attempt`` send it, then ask ``call.conclude(attempt)``. Behind it, which is
+    only reached when the service could not be had and there is a fallback, is ``call.instead``.
 
     Raises:
         DeadlineExceeded: the time is over before anything was sent.
@@ -85,21 +104,22 @@ class Call:
         target: Target,
         *,
         timeout: float | None = None,
-        load: InFlight = in_flight,
+        fallback: Any = UNSET,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.load = load
+        self.target = target
+        self.clock = clock
         self._order = order
-        self._target = target
-        self._policy = policy = target.policy
-        self._clock = clock
+        self._fallback = fallback
         self._chance = chance
+        policy = target.policy
         self._began = clock()
         self._tried: list[str] = []
         self._admitted: int | None = None
         self._good: bool | None = None
         self._ended = False
+        self.instead: Response
         context = current()
         # What the callee is told is the time of this call, not all that the caller has left.
         deadline = policy.deadline(self._began, timeout=timeout, inherited=context.deadline)
@@ -121,18 +141,19 @@ class Call:
         """Return the next attempt, at an instance not tried before if there is one.
 
         Raises:
-            CircuitOpen: the target is left alone now.
+            CircuitOpen, TooManyCalls: the target is not to be called now.
             ServiceUnavailable: discovery knows no instance to ask.
             ServiceTimeout: the time is over.
         """
-        order, policy = self._order, self._policy
+        order, policy = self._order, self.target.policy
         if self._admitted is None:
             self._admit()
-        left = self._deadline - self._clock()
+        left = self._deadline - self.clock()
         if left <= 0:
             text = f"{order.service} did not answer {order.method} {order.path} in time."
             raise self._failed(ServiceTimeout(text, service=order.service, attempts=len(self._tried)))
-        instance = self._instance()
+        known = self._known()
+        instance = self.target.balancer.choose(known, self._tried)
         self._tried.append(instance.url)
         request = Request(
             service=order.service,
@@ -145,7 +166,7 @@ class Call:
             max_response_bytes=policy.max_response_bytes,
             repeatable=order.repeatable,
         )
-        return Attempt(self, instance, request)
+        return Attempt(self, instance, known, request)
 
     def conclude(self, attempt: Attempt) -> Response | float:
         """Return the answer, or the number of seconds to wait before the next attempt.
@@ -159,9 +180,9 @@ class Call:
         verdict = judge(
             outcome,
             order=self._order,
-            policy=self._policy,
+            policy=self.target.policy,
             attempts=len(self._tried),
-            time_left=self._deadline - self._clock(),
+            time_left=self._deadline - self.clock(),
             permit=self._permit,
             chance=self._chance,
         )
@@ -179,25 +200,28 @@ class Call:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and not self._ended:  # it was cancelled, or a mistake of the program's
+    ) -> bool:
+        if error is None:
+            return False
+        if not self._ended:  # it was cancelled, or a mistake of the program's
             self._good = None
             self._end(error)
+        if self._fallback is UNSET or not isinstance(error, ServiceUnavailable | ServiceTimeout):
+            return False
+        self.instead = fallback_response(self._fallback, error)
+        self.target.count_fallback()
+        return True
 
     def _admit(self) -> None:
-        admitted = self._target.admit()
-        if isinstance(admitted, Refused):
-            order = self._order
-            text = f"{order.service} failed too often just now, so {order.method} {order.path} was not tried."
-            error = CircuitOpen(text, service=order.service, attempts=0)
-            error.retry_after = admitted.retry_after
-            self._marked = True
-            raise self._failed(error)
-        self._admitted = admitted
+        try:
+            self._admitted = self.target.admit()
+        except ServiceUnavailable as error:
+            self._marked = self._marked or error.do_not_retry
+            raise self._failed(error)  # noqa: B904 - it is the same error
 
     def _permit(self) -> bool:
         """Another attempt would make sense: may it be made? If not, nobody above should make it either."""
-        if not self._once and self._target.may_retry():
+        if not self._once and self.target.may_retry():
             return True
         self._marked = True
         return False
@@ -206,25 +230,24 @@ class Call:
         """Count the call as ended with ``result``, and give back what it had of its target."""
         self._ended = True
         if self._admitted is not None:
-            self._target.breaker.record(self._admitted, self._good)
+            self.target.release(self._admitted, good=self._good)
         timer = _timer(self._order.service, self._order.method, outcome_word(result))
-        timer.observe(self._clock() - self._began)
+        timer.observe(self.clock() - self._began)
 
-    def _instance(self) -> Instance:
+    def _known(self) -> tuple[Instance, ...]:
         order = self._order
         try:
-            known = instances(order.service)
+            return instances(order.service)
         except DiscoveryError as error:
             text = f"{order.service} could not be asked for {order.method} {order.path}: {error}"
             unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
             raise self._failed(unavailable) from error
-        return choose(known, self._tried, self.load.count)
 
     def _headers(self) -> dict[str, str]:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
         order = self._order
         headers = {**order.headers, **to_headers(self._context)}
-        if self._marked or self._target.budget.exhausted:
+        if self._marked or self.target.budget.exhausted:
             headers[wire.DO_NOT_RETRY] = "1"
         if not order.anonymous and get_settings().identity.service_key_file:
             # A callee may believe a token only once where something is changed.
@@ -242,14 +265,20 @@ class Call:
             "path": self._order.path,
             "outcome": outcome_word(error),
             "attempts": len(self._tried),
-            "duration_ms": round((self._clock() - self._began) * 1000, 1),
+            "duration_ms": round((self.clock() - self._began) * 1000, 1),
         }
         if attempt is not None:
             fields["instance"] = attempt.instance.id
             fields["cause"] = str(attempt.outcome) if isinstance(attempt.outcome, TransportError) else None
-        expected = isinstance(error, ServiceResponseError) and error.status < 500
-        logger.log(logging.INFO if expected else logging.WARNING, "%s", error, extra=fields)
+        logger.log(_level(error), "%s", error, extra=fields)
         return error
+
+
+def _level(error: BandstandError) -> int:
+    if isinstance(error, CircuitOpen):
+        return logging.DEBUG  # that it opened was told once
+    expected = isinstance(error, ServiceResponseError) and error.status < 500
+    return logging.INFO if expected else logging.WARNING
 
 
 @cache

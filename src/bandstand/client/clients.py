@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Hashable, Iterable, Iterat
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from django.utils.asyncio import async_unsafe
+from msgspec import UNSET
 
 from bandstand.client.call import Call
+from bandstand.client.fallbacks import checked_fallback
 from bandstand.client.loading import Loading, Resource
 from bandstand.client.messages import Response
 from bandstand.client.paging import MAX_PAGES, Page, Walk
@@ -26,11 +28,21 @@ class _Client(Generic[R]):
     """What both clients have: a target, its policy, and a method for each verb. Cheap to make, safe to share."""
 
     def __init__(
-        self, service: str, *, policy: Policy | None = None, resources: Mapping[str, Resource[Any]] | None = None
+        self,
+        service: str,
+        *,
+        policy: Policy | None = None,
+        fallback: Any = UNSET,
+        resources: Mapping[str, Resource[Any]] | None = None,
     ) -> None:
-        """``resources`` says how what ``load()`` knows by name is loaded."""
+        """``resources`` says how what ``load()`` knows by name is loaded.
+
+        ``fallback`` is what is answered when the service can't be had (never when it says no): a value, or a function
+        of the error. The answer then has ``fallback`` set.
+        """
         self.service = service
         self._policy = policy
+        self._fallback = checked_fallback(fallback)
         self._resources = resources or {}
 
     @property
@@ -63,7 +75,9 @@ class _Client(Generic[R]):
 
     def _call(self, method: str, path: str, options: Options) -> Call:
         order = prepare(self.service, method, path, options)
-        return Call(order, target_of(self.service, self.policy), timeout=options.get("timeout"))
+        fallback = checked_fallback(options["fallback"]) if "fallback" in options else self._fallback
+        target = target_of(self.service, self.policy)
+        return Call(order, target, timeout=options.get("timeout"), fallback=fallback)
 
     def _loading(self, resource: str | Resource[T], ids: Iterable[K]) -> tuple[Resource[T], Loading[K, T]]:
         if isinstance(resource, str):
@@ -90,7 +104,7 @@ class ServiceClient(_Client[Response]):
             ServiceResponseError: the service answered with an error status (or a redirect, which is never followed).
             ServiceTimeout: it did not answer in time.
             ServiceUnavailable: it could not be reached, or said 502, 503 or 504 also at the last attempt; as
-                ``CircuitOpen`` it was not even tried.
+                ``CircuitOpen`` or ``TooManyCalls`` it was not even tried.
             DeadlineExceeded: there was no time left to ask.
             ValueError, TypeError: the request is not one that can be sent.
         """
@@ -103,6 +117,7 @@ class ServiceClient(_Client[Response]):
                 if isinstance(result, Response):
                     return result
                 way.pause(result)
+        return call.instead
 
     def pages(
         self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
@@ -163,6 +178,7 @@ class AsyncServiceClient(_Client[Awaitable[Response]]):
                 if isinstance(result, Response):
                     return result
                 await way.pause(result)
+        return call.instead
 
     async def pages(
         self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]

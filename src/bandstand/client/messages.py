@@ -82,15 +82,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``service`` answered: ``status`` below 400, ``headers`` with names without case, ``content`` as bytes."""
+    """What ``service`` answered: ``status`` below 400, ``headers`` with names without case, ``content`` as bytes.
+
+    ``fallback``: it is not the service that answered, but what was declared for the case that it can't be had.
+    """
 
     service: str
     status: int
     headers: Headers
     content: bytes
+    fallback: bool = False
 
     def __repr__(self) -> str:
-        return f"Response({self.status} of {self.service}, {len(self.content)} bytes)"
+        what = "fallback for" if self.fallback else "of"
+        return f"Response({self.status} {what} {self.service}, {len(self.content)} bytes)"
 
     @overload
     def json(self) -> Any: ...

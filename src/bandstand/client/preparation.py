@@ -16,7 +16,7 @@ from django.utils.functional import Promise
 from bandstand import __version__
 from bandstand.conf import get_settings, wire
 
-__all__ = ["SAFE_METHODS", "LoadOptions", "Options", "Order", "prepare"]
+__all__ = ["SAFE_METHODS", "LoadOptions", "Options", "Order", "encode", "prepare"]
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
@@ -48,7 +48,8 @@ class Options(TypedDict, total=False):
     lists repeat their name, None is left out. ``headers``: further headers. ``timeout``: seconds for the whole call,
     instead of the policy's. ``idempotency_key``: makes repeating safe, so that failed tries are repeated.
     ``on_behalf_of``: the user's ``Authorization`` header, to be passed on (``"Bearer …"``). ``anonymous``: do not say
-    who calls, for what a service shows to everybody and this one may not call otherwise.
+    who calls, for what a service shows to everybody and this one may not call otherwise. ``fallback``: what is answered
+    when the service can't be had, in place of the client's own: a value, or a function of the error.
     """
 
     json: Any
@@ -58,6 +59,7 @@ class Options(TypedDict, total=False):
     idempotency_key: str | None
     on_behalf_of: str | None
     anonymous: bool
+    fallback: Any
 
 
 class LoadOptions(TypedDict, total=False):
@@ -98,7 +100,8 @@ def prepare(service: str, method: str, path: str, options: Options) -> Order:
     if timeout is not None and not timeout < math.inf:  # NaN is not less either
         raise ValueError(f"timeout is {timeout!r}; write a number of seconds.")
     target = _target(path, options.get("params"))
-    body = _body(options.get("json"), f"{method} {path} of {service}")
+    json = options.get("json")
+    body = None if json is None else encode(json, f"The body of {method} {path} of {service}")
     if body is None and method in _BODY_EXPECTED:
         body = b""
     headers = _headers(options, body)
@@ -158,13 +161,16 @@ def _plain(value: Any) -> Any:
 _encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
 
 
-def _body(json: Any, of: str) -> bytes | None:
-    if json is None:
-        return None
+def encode(value: Any, name: str) -> bytes:
+    """Return ``value`` as JSON; ``name`` says what it is, as the subject of a sentence.
+
+    Raises:
+        TypeError: it holds something that has no form in JSON.
+    """
     try:
-        return _encoder.encode(json)
+        return _encoder.encode(value)
     except (TypeError, NotImplementedError, ValueError) as error:
-        raise TypeError(f"The body of {of} can't be written as JSON: {error}.") from error
+        raise TypeError(f"{name} can't be written as JSON: {error}.") from error
 
 
 def _headers(options: Options, body: bytes | None) -> dict[str, str]:

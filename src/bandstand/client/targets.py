@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from bandstand.client.balancing import Balancer
 from bandstand.context import counter, gauge
-from bandstand.resilience import Circuit, CircuitBreaker, Policy, Refused, RetryBudget
+from bandstand.exceptions import CircuitOpen, ServiceUnavailable, TooManyCalls
+from bandstand.resilience import Circuit, CircuitBreaker, Limit, Outliers, Policy, Refused, RetryBudget
 
 __all__ = ["Target", "forget_targets", "target_of"]
 
@@ -21,13 +23,18 @@ _retries: Final = counter("bandstand_client_retries_total", "Attempts after the 
 _exhausted: Final = counter(
     "bandstand_client_budget_exhausted_total", "Retries not made, because too many were made already.", ("service",)
 )
+_ejected: Final = gauge("bandstand_client_ejected", "Instances that are left out now, since they failed.", ("service",))
 _rejected: Final = counter(
     "bandstand_client_rejected_total", "Calls that were not tried: circuit_open, too_many_calls.", ("service", "reason")
 )
 
+_fallbacks: Final = counter(
+    "bandstand_client_fallbacks_total", "Answers given in the place of a service that could not be had.", ("service",)
+)
+
 
 class Target:
-    """The protections of calls to one service under one policy."""
+    """The protections of calls to one service under one policy, and what calls so far have shown."""
 
     def __init__(self, service: str, policy: Policy, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.service = service
@@ -42,17 +49,51 @@ class Target:
             clock=clock,
             on_change=self._tell,
         )
+        self.limit = Limit(policy.concurrency)
+        outliers = Outliers(
+            failures=policy.ejection_failures,
+            rest=policy.ejection_rest,
+            cap=policy.ejection_cap,
+            share=policy.ejection_share,
+            clock=clock,
+            on_eject=self._tell_ejected,
+        )
+        self.balancer = Balancer(outliers, clock=clock)
         self._retried = _retries.labels(service)
         self._exhausted = _exhausted.labels(service)
 
-    def admit(self) -> int | Refused:
-        """Let a call begin, or say that it is refused; the number is for ``breaker.record``."""
+    def admit(self) -> int:
+        """Let a call begin; the number that is returned is for :meth:`release`, which ends it.
+
+        Raises:
+            TooManyCalls: as many calls as may be are under way.
+            CircuitOpen: the service failed too often just now.
+        """
+        if not self.limit.enter():
+            text = f"{self.policy.concurrency} calls to {self.service} are under way, and no more may be."
+            raise self._rejected(TooManyCalls(text, service=self.service, attempts=0))
         admitted = self.breaker.admit()
         if isinstance(admitted, Refused):
-            _rejected.labels(self.service, "circuit_open").inc()
-        else:
-            self.budget.deposit()
+            self.limit.leave()
+            text = f"{self.service} failed too often just now, so it is not called."
+            error = CircuitOpen(text, service=self.service, attempts=0)
+            error.retry_after, error.do_not_retry = admitted.retry_after, True
+            raise self._rejected(error)
+        self.budget.deposit()
         return admitted
+
+    def release(self, admitted: int, *, good: bool | None) -> None:
+        """End a call, and say whether the service did what it should; None says nothing of it."""
+        self.limit.leave()
+        self.breaker.record(admitted, good)
+
+    def count_fallback(self) -> None:
+        """Count that something else was answered in the service's place."""
+        _fallbacks.labels(self.service).inc()
+
+    def _rejected(self, error: ServiceUnavailable) -> ServiceUnavailable:
+        _rejected.labels(self.service, error.code).inc()
+        return error
 
     def may_retry(self) -> bool:
         """Allow one retry, and count it or that it was not allowed."""
@@ -63,6 +104,11 @@ class Target:
             return True
         self._exhausted.inc()
         return False
+
+    def _tell_ejected(self, url: str, seconds: float) -> None:
+        text = "%s is left out: %d of its answers in a row were failures. It is asked again after %g s."
+        fields = {"target": self.service, "instance": url}
+        logger.warning(text, url, self.policy.ejection_failures, seconds, extra=fields)
 
     def _tell(self, before: Circuit, after: Circuit) -> None:
         if after is Circuit.OPEN:
@@ -89,8 +135,12 @@ class _Targets:
         if target is None:
             with self._lock:
                 target = self._known.setdefault((service, policy), Target(service, policy))
+            # Looked at when the metrics are read: both change by time alone.
             _states.labels(service).set_function(
                 lambda: max((each.breaker.state for each in self.named(service)), default=0)
+            )
+            _ejected.labels(service).set_function(
+                lambda: max((each.balancer.outliers.count() for each in self.named(service)), default=0)
             )
         return target
 

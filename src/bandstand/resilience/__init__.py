@@ -4,6 +4,9 @@
 - ``full_jitter``: how long to wait before a retry.
 - ``RetryBudget``: how many retries there may be, as a share of calls.
 - ``CircuitBreaker`` and its ``Circuit`` states: no calls for a while to what fails too often.
+- ``Limit``: how many calls at once (a bulkhead).
+- ``Outliers``: which instances are left out, since they fail while others work.
+- ``PeakEwma``: how long an instance takes lately.
 
 Nothing here knows HTTP, Django or a network. All of it may be used by many threads at once. Times are in seconds,
 moments in seconds of ``time.monotonic()``.
@@ -12,6 +15,19 @@ moments in seconds of ``time.monotonic()``.
 from bandstand.resilience.backoff import full_jitter
 from bandstand.resilience.breaker import Circuit, CircuitBreaker, Refused
 from bandstand.resilience.budget import RetryBudget
+from bandstand.resilience.ewma import PeakEwma
+from bandstand.resilience.limit import Limit
+from bandstand.resilience.outliers import Outliers
 from bandstand.resilience.policy import Policy
 
-__all__ = ["Circuit", "CircuitBreaker", "Policy", "Refused", "RetryBudget", "full_jitter"]
+__all__ = [
+    "Circuit",
+    "CircuitBreaker",
+    "Limit",
+    "Outliers",
+    "PeakEwma",
+    "Policy",
+    "Refused",
+    "RetryBudget",
+    "full_jitter",
+]

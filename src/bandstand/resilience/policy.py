@@ -30,7 +30,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``timeout`` is that of the whole call. ``retries`` counts the tries after the first, with pauses of at most
     ``backoff_base`` doubled up to ``backoff_cap``; ``retry_budget`` is how many there may be as a share of calls, and
     ``retry_floor`` how many more a second. The breaker opens when ``breaker_ratio`` of at least ``breaker_calls`` calls
-    in ``breaker_window`` failed, for ``breaker_rest``; ``breaker`` forces it. ``retry_marked`` repeats what a service
+    in ``breaker_window`` failed, for ``breaker_rest``; ``breaker`` forces it. An instance is left out after
+    ``ejection_failures`` in a row, for ``ejection_rest`` doubled up to ``ejection_cap``, but no more of them than
+    ``ejection_share``. At most ``concurrency`` calls are under way at once. ``retry_marked`` repeats what a service
     further down has tried again in vain, which multiplies load: it is there for measuring that.
 
     Raises:
@@ -50,6 +52,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     breaker_calls: Count = 20
     breaker_window: Seconds = 10.0
     breaker_rest: Seconds = 5.0
+    ejection_failures: Count = 5
+    ejection_rest: Seconds = 5.0
+    ejection_cap: Seconds = 60.0
+    ejection_share: Share = 0.5
+    concurrency: Count = 64
     max_response_bytes: Bytes = 10 * 1024 * 1024
 
     def __post_init__(self) -> None:

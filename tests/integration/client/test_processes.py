@@ -155,11 +155,13 @@ def test_a_cancelled_call_ends_at_once() -> None:
             server,
             """
             import asyncio, time
-            from bandstand.client.balancing import in_flight
+            from bandstand.client.policies import configured_policy
+            from bandstand.client.targets import target_of
+            limit = target_of("user-service", configured_policy("user-service")).limit
 
             async def main():
                 task = asyncio.create_task(AsyncServiceClient("user-service").get("/x/", timeout=20))
-                while not in_flight._calls:
+                while not limit.inside:
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.05)
                 task.cancel()
@@ -172,7 +174,7 @@ def test_a_cancelled_call_ends_at_once() -> None:
             began = time.monotonic()
             asyncio.run(main())
             assert time.monotonic() - began < 5
-            assert in_flight._calls == {}
+            assert limit.inside == 0
             """,
         )
 

@@ -10,7 +10,6 @@ import pytest
 
 from bandstand.client import Policy, ServiceClient
 from bandstand.client import call as client_call
-from bandstand.client.balancing import in_flight
 from bandstand.client.preparation import prepare
 from bandstand.client.targets import target_of
 from bandstand.client.transports.curl import CurlTransport
@@ -461,7 +460,7 @@ def test_threads_do_not_mix_answers(serve: Serve) -> None:
         thread.join()
     assert wrong == []
     assert server.connections == 8
-    assert in_flight.count(server.url) == 0
+    assert target_of("user-service", Policy()).balancer.in_flight(server.url) == 0
 
 
 def test_a_thread_that_ends_closes_its_connections(serve: Serve) -> None:
