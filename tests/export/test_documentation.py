@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bandstand.workspace.export.envoy.problems import local_replies
+from bandstand.workspace.manifest import parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "explanation" / "gateway.md").read_text()
@@ -32,12 +32,14 @@ def test_the_example_renders_a_gateway(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_examples_render_a_kong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other, beside the shop."""
+    """The lines work as printed beside the shop, and the table fits into its manifest."""
     (tmp_path / "shop").symlink_to(ROOT / "shop")
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "explanation" / "kong.md").read_text()
-    names: dict[str, Any] = {}
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(example, "kong.md", "exec"), names)
-    assert "policy: redis" in (tmp_path / "kong" / "kong.yml").read_text()
-    assert names["options"].user_keys[0].key_id == "users-1"
+        exec(compile(example, "kong.md", "exec"), {})
+    assert (tmp_path / "kong" / "kong.conf").is_file()
+    assert "half-service.upstream" in (tmp_path / "kong-rules" / "kong.yml").read_text()
+    [table] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    kong = parse((ROOT / "shop" / "bandstand.toml").read_text() + table).production.kong
+    assert kong.user_keys[0].kid == "users-1"

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
+import yaml
 
 from bandstand.conf import wire
 from bandstand.workspace.export import File
@@ -14,10 +15,12 @@ from bandstand.workspace.export.envoy import (
     Endpoint,
     GatewayRuntime,
     Health,
+    render_deployed_envoy,
     render_endpoints,
     render_envoy,
     render_static,
 )
+from bandstand.workspace.manifest import Envoy as EnvoyTable
 from bandstand.workspace.manifest import parse
 
 WORKSPACE = parse("""
@@ -83,6 +86,31 @@ def test_the_watched_form_is_the_golden_one(matches_golden: Callable[[Iterable[F
 def test_the_static_form_is_the_golden_one(matches_golden: Callable[[Iterable[File], str], None]) -> None:
     """The same for the form that Envoy validates."""
     matches_golden(render_static(WORKSPACE, RUNTIME), "envoy-static")
+
+
+@pytest.mark.parametrize("form", ["files", "static"])
+def test_the_deployed_form_is_the_golden_one(
+    matches_golden: Callable[[Iterable[File], str], None], form: Literal["files", "static"]
+) -> None:
+    """The same for production, in both forms."""
+    production = msgspec.structs.replace(WORKSPACE.production, envoy=EnvoyTable(form=form, tls="/etc/envoy/tls"))
+    deployed = msgspec.structs.replace(WORKSPACE, production=production)
+    matches_golden(render_deployed_envoy(deployed), f"envoy-deployed-{form}")
+
+
+def test_both_forms_have_the_same_behaviour() -> None:
+    """A deployed gateway differs in where its instances are and in its ports, in nothing that clients see."""
+    rendered = contents(render_envoy(WORKSPACE, RUNTIME))
+    deployed = {str(file.path): yaml.safe_load(file.content) for file in render_deployed_envoy(WORKSPACE)}
+    [routes], [routes_of_up] = deployed["rds.yaml"]["resources"], rendered["rds.json"]["resources"]
+    assert routes == routes_of_up
+    [public], [public_of_up] = deployed["lds.yaml"]["resources"], rendered["lds.json"]["resources"]
+    manager, manager_of_up = (each["filter_chains"][0]["filters"][0]["typed_config"] for each in (public, public_of_up))
+    assert {**manager, "rds": None} == {**manager_of_up, "rds": None}
+    place = {"type", "eds_cluster_config"}
+    for cluster, of_up in zip(deployed["cds.yaml"]["resources"], rendered["cds.json"]["resources"], strict=True):
+        shared = of_up.keys() - place
+        assert {key: cluster[key] for key in shared} == {key: of_up[key] for key in shared}
 
 
 def test_the_same_workspace_gives_the_same_bytes() -> None:

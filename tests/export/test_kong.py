@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jsonschema import Draft4Validator
 
 from bandstand.conf import wire
-from bandstand.exceptions import WorkspaceError
+from bandstand.exceptions import ManifestError
 from bandstand.workspace.export import File
-from bandstand.workspace.export.kong import KongOptions, Redis, kong_environment, read_user_keys, render_kong
-from bandstand.workspace.manifest import load, parse
+from bandstand.workspace.export.kong import kong_environment, render_kong
+from bandstand.workspace.manifest import Kong, UserKey, Workspace, load, parse
 from tests.export.kong.plugin_fields import FIELDS, unknown_fields
 from tests.export.kong.router import choose
 
@@ -47,27 +47,31 @@ path = "/api/auth/"
 [[services.order-service.routes]]
 path = "/api/v1/orders"
 """)
-JWKS = json.dumps(
-    {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "users-1", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
-).encode()
-REDIS = Redis(host="redis", password_variable="REDIS_PASSWORD")
+KEY = UserKey(kid="users-1", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+REDIS = "redis://default@redis:6379"
+TOKENS: dict[str, Any] = {"user_keys": (KEY,), "token_routes": ("/api/v1/orders",)}
 VERSIONS = pytest.mark.parametrize("version", ["3", "2.8"])
 Version = Literal["3", "2.8"]
 
 
-def files(**options: Any) -> dict[str, File]:
-    return {str(file.path): file for file in render_kong(WORKSPACE, KongOptions(**options))}
+def chosen(workspace: Workspace = WORKSPACE, **kong: Any) -> Workspace:
+    """The workspace with another table ``[production.kong]``."""
+    production = msgspec.structs.replace(workspace.production, kong=Kong(**kong))
+    return msgspec.structs.replace(workspace, production=production)
+
+
+def files(**kong: Any) -> dict[str, File]:
+    return {str(file.path): file for file in render_kong(chosen(**kong))}
 
 
 @cache
-def loaded(options: KongOptions) -> str:
+def loaded(kong: Kong) -> str:
     """YAML is slow to write and to read, and most tests look at the same."""
-    content = next(file.content for file in render_kong(WORKSPACE, options) if file.path.name == "kong.yml")
-    return json.dumps(yaml.safe_load(content))
+    return json.dumps(yaml.safe_load(files(**msgspec.structs.asdict(kong))["kong.yml"].content))
 
 
-def configuration(**options: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(loaded(KongOptions(**options)))
+def configuration(**kong: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(loaded(Kong(**kong)))
     return found
 
 
@@ -82,10 +86,6 @@ def plugins(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def plugin(holder: Mapping[str, Any], name: str) -> Any:
     [found] = [entry["config"] for entry in holder["plugins"] if entry["name"] == name]
     return found
-
-
-def with_tokens() -> dict[str, Any]:
-    return {"user_keys": read_user_keys(JWKS), "token_routes": ("/api/v1/orders",)}
 
 
 # --- the form ------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_the_rendering_is_the_golden_one(
         {"version": "2.8"},
         {"version": "3", "counters": REDIS},
         {"version": "2.8", "counters": REDIS},
-        {"version": "3", **with_tokens()},
+        {"version": "3", **TOKENS},
     ],
     ids=["3", "2.8", "3 with Redis", "2.8 with Redis", "3 with tokens"],
 )
@@ -114,7 +114,7 @@ def test_the_form_is_that_of_kong(options: dict[str, Any]) -> None:
     """Kong's own schema accepts every entity, and each plugin documents every field for that version."""
     validator = Draft4Validator(json.loads((HERE / "kong" / "kong_json_schema.json").read_text()))
     for workspace in (WORKSPACE, SHOP):
-        content, _ = render_kong(workspace, KongOptions(**options))
+        content, _ = render_kong(chosen(workspace, **options))
         document = yaml.safe_load(content.content)
         assert [error.message for error in validator.iter_errors(document)] == []
         known = FIELDS[options["version"]]
@@ -334,7 +334,7 @@ def test_bodies_are_bounded_twice() -> None:
 
 def test_a_route_can_need_a_token() -> None:
     """Only the named route; the key is found by its id, so that keys can rotate, and never in the URL or a cookie."""
-    document = configuration(**with_tokens())
+    document = configuration(**TOKENS)
     [consumer] = document["consumers"]
     [credential] = consumer["jwt_secrets"]
     assert (credential["key"], credential["algorithm"]) == ("users-1", "EdDSA")
@@ -351,41 +351,41 @@ def test_a_route_can_need_a_token() -> None:
 
 
 def test_a_key_keeps_its_value() -> None:
-    """The PEM that Kong reads is the key of the JWKS."""
-    [key] = read_user_keys(JWKS)
-    raw = load_pem_public_key(key.pem.encode()).public_bytes_raw()  # type: ignore[union-attr]
-    assert raw == urlsafe_b64decode(json.loads(JWKS)["keys"][0]["x"] + "=")
+    """The PEM that Kong reads is the key of the key set."""
+    [credential] = configuration(**TOKENS)["consumers"][0]["jwt_secrets"]
+    raw = load_pem_public_key(credential["rsa_public_key"].encode()).public_bytes_raw()  # type: ignore[union-attr]
+    assert raw == urlsafe_b64decode(f"{KEY.x}=")
+
+
+KEY_LINES = f'[[production.kong.user_keys]]\nkid = "users-1"\nx = "{KEY.x}"'
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("lines", "told"),
     [
-        ({"version": "2.8", **with_tokens()}, "EdDSA"),
-        ({**with_tokens(), "token_routes": ("/api/v1/order",)}, "/api/v1/order"),
-        ({"token_routes": ("/api/v1/orders",)}, "only with routes and keys"),
-        ({"user_keys": read_user_keys(JWKS)}, "only with routes and keys"),
+        (f'version = "2.8"\ntoken_routes = ["/api/v1/orders"]\n{KEY_LINES}', "can't verify tokens"),
+        (f'token_routes = ["/api/v1/order"]\n{KEY_LINES}', "/api/v1/orders"),
+        ('token_routes = ["/api/v1/orders"]', "user_keys is missing"),
+        (KEY_LINES, "token_routes is missing"),
+        ('[[production.kong.user_keys]]\nkid = "a"\nx = "short"', "43 characters"),
+        ('token_routes = ["/api/v1/orders"]\n[[production.kong.user_keys]]\nkid = "a"', "x is missing"),
+        ('counters = "redis://:s3cret@redis"', "REDIS_PASSWORD"),
+        ('counters = "http://redis"', "no URL of a Redis"),
+        ('version = "3.4"', "2.8"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], told: str) -> None:
-    """A gateway that seems to check tokens and does not is never rendered."""
-    with pytest.raises(WorkspaceError, match=told):
-        files(**options)
-
-
-@pytest.mark.parametrize(
-    "jwks",
-    [
-        b"",
-        b"{}",
-        b'{"keys": []}',
-        b'{"keys": [{"kty": "RSA", "kid": "a", "n": "x", "e": "AQAB"}]}',
-        b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "c2hvcnQ"}]}',
-    ],
-)
-def test_what_is_no_key_set_is_refused(jwks: bytes) -> None:
-    """With a hint where to get one."""
-    with pytest.raises(WorkspaceError, match="no set of Ed25519 public keys"):
-        read_user_keys(jwks)
+def test_what_does_not_fit_is_refused(lines: str, told: str) -> None:
+    """A gateway that seems to check tokens and does not is never rendered, and no secret is repeated."""
+    manifest = f"""
+        platform.name = "shop"
+        [services.order-service]
+        routes = [{{ path = "/api/v1/orders" }}]
+        [production.kong]
+        {lines}
+    """
+    with pytest.raises(ManifestError, match=told) as caught:
+        parse(manifest)
+    assert "s3cret" not in str(caught.value)
 
 
 # --- the process ---------------------------------------------------------------------------------
@@ -401,4 +401,4 @@ def test_the_environment_is_the_file() -> None:
 def test_kong_loads_the_plugins_that_are_used() -> None:
     """No more, and none is missing."""
     loaded = set(kong_environment(WORKSPACE)["KONG_PLUGINS"].split(","))
-    assert {entry["name"] for entry in plugins(configuration(**with_tokens()))} == loaded
+    assert {entry["name"] for entry in plugins(configuration(**TOKENS))} == loaded

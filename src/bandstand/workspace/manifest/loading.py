@@ -12,20 +12,24 @@ from bandstand.exceptions import ManifestError, WorkspaceError
 from bandstand.workspace.manifest import rules
 from bandstand.workspace.manifest.model import (
     EMBEDDED,
+    Envoy,
     Gateway,
     Image,
+    Kong,
     Production,
     RateLimit,
     Route,
     Server,
     Servers,
     Service,
+    UserKey,
     Workspace,
 )
 from bandstand.workspace.manifest.paths import aliases, canonical, is_exact
 from bandstand.workspace.manifest.positions import Positions, Steps
 from bandstand.workspace.manifest.shape import Fault, dotted, sound
 from bandstand.workspace.manifest.tables import (
+    KongTable,
     Manifest,
     ProductionTable,
     RateLimitTable,
@@ -220,7 +224,18 @@ def _production(table: ProductionTable, platform: str) -> Production:
             "hosts": table.hosts or (f"{platform}.localhost",),
             "namespace": table.namespace or platform,
             "image": Image(**{**image, "prefix": table.image.prefix or platform}),
+            "kong": _kong(table.kong),
+            "envoy": Envoy(**msgspec.structs.asdict(table.envoy)),
         }
+    )
+
+
+def _kong(table: KongTable) -> Kong:
+    return Kong(
+        version=table.version,
+        counters=table.counters,
+        token_routes=tuple(canonical(path) for path in table.token_routes),
+        user_keys=tuple(UserKey(kid=key.kid, x=key.x) for key in table.user_keys),
     )
 
 

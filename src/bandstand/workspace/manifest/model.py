@@ -12,8 +12,10 @@ from bandstand.exceptions import WorkspaceError
 
 __all__ = [
     "EMBEDDED",
+    "Envoy",
     "Gateway",
     "Image",
+    "Kong",
     "Process",
     "Production",
     "RateLimit",
@@ -21,6 +23,7 @@ __all__ = [
     "Server",
     "Servers",
     "Service",
+    "UserKey",
     "Workspace",
 ]
 
@@ -158,6 +161,37 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.prefix}/{service}:{self.tag}"
 
 
+class UserKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An Ed25519 public key of the tokens of users: its ``kid``, and its value ``x`` in base64url (RFC 8037)."""
+
+    kid: str
+    x: str
+
+
+class Kong(msgspec.Struct, frozen=True, kw_only=True):
+    """How Kong is rendered, where it is the gateway.
+
+    Requests are counted by each gateway for itself (``counters`` is ``"local"``) or by all of them in the Redis at that
+    URL, whose password Kong reads from the variable ``REDIS_PASSWORD`` if the URL names a user. Requests to
+    ``token_routes`` (paths of routes) need a token that one of ``user_keys`` signed.
+    """
+
+    version: Literal["3", "2.8"] = "3"
+    counters: str = "local"
+    token_routes: tuple[str, ...] = ()
+    user_keys: tuple[UserKey, ...] = ()
+
+
+class Envoy(msgspec.Struct, frozen=True, kw_only=True):
+    """How Envoy is rendered: as ``files`` that it watches or as one ``static`` file.
+
+    ``tls`` is the folder that holds ``tls.crt`` and ``tls.key``, or empty for plain HTTP.
+    """
+
+    form: Literal["files", "static"] = "files"
+    tls: str = ""
+
+
 class Production(msgspec.Struct, frozen=True, kw_only=True):
     """What exporters can't derive from the rest.
 
@@ -182,6 +216,8 @@ class Production(msgspec.Struct, frozen=True, kw_only=True):
     entry_class: str = ""
     tls_secret: str = ""
     data_networks: tuple[str, ...] = ()
+    kong: Kong = Kong()
+    envoy: Envoy = Envoy()
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ def faults(manifest: Manifest, names: Collection[str]) -> Iterator[Fault]:
     yield from _gateway_faults(manifest)
     yield from _server_faults(manifest)
     yield from _production_faults(manifest)
+    yield from _kong_faults(manifest)
     yield from _issuer_faults(manifest)
     for name, service in manifest.services.items():
         yield from _service_faults(name, service, manifest.gateway.rate_limit)
@@ -116,6 +117,35 @@ def _production_faults(manifest: Manifest) -> Iterator[Fault]:
         if not _is_network(network):
             text = f'is {shown(network)}; write a network such as "10.20.0.0/16".'
             yield Fault(("production", "data_networks", index), text)
+
+
+def _kong_faults(manifest: Manifest) -> Iterator[Fault]:
+    kong, steps = manifest.production.kong, ("production", "kong")
+    yield from _counters_faults(kong.counters, (*steps, "counters"))
+    paths = {canonical(route.path) for service in manifest.services.values() for route in service.routes}
+    for index, path in enumerate(kong.token_routes):
+        if canonical(path) not in paths:
+            hint = suggestion(path, paths, "write the path of a route.")
+            yield Fault((*steps, "token_routes", index), f"is {shown(path)}, which no route has; {hint}")
+    for index, key in enumerate(kong.user_keys):
+        for name in ("kid", "x"):
+            if not getattr(key, name):
+                yield Fault((*steps, "user_keys", index, name), "is missing; copy it from /.well-known/jwks.json.")
+    if bool(kong.token_routes) != bool(kong.user_keys):
+        wanted = "user_keys" if kong.token_routes else "token_routes"
+        yield Fault((*steps, wanted), "is missing; tokens are required with routes and keys, or not at all.")
+    if kong.user_keys and kong.version == "2.8":
+        text = 'is "2.8", which can\'t verify tokens of users; write "3" (3.7 or later), or no token_routes.'
+        yield Fault((*steps, "version"), text)
+
+
+def _counters_faults(url: str, steps: Steps) -> Iterator[Fault]:
+    if url == "local":
+        return
+    if not _is_url(url, ("redis", "rediss")):  # not shown: what is wrong may be a password
+        yield Fault(steps, 'is no URL of a Redis; write "local" or one such as "redis://default@redis:6379".')
+    elif urlsplit(url).password is not None:
+        yield Fault(steps, "holds a password; leave it out, Kong reads it from the variable REDIS_PASSWORD.")
 
 
 def _is_network(text: str) -> bool:

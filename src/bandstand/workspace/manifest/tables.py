@@ -9,8 +9,10 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "EnvoyTable",
     "GatewayTable",
     "ImageTable",
+    "KongTable",
     "Manifest",
     "PlatformTable",
     "ProductionTable",
@@ -19,6 +21,7 @@ __all__ = [
     "ServersTable",
     "ServiceTable",
     "Table",
+    "UserKeyTable",
 ]
 
 _NAME_RULE = "a name of 2 to 41 small letters, digits and hyphens that begins with a letter"
@@ -116,6 +119,27 @@ FoldersInside: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(pattern=_INSIDE)], ...],
     Meta(description='a list of folders inside of the context that hold a pyproject.toml, such as ["."]'),
 ]
+KongVersion: TypeAlias = Annotated[
+    Literal["3", "2.8"], Meta(description='"3" (Kong 3.6 or later) or "2.8"; a version is text')
+]
+Counters: TypeAlias = Annotated[
+    str, Meta(description='"local", or the URL of a Redis without its password, such as "redis://default@redis:6379"')
+]
+RoutePaths: TypeAlias = Annotated[
+    tuple[str, ...], Meta(description='a list of paths of routes, such as ["/api/v1/orders"]')
+]
+KeyId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, description="the kid of a key, as text")]
+KeyValue: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z", description="the x of an Ed25519 public key: 43 characters of base64url"),
+]
+EnvoyForm: TypeAlias = Annotated[
+    Literal["files", "static"],
+    Meta(description='"files" (routes change while Envoy runs) or "static" (one file)'),
+]
+AbsoluteFolder: TypeAlias = Annotated[
+    str, Meta(pattern=r"\A(/[A-Za-z0-9._-]+)+\Z", description='an absolute folder, such as "/etc/envoy/tls"')
+]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +209,29 @@ class ImageTable(Table, frozen=True, kw_only=True):
     build_requirements: FileInside = "requirements/build.txt"
 
 
+class UserKeyTable(Table, frozen=True, kw_only=True):
+    """``[[production.kong.user_keys]]``: ``kid`` and ``x`` of an Ed25519 key, as the key set publishes them."""
+
+    kid: KeyId = ""
+    x: KeyValue = ""
+
+
+class KongTable(Table, frozen=True, kw_only=True):
+    """``[production.kong]``"""
+
+    version: KongVersion = "3"
+    counters: Counters = "local"
+    token_routes: RoutePaths = ()
+    user_keys: tuple[UserKeyTable, ...] = ()
+
+
+class EnvoyTable(Table, frozen=True, kw_only=True):
+    """``[production.envoy]``; an empty ``tls`` stands for plain HTTP."""
+
+    form: EnvoyForm = "files"
+    tls: AbsoluteFolder = ""
+
+
 class ProductionTable(Table, frozen=True, kw_only=True):
     """``[production]``; empty ``hosts`` and an empty ``namespace`` stand for what follows from the platform's name."""
 
@@ -203,6 +250,8 @@ class ProductionTable(Table, frozen=True, kw_only=True):
     tls_secret: Label = ""
     data_networks: Networks = ()
     image: ImageTable = ImageTable()
+    kong: KongTable = KongTable()
+    envoy: EnvoyTable = EnvoyTable()
 
 
 class Manifest(Table, frozen=True, kw_only=True):

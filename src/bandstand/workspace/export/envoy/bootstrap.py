@@ -1,12 +1,11 @@
 """What Envoy reads once, at its start."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from bandstand.workspace.export.envoy.clusters import static_clusters
 from bandstand.workspace.export.envoy.listener import listener
 from bandstand.workspace.export.envoy.routes import route_configuration
 from bandstand.workspace.export.envoy.values import GatewayRuntime, Json, typed
-from bandstand.workspace.export.envoy.watching import watched_file
 from bandstand.workspace.manifest import Workspace
 
 __all__ = ["dynamic_bootstrap", "static_bootstrap"]
@@ -15,26 +14,16 @@ MAX_CONNECTIONS: Final = 10_000
 MAX_HEAP_BYTES: Final = 512 * 1024 * 1024
 
 
-def dynamic_bootstrap(workspace: Workspace, runtime: GatewayRuntime) -> Json:
-    """Return a bootstrap that finds listeners and clusters in files, and watches them."""
-    return {
-        **_process(workspace, runtime),
-        "dynamic_resources": {
-            "lds_config": watched_file(runtime.xds_dir / "lds.json"),
-            "cds_config": watched_file(runtime.xds_dir / "cds.json"),
-        },
-    }
+def dynamic_bootstrap(workspace: Workspace, runtime: GatewayRuntime, sources: Mapping[str, Json]) -> Json:
+    """Return a bootstrap that finds listeners and clusters in ``sources``, files that it watches."""
+    return {**_process(workspace, runtime), "dynamic_resources": dict(sources)}
 
 
-def static_bootstrap(workspace: Workspace, runtime: GatewayRuntime) -> Json:
-    """Return a bootstrap that holds listener, routes, clusters and endpoints itself."""
-    return {
-        **_process(workspace, runtime),
-        "static_resources": {
-            "listeners": [listener(workspace, runtime, routes={"route_config": route_configuration(workspace)})],
-            "clusters": static_clusters(workspace, runtime),
-        },
-    }
+def static_bootstrap(workspace: Workspace, runtime: GatewayRuntime, clusters: list[Json]) -> Json:
+    """Return a bootstrap that holds listener, routes and clusters itself."""
+    public = listener(workspace, runtime, routes={"route_config": route_configuration(workspace)})
+    resources = {"listeners": [public], "clusters": clusters}
+    return {**_process(workspace, runtime), "static_resources": resources}
 
 
 def _process(workspace: Workspace, runtime: GatewayRuntime) -> Json:

@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from bandstand.workspace.export.deployment import READY_PATH
 from bandstand.workspace.export.envoy.values import Endpoint, GatewayRuntime, Json, typed
 from bandstand.workspace.export.envoy.watching import watched_file
 from bandstand.workspace.manifest import Workspace
 
-__all__ = ["assignment", "clusters", "endpoints_file", "static_clusters"]
+__all__ = ["assignment", "clusters", "dns_clusters", "endpoints_file", "static_clusters"]
 
 CONNECT_TIMEOUT: Final = "0.5s"
 _PROTOCOL_NAME: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -32,6 +33,43 @@ def static_clusters(workspace: Workspace, runtime: GatewayRuntime) -> list[Json]
     ]
 
 
+def dns_clusters(workspace: Workspace, runtime: GatewayRuntime) -> list[Json]:
+    """Return one cluster for each service: every address that DNS has for its name is an instance.
+
+    Nobody tells this gateway who is well, so it asks each instance whether it is ready.
+    """
+    return [
+        {
+            **_cluster(name),
+            "cluster_type": {"name": "envoy.cluster.dns", "typed_config": _by_name()},
+            "health_checks": [_readiness()],
+            "load_assignment": assignment(name, runtime),
+        }
+        for name in workspace.service_names
+    ]
+
+
+def _by_name() -> Json:
+    return typed(
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+        dns_lookup_family="V4_PREFERRED",
+        dns_refresh_rate="5s",
+        dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "5s"},
+    )
+
+
+def _readiness() -> Json:
+    """An instance that drains answers 503 here, which counts at once, and is left out before it closes."""
+    return {
+        "timeout": "2s",
+        "interval": "2s",
+        "no_traffic_interval": "2s",
+        "unhealthy_threshold": 3,
+        "healthy_threshold": 1,
+        "http_health_check": {"path": READY_PATH},
+    }
+
+
 def endpoints_file(service: str) -> str:
     """Return the name of the file that holds the endpoints of a service."""
     return f"eds-{service}.json"
@@ -44,8 +82,11 @@ def assignment(service: str, runtime: GatewayRuntime) -> Json:
 
 
 def _endpoint(endpoint: Endpoint) -> Json:
-    address = {"address": endpoint.host, "port_value": endpoint.port}
-    return {"health_status": str(endpoint.health), "endpoint": {"address": {"socket_address": address}}}
+    return {"health_status": str(endpoint.health), "endpoint": {"address": _address(endpoint.host, endpoint.port)}}
+
+
+def _address(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _cluster(service: str) -> Json:

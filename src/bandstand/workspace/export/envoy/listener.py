@@ -2,13 +2,13 @@
 
 from typing import Final
 
+from bandstand.workspace.export.envoy.encryption import transport_socket
 from bandstand.workspace.export.envoy.filters import early_mutations, http_filters
 from bandstand.workspace.export.envoy.problems import local_replies
 from bandstand.workspace.export.envoy.values import GatewayRuntime, Json, typed
-from bandstand.workspace.export.envoy.watching import watched_file
 from bandstand.workspace.manifest import Workspace
 
-__all__ = ["listener", "watched_routes"]
+__all__ = ["listener", "routes_from"]
 
 MAX_HEADERS_KB: Final = 16
 MAX_HEADERS: Final = 60
@@ -19,18 +19,20 @@ BUFFER_LIMIT: Final = 32 * 1024
 def listener(workspace: Workspace, runtime: GatewayRuntime, *, routes: Json) -> Json:
     """Return the listener for clients; ``routes`` is where its routes come from."""
     manager = _connection_manager(workspace, routes)
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    chain: Json = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    if runtime.tls:
+        chain["transport_socket"] = transport_socket(runtime.tls)
     return {
         "name": "public",
-        "address": {"socket_address": {"address": workspace.gateway.host, "port_value": runtime.port}},
+        "address": {"socket_address": {"address": runtime.host or workspace.gateway.host, "port_value": runtime.port}},
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "filter_chains": [chain],
     }
 
 
-def watched_routes(runtime: GatewayRuntime) -> Json:
-    """Return the source of routes that change while the gateway runs."""
-    return {"rds": {"route_config_name": "public", "config_source": watched_file(runtime.xds_dir / "rds.json")}}
+def routes_from(source: Json) -> Json:
+    """Return where routes come from that change while the gateway runs."""
+    return {"rds": {"route_config_name": "public", "config_source": source}}
 
 
 def _connection_manager(workspace: Workspace, routes: Json) -> Json:

@@ -1,6 +1,5 @@
 """The files that a gateway is made of."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Final
@@ -8,10 +7,11 @@ from typing import Final
 import msgspec
 
 from bandstand.workspace.export.envoy.bootstrap import dynamic_bootstrap, static_bootstrap
-from bandstand.workspace.export.envoy.clusters import assignment, clusters, endpoints_file
-from bandstand.workspace.export.envoy.listener import listener, watched_routes
+from bandstand.workspace.export.envoy.clusters import assignment, clusters, endpoints_file, static_clusters
+from bandstand.workspace.export.envoy.listener import listener, routes_from
 from bandstand.workspace.export.envoy.routes import route_configuration
-from bandstand.workspace.export.envoy.values import GatewayRuntime, Json, typed
+from bandstand.workspace.export.envoy.values import GatewayRuntime, Json
+from bandstand.workspace.export.envoy.watching import discovered, watched_file
 from bandstand.workspace.export.files import File
 from bandstand.workspace.manifest import Workspace
 
@@ -28,9 +28,10 @@ def render_envoy(workspace: Workspace, runtime: GatewayRuntime) -> Iterator[File
     yield from render_endpoints(workspace, runtime)
     yield _watched("cds.json", "envoy.config.cluster.v3.Cluster", clusters(workspace, runtime))
     yield _watched("rds.json", "envoy.config.route.v3.RouteConfiguration", [route_configuration(workspace)])
-    public = listener(workspace, runtime, routes=watched_routes(runtime))
+    public = listener(workspace, runtime, routes=routes_from(watched_file(runtime.xds_dir / "rds.json")))
     yield _watched("lds.json", "envoy.config.listener.v3.Listener", [public])
-    yield _file(BOOTSTRAP, dynamic_bootstrap(workspace, runtime))
+    sources = {f"{name}_config": watched_file(runtime.xds_dir / f"{name}.json") for name in ("lds", "cds")}
+    yield _file(BOOTSTRAP, dynamic_bootstrap(workspace, runtime, sources))
 
 
 def render_endpoints(workspace: Workspace, runtime: GatewayRuntime, services: Iterable[str] = ()) -> Iterator[File]:
@@ -43,14 +44,11 @@ def render_endpoints(workspace: Workspace, runtime: GatewayRuntime, services: It
 
 def render_static(workspace: Workspace, runtime: GatewayRuntime) -> Iterator[File]:
     """Yield one bootstrap that holds everything, for ``envoy --mode validate``, which reads no watched file."""
-    yield _file(BOOTSTRAP, static_bootstrap(workspace, runtime))
+    yield _file(BOOTSTRAP, static_bootstrap(workspace, runtime, static_clusters(workspace, runtime)))
 
 
 def _watched(name: str, kind: str, bodies: list[Json]) -> File:
-    """A file that Envoy watches. Its version tells in Envoy's own pages and statistics what the gateway runs."""
-    resources = [typed(kind, **body) for body in bodies]
-    version = hashlib.sha256(msgspec.json.encode(resources)).hexdigest()[:12]
-    return _file(name, {"version_info": version, "resources": resources})
+    return _file(name, discovered(kind, bodies))
 
 
 def _file(name: str, content: Json) -> File:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -34,13 +34,18 @@ class GatewayRuntime(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gateway and the services behind it run.
 
     ``port`` is the one that clients use, ``admin_port`` that of Envoy's own pages, on the loopback interface only.
-    ``xds_dir`` is the folder that the rendered files are put into; a service without endpoints answers 503.
+    ``xds_dir`` is the folder that the rendered files are put into; a service without endpoints answers 503. ``host`` is
+    the address to listen on where it is not the one of the manifest, and ``tls`` the folder with ``tls.crt`` and
+    ``tls.key`` where the gateway speaks TLS. On ``status_port`` a deployed one shows readiness and metrics.
     """
 
     port: int
     admin_port: int
-    xds_dir: Path
+    xds_dir: PurePath
     endpoints: Mapping[str, tuple[Endpoint, ...]] = msgspec.field(default_factory=dict)
+    host: str | None = None
+    status_port: int | None = None
+    tls: PurePath | None = None
 
 
 def typed(kind: str, /, **fields: Any) -> Json:

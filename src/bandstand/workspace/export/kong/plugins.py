@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,9 +16,8 @@ from bandstand.workspace.export.gateway import (
     PROBLEMS,
     stripped_headers,
 )
-from bandstand.workspace.export.kong.options import KongOptions
 from bandstand.workspace.export.kong.values import Json, milliseconds
-from bandstand.workspace.manifest import RateLimit, Route, Workspace
+from bandstand.workspace.manifest import Kong, RateLimit, Route, Workspace
 
 __all__ = ["PLUGINS", "everywhere", "require_token", "route_limit", "termination"]
 
@@ -36,13 +36,13 @@ _KONG_LIMIT_HEADERS: Final = tuple(
 )
 
 
-def everywhere(workspace: Workspace, options: KongOptions) -> Iterator[Json]:
+def everywhere(workspace: Workspace) -> Iterator[Json]:
     """Yield the plugins that act on every route."""
     gateway = workspace.gateway
     yield _plugin("correlation-id", header_name=wire.CORRELATION_ID, generator="uuid", echo_downstream=True)
     if gateway.cors_origins:  # without any, Kong would allow all
         yield _cors(gateway.cors_origins)
-    yield _rate_limiting(gateway.rate_limit, options)
+    yield _rate_limiting(gateway.rate_limit, workspace.production.kong)
     yield _plugin(
         "request-size-limiting",
         allowed_payload_size=gateway.max_body_bytes,
@@ -52,18 +52,18 @@ def everywhere(workspace: Workspace, options: KongOptions) -> Iterator[Json]:
     yield _headers(gateway.timeout)
 
 
-def route_limit(route: Route, options: KongOptions) -> Iterator[Json]:
+def route_limit(route: Route, kong: Kong) -> Iterator[Json]:
     """Yield the route's own limit, which stands for that of the gateway."""
     if route.rate_limit is not None:
-        yield _rate_limiting(route.rate_limit, options)
+        yield _rate_limiting(route.rate_limit, kong)
 
 
-def require_token(route: Route, options: KongOptions) -> Iterator[Json]:
+def require_token(route: Route, kong: Kong) -> Iterator[Json]:
     """Yield what refuses a request without a token of a user, where the route needs one.
 
     The key is found by its id, so that keys rotate. Kong checks neither audience nor type; the services do.
     """
-    if route.path in options.token_routes:
+    if route.path in kong.token_routes:
         yield _plugin(
             "jwt",
             key_claim_name="kid",
@@ -102,22 +102,34 @@ def _cors(origins: tuple[str, ...]) -> Json:
     )
 
 
-def _rate_limiting(limit: RateLimit, options: KongOptions) -> Json:
+def _rate_limiting(limit: RateLimit, kong: Kong) -> Json:
     """Count by the address of the connection. While Redis is away requests pass uncounted, as they must."""
     config = {"minute": limit.minute, "hour": limit.hour, "limit_by": "ip", "fault_tolerant": True}
-    return _plugin("rate-limiting", **config, hide_client_headers=False, **_counters(options))
+    return _plugin("rate-limiting", **config, hide_client_headers=False, **_counters(kong))
 
 
-def _counters(options: KongOptions) -> Json:
-    redis = options.counters
-    if redis is None:
+def _counters(kong: Kong) -> Json:
+    if kong.counters == "local":
         return {"policy": "local"}
-    place: Json = {"host": redis.host, "port": redis.port, "timeout": 500, "database": 0}
-    if redis.password_variable:
-        place["password"] = f"{{vault://env/{redis.password_variable.lower().replace('_', '-')}}}"
-    if options.version == "2.8":
+    place = _redis(kong.counters)
+    if kong.version == "2.8":
         return {"policy": "redis", **{f"redis_{key}": value for key, value in place.items()}}
     return {"policy": "redis", "redis": place}
+
+
+def _redis(url: str) -> Json:
+    """Read the place of a Redis; its password is named and never written."""
+    parts = urlsplit(url)
+    secured = parts.scheme == "rediss"
+    return {
+        "host": parts.hostname,
+        "port": parts.port or 6379,
+        "database": int(parts.path.strip("/") or 0),
+        "timeout": 500,
+        "ssl": secured,
+        "ssl_verify": secured,
+        **({"username": parts.username, "password": "{vault://env/redis-password}"} if parts.username else {}),
+    }
 
 
 def _headers(timeout: float) -> Json:

@@ -6,7 +6,7 @@ from typing import Final
 
 from bandstand.workspace.export.files import File
 from bandstand.workspace.export.headings import heading
-from bandstand.workspace.export.kong.options import KongOptions, checked
+from bandstand.workspace.export.kong.keys import pem
 from bandstand.workspace.export.kong.plugins import everywhere
 from bandstand.workspace.export.kong.routes import other_routes, services
 from bandstand.workspace.export.kong.settings import settings
@@ -20,43 +20,39 @@ __all__ = ["render_kong"]
 _KIND: Final = "kong"
 
 
-def render_kong(workspace: Workspace, options: KongOptions | None = None) -> Iterator[File]:
-    """Yield ``kong.yml`` and ``kong.conf``.
-
-    Raises:
-        WorkspaceError: the options do not fit the workspace or each other.
-    """
-    chosen = checked(options or KongOptions(), workspace)
-    yield _file("kong.yml", yaml_text(_configuration(workspace, chosen)))
-    yield _file("kong.conf", _settings(workspace, chosen))
+def render_kong(workspace: Workspace) -> Iterator[File]:
+    """Yield ``kong.yml`` and ``kong.conf``."""
+    yield _file("kong.yml", yaml_text(_configuration(workspace)))
+    yield _file("kong.conf", _settings(workspace))
 
 
-def _configuration(workspace: Workspace, options: KongOptions) -> Json:
+def _configuration(workspace: Workspace) -> Json:
+    kong = workspace.production.kong
     return {
-        "_format_version": "2.1" if options.version == "2.8" else "3.0",
+        "_format_version": "2.1" if kong.version == "2.8" else "3.0",
         "upstreams": upstreams(workspace),
-        "services": list(services(workspace, options)),
-        "routes": list(other_routes(options)),
-        "plugins": list(everywhere(workspace, options)),
-        **_consumers(workspace, options),
+        "services": list(services(workspace)),
+        "routes": list(other_routes(kong)),
+        "plugins": list(everywhere(workspace)),
+        **_consumers(workspace),
     }
 
 
-def _consumers(workspace: Workspace, options: KongOptions) -> Json:
+def _consumers(workspace: Workspace) -> Json:
     """Whoever holds a token is one consumer: who it is, the services learn from the token itself."""
-    if not options.user_keys:
+    if not workspace.production.kong.user_keys:
         return {}
     keys = [
         # The secret is for HS algorithms; the form asks for one, and EdDSA never reads it.
-        {"key": key.key_id, "algorithm": "EdDSA", "rsa_public_key": key.pem, "secret": "not-read"}
-        for key in options.user_keys
+        {"key": key.kid, "algorithm": "EdDSA", "rsa_public_key": pem(key), "secret": "not-read"}
+        for key in workspace.production.kong.user_keys
     ]
     return {"consumers": [{"username": f"users-of-{workspace.name}", "jwt_secrets": keys}]}
 
 
-def _settings(workspace: Workspace, options: KongOptions) -> str:
+def _settings(workspace: Workspace) -> str:
     lines = []
-    for name, (value, reason) in settings(workspace, options).items():
+    for name, (value, reason) in settings(workspace).items():
         lines += [f"# {reason}"] * bool(reason) + [f"{name} = {value}"]
     return "\n".join(lines) + "\n"
 

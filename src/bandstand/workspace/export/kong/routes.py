@@ -14,10 +14,9 @@ from typing import Final
 
 from bandstand.workspace.export.deployment import WEB_PORT
 from bandstand.workspace.export.gateway import ALLOWED_METHODS
-from bandstand.workspace.export.kong.options import KongOptions
 from bandstand.workspace.export.kong.plugins import require_token, route_limit, termination
 from bandstand.workspace.export.kong.values import CONNECT_MILLISECONDS, RETRIES, Json, milliseconds, upstream_name
-from bandstand.workspace.manifest import Route, Service, Workspace
+from bandstand.workspace.manifest import Kong, Route, Service, Workspace
 
 __all__ = ["other_routes", "services"]
 
@@ -27,18 +26,19 @@ REPEATED_METHODS: Final = tuple(method for method in ALLOWED_METHODS if method n
 _BEFORE_ALL: Final = 1000
 
 
-def services(workspace: Workspace, options: KongOptions) -> Iterator[Json]:
+def services(workspace: Workspace) -> Iterator[Json]:
     """Yield the services with their routes, two for each route of the manifest."""
+    kong = workspace.production.kong
     for service in workspace.services:
         for route, name in _named_routes(service):
             shared = _service(route, service, workspace)
             for part, methods, retries in ((name, REPEATED_METHODS, RETRIES), (f"{name}.once", ONCE_METHODS, 0)):
-                yield {"name": part, **shared, "retries": retries, "routes": [_route(part, methods, route, options)]}
+                yield {"name": part, **shared, "retries": retries, "routes": [_route(part, methods, route, kong)]}
 
 
-def other_routes(options: KongOptions) -> Iterator[Json]:
+def other_routes(kong: Kong) -> Iterator[Json]:
     """Yield routes that lead to no service: they refuse what is not routed, after it was counted and logged."""
-    escaped = [_pattern(r"/.*(?:%2F|\\)", options)]
+    escaped = [_pattern(r"/.*(?:%2F|\\)", kong)]
     yield {
         "name": "refused.escaped-slash",
         "paths": escaped,
@@ -72,11 +72,11 @@ def _service(route: Route, service: Service, workspace: Workspace) -> Json:
     }
 
 
-def _route(name: str, methods: tuple[str, ...], route: Route, options: KongOptions) -> Json:
-    plugins = [*route_limit(route, options), *require_token(route, options)]
+def _route(name: str, methods: tuple[str, ...], route: Route, kong: Kong) -> Json:
+    plugins = [*route_limit(route, kong), *require_token(route, kong)]
     return {
         "name": name,
-        "paths": [_pattern(_expression(path, exact=route.exact), options) for path in route.public_paths],
+        "paths": [_pattern(_expression(path, exact=route.exact), kong) for path in route.public_paths],
         "methods": list(methods),
         # A longer path says more, and must be looked at first.
         "regex_priority": len(route.path),
@@ -103,6 +103,6 @@ def _expression(path: str, *, exact: bool) -> str:
     return f"{escaped}$" if exact else f"{escaped}(?:/|$)"
 
 
-def _pattern(expression: str, options: KongOptions) -> str:
+def _pattern(expression: str, kong: Kong) -> str:
     """Kong 3 knows a regular expression by its tilde, Kong 2.8 by the characters in it."""
-    return expression if options.version == "2.8" else f"~{expression}"
+    return expression if kong.version == "2.8" else f"~{expression}"

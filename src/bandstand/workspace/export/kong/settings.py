@@ -4,20 +4,19 @@ from collections.abc import Mapping
 
 from bandstand.workspace.export.deployment import GATEWAY_PORT
 from bandstand.workspace.export.gateway import RETRIED_STATUSES
-from bandstand.workspace.export.kong.options import KongOptions
 from bandstand.workspace.export.kong.plugins import PLUGINS
-from bandstand.workspace.manifest import Workspace
+from bandstand.workspace.manifest import Kong, Workspace
 
 __all__ = ["kong_environment", "settings"]
 
 
-def kong_environment(workspace: Workspace, options: KongOptions | None = None) -> Mapping[str, str]:
+def kong_environment(workspace: Workspace) -> Mapping[str, str]:
     """Return the settings as environment variables, for a container."""
-    found = settings(workspace, options or KongOptions())
+    found = settings(workspace)
     return {f"KONG_{name.upper()}": value for name, (value, _) in found.items()}
 
 
-def settings(workspace: Workspace, options: KongOptions) -> Mapping[str, tuple[str, str]]:
+def settings(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
     """Return each setting by its name with its value and the reason for it (an empty one where it needs none)."""
     return {
         "database": ("off", ""),
@@ -30,9 +29,9 @@ def settings(workspace: Workspace, options: KongOptions) -> Mapping[str, tuple[s
         "headers": ("off", "Answers do not name the software."),
         "untrusted_lua": ("off", "The configuration holds no code."),
         **_bodies(workspace),
-        **_headers(options),
+        **_headers(workspace.production.kong),
         **_repeating(workspace),
-        **_vaults(options),
+        **_vaults(workspace.production.kong),
     }
 
 
@@ -49,7 +48,7 @@ def _bodies(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
     }
 
 
-def _headers(options: KongOptions) -> Mapping[str, tuple[str, str]]:
+def _headers(kong: Kong) -> Mapping[str, tuple[str, str]]:
     return {
         "nginx_proxy_underscores_in_headers": (
             "off",
@@ -59,7 +58,7 @@ def _headers(options: KongOptions) -> Mapping[str, tuple[str, str]]:
         "nginx_http_large_client_header_buffers": ("2 8k", "At most 16 kB of headers."),
         **(
             {"lua_max_req_headers": ("1000", "Internal headers are found also behind a hundred others.")}
-            if options.version == "3"
+            if kong.version == "3"
             else {}
         ),
     }
@@ -83,7 +82,7 @@ def _repeating(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
     }
 
 
-def _vaults(options: KongOptions) -> Mapping[str, tuple[str, str]]:
-    if options.version == "2.8" and options.counters and options.counters.password_variable:
+def _vaults(kong: Kong) -> Mapping[str, tuple[str, str]]:
+    if kong.version == "2.8" and "@" in kong.counters:
         return {"vaults": ("bundled", "The password of Redis is read from the environment.")}
     return {}

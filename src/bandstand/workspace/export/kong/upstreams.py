@@ -1,15 +1,11 @@
 """The services behind the gateway: where they are, and how Kong learns that an instance is well."""
 
-from typing import Final
-
-from bandstand.workspace.export.deployment import WEB_PORT
+from bandstand.workspace.export.deployment import READY_PATH, WEB_PORT
 from bandstand.workspace.export.gateway import RETRIED_STATUSES
 from bandstand.workspace.export.kong.values import Json, upstream_name
 from bandstand.workspace.manifest import Workspace
 
-__all__ = ["READY_PATH", "upstreams"]
-
-READY_PATH: Final = "/health/ready/"
+__all__ = ["upstreams"]
 
 
 def upstreams(workspace: Workspace) -> list[Json]:

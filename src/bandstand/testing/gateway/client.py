@@ -4,17 +4,19 @@ import http.client
 import json
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+__all__ = ["Answer", "GatewayClient"]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Status, headers (small letters; of equal names the last) and body of an answer."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
 
     def json(self) -> Any:
@@ -25,7 +27,7 @@ class Answer:
         return [value for header, value in self.json()["headers"] if header == name]
 
 
-class Client:
+class GatewayClient:
     """Asks one gateway; each request has a connection of its own."""
 
     def __init__(self, url: str) -> None:

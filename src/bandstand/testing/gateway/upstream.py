@@ -9,21 +9,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+__all__ = ["Upstream"]
+
 
 class Upstream:
-    """One instance of a service on a free port; ``calls`` counts requests by the ``key`` in their query.
+    """One instance of a service, on a free port unless told; ``calls`` counts requests by the ``key`` in their query.
 
     The query asks for: ``status=503`` (with ``times=1`` only for the first calls of the key), ``sleep`` in seconds,
     ``reset=1`` (close the connection without an answer, ``times`` as above), ``size`` of the answer in bytes. An
     instance with a ``status`` of its own gives that to everybody.
     """
 
-    def __init__(self, name: str, *, status: int = 200) -> None:
+    def __init__(self, name: str, *, status: int = 200, host: str = "127.0.0.1", port: int = 0) -> None:
         self.name = name
         self.status = status
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server((host, port), _handler(self))
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -82,11 +84,3 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
             """The test reads answers, not logs."""
 
     return Handler
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
