@@ -91,6 +91,20 @@ def test_overrides_are_merged_room_by_room() -> None:
     assert "SERVICE_KEY_FILE" in setting["IDENTITY"]
 
 
+def test_policies_of_the_platform_become_settings() -> None:
+    """What the manifest says of calls stands in the setting, and a service changes single keys of single targets."""
+    policies = '{"timeout": 2, "targets": {"order-service": {"retries": 1, "timeout": 0.5}}}'
+    environment = ServiceEnvironment.read("user-service", {**DEVELOPMENT, wire.CLIENT_POLICIES: policies})
+    setting = environment.bandstand(client={"TARGETS": {"order-service": {"RETRIES": 0}}})
+    assert setting["CLIENT"] == {"TIMEOUT": 2, "TARGETS": {"order-service": {"RETRIES": 0, "TIMEOUT": 0.5}}}
+
+
+@pytest.mark.parametrize("value", ["{", "[]", '{"targets": []}', '{"targets": {"order-service": 5}}'])
+def test_policies_that_can_not_be_read_are_a_fault(value: str) -> None:
+    """A variable that is no JSON of the right form is told with all other faults."""
+    assert f"{wire.CLIENT_POLICIES} can't be read" in faults(**{wire.CLIENT_POLICIES: value})
+
+
 def test_secrets_do_not_show_in_repr() -> None:
     """Printing the environment never prints a password or a key."""
     text = repr(ServiceEnvironment.read("user-service", DEVELOPMENT))

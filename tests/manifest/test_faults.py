@@ -114,6 +114,9 @@ def test_a_file_nested_without_end_is_refused() -> None:
         ('servers.postgres = "postgresql:///shop"', 'servers.postgres is "postgresql:///shop"; write "embedded"'),
         ('servers.nats = "nats://[x"', 'servers.nats is "nats://[x"; write "embedded"'),
         ('servers.rabbitmq = "embedded"', "servers.rabbitmq is not known; servers may hold postgres, redis, nats."),
+        ("policy = 5", "policy is 5; write a table, [policy]."),
+        ("policy.timeout = 0", "policy.timeout is 0; write a number of seconds above 0, at most 3600."),
+        ("policy.retrys = 1", 'policy.retrys is not known; did you mean "retries"?'),
         ("plattform.name = 'x'", 'plattform is not known; did you mean "platform"?'),
     ],
 )
@@ -147,6 +150,15 @@ def test_a_wrong_value_says_what_to_write(line: str, text: str) -> None:
             'routes = [{ path = "/api/v1/users", rate_limit = { hour = 5 } }]',
             "routes[0].rate_limit allows 100 requests",
         ),
+        ("policies.b-service.retries = 3", "policies.b-service is about a service that a-service does not call; add"),
+        (
+            'calls = ["b-service"]\npolicies.b-service = 3',
+            "policies.b-service is 3; write a table, [services.a-service.policies.b-service].",
+        ),
+        (
+            'calls = ["b-service"]\npolicies.b-service.breaker = "ajar"',
+            'policies.b-service.breaker is "ajar"; write "auto", "open" or "closed".',
+        ),
         ("colour = 3", "colour is not known; services.a-service may hold path, module, calls"),
         ("issue_user_tokens = true", 'issue_user_tokens is not known; did you mean "issues_user_tokens"?'),
     ],
@@ -154,7 +166,8 @@ def test_a_wrong_value_says_what_to_write(line: str, text: str) -> None:
 def test_a_wrong_service_says_what_to_write(line: str, text: str) -> None:
     """The same for the keys of a service."""
     source = f"{HEAD}{line}\n[services.b-service]\n"
-    assert fault(source).startswith(f"bandstand.toml:4: services.a-service.{text}")
+    place = 4 + line.count("\n")
+    assert fault(source).startswith(f"bandstand.toml:{place}: services.a-service.{text}")
 
 
 @pytest.mark.parametrize(

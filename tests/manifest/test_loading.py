@@ -113,3 +113,28 @@ def test_the_manifest_is_found_from_below(tmp_path: Path) -> None:
     assert locate(below) == tmp_path / "shop" / "bandstand.toml"
     with pytest.raises(WorkspaceError, match=r"no bandstand\.toml"):
         locate(tmp_path)
+
+
+POLICIES = """
+[platform]
+name = "shop"
+
+[policy]
+timeout = 2
+
+[services.user-service]
+
+[services.order-service]
+calls = ["user-service"]
+
+[services.order-service.policies.user-service]
+retries = 1
+"""
+
+
+def test_policies_are_as_they_are_written() -> None:
+    """A service is told what the manifest says of its calls, and nothing that it does not say."""
+    workspace = parse(POLICIES)
+    assert workspace.client_policies("order-service") == {"timeout": 2, "targets": {"user-service": {"retries": 1}}}
+    assert workspace.client_policies("user-service") == {"timeout": 2}
+    assert parse(SHOP).client_policies("order-service") == {}

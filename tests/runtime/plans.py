@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bandstand.workspace.manifest import Gateway, Route, Server, Servers, Service, Workspace
+from bandstand.workspace.manifest import Gateway, Image, Production, Route, Server, Servers, Service, Workspace
 from bandstand.workspace.runtime.binaries import Binaries
 from bandstand.workspace.runtime.credentials import Credentials, ServiceCredentials
 from bandstand.workspace.runtime.facts import Facts
@@ -63,6 +63,7 @@ def workspace(root: Path, *, postgres: str | None = None) -> Workspace:
         root=root,
         gateway=Gateway(port=8000),
         servers=Servers(postgres=Server(kind="postgres", url=postgres)),
+        production=Production(hosts=("shop.example",), namespace="shop", image=Image(prefix="shop")),
         services=(
             Service(
                 name="user-service",

@@ -111,7 +111,7 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def bandstand(self, **overrides: Any) -> dict[str, Any]:
-        """Return the ``BANDSTAND`` setting; ``overrides`` are merged room by room (``client={"TIMEOUT": 2}``)."""
+        """Return the ``BANDSTAND`` setting; ``overrides`` are merged key by key (``client={"TIMEOUT": 2}``)."""
         value: dict[str, Any] = {
             "SERVICE": self.service,
             "PLATFORM": self.platform,
@@ -121,8 +121,18 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         }
         for name, override in overrides.items():
             key = name.upper()
-            value[key] = {**value.get(key, {}), **override} if isinstance(override, Mapping) else override
+            value[key] = _merged(value.get(key), override)
         return value
+
+
+def _merged(value: Any, override: Any) -> Any:
+    if not (isinstance(value, Mapping) and isinstance(override, Mapping)):
+        return override
+    return {**value, **{key: _merged(value.get(key), inner) for key, inner in override.items()}}
+
+
+def _upper(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.upper(): value for name, value in keys.items()}
 
 
 class _Reader:
@@ -236,12 +246,26 @@ class _Reader:
                 "USER_KEY_FILE": self.text(wire.USER_KEY_FILE, ""),
                 "USER_JWKS_URL": self.text(wire.USER_JWKS_URL, ""),
             },
+            "CLIENT": self.client_policies(),
             "DISCOVERY": {
                 "URL": self.text(wire.DISCOVERY_URL, "static:"),
                 "TOKEN": self.text(wire.DISCOVERY_TOKEN, ""),
             },
             "EVENTS": {"BROKER_URL": broker_url},
         }
+
+    def client_policies(self) -> dict[str, Any]:
+        """The limits of calls as the manifest has them; whether they make sense is told by the client room."""
+        text = self.text(wire.CLIENT_POLICIES, "{}")
+        try:
+            policies = msgspec.json.decode(text, type=dict[str, Any])
+            targets = msgspec.convert(policies.pop("targets", {}), dict[str, dict[str, Any]])
+        except msgspec.MsgspecError as error:
+            form = '{"timeout": 2, "targets": {"user-service": {"retries": 1}}}'
+            self.faults.append(f"{wire.CLIENT_POLICIES} can't be read: {error}. Write JSON such as {form}.")
+            return {}
+        keys = _upper(policies)
+        return {**keys, "TARGETS": {name: _upper(own) for name, own in targets.items()}} if targets else keys
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name, default)

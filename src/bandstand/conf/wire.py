@@ -32,6 +32,9 @@ LOG_LEVEL: Final = "BANDSTAND_LOG_LEVEL"
 SERVICE_KEY_FILE: Final = "BANDSTAND_SERVICE_KEY_FILE"  # this service's private JWK
 TRUSTED_KEYS_FILE: Final = "BANDSTAND_TRUSTED_KEYS_FILE"  # JWKS: the public keys of all services
 ALLOWED_CALLERS: Final = "BANDSTAND_ALLOWED_CALLERS"  # comma-separated service names
+CLIENT_POLICIES: Final = (
+    "BANDSTAND_CLIENT_POLICIES"  # JSON: {"timeout": 2, "targets": {"user-service": {"retries": 1}}}
+)
 USER_KEY_FILE: Final = "BANDSTAND_USER_KEY_FILE"  # private JWK that signs user tokens; only where they are issued
 USER_JWKS_URL: Final = "BANDSTAND_USER_JWKS_URL"  # where the public keys for user tokens are published
 DATABASE_POOL_SIZE: Final = "BANDSTAND_DATABASE_POOL_SIZE"

@@ -179,6 +179,7 @@ def _workspace(manifest: Manifest, root: Path) -> Workspace:
         services=tuple(
             _service(name, service, root, limit, aliases(written)) for name, service in manifest.services.items()
         ),
+        policy=manifest.policy,
     )
 
 
@@ -192,6 +193,7 @@ def _service(name: str, table: ServiceTable, root: Path, limit: RateLimit, alias
         seed=table.seed,
         worker=table.worker,
         threads=table.threads,
+        policies=table.policies,
         routes=tuple(
             Route(
                 path=canonical(route.path),

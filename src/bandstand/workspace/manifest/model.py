@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -95,7 +95,10 @@ class Servers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """One Django project of the platform. ``folder`` holds its ``manage.py``; ``seed`` names management commands."""
+    """One Django project of the platform. ``folder`` holds its ``manage.py``; ``seed`` names management commands.
+
+    ``policies`` has what the policy of calls to a service (``bandstand.resilience.Policy``) is to say, by its name.
+    """
 
     name: str
     folder: Path
@@ -106,6 +109,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     worker: bool = True
     threads: int = 8
     routes: tuple[Route, ...] = ()
+    policies: dict[str, dict[str, Any]] = {}
 
     @property
     def identifier(self) -> str:
@@ -221,7 +225,10 @@ class Production(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole platform. ``root`` is the folder that holds the manifest; services keep the order of the file."""
+    """A whole platform. ``root`` is the folder that holds the manifest; services keep the order of the file.
+
+    ``policy`` is what the policy of every call is to say, unless a service says something else.
+    """
 
     name: str
     root: Path
@@ -229,6 +236,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     servers: Servers
     production: Production
     services: tuple[Service, ...]
+    policy: dict[str, Any] = {}
 
     @property
     def state_folder(self) -> Path:
@@ -262,6 +270,14 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
         near = get_close_matches(name, self.service_names, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.service_names)}."
         raise WorkspaceError(f"The platform {self.name} has no service {name!r}.", hint=hint)
+
+    def client_policies(self, name: str) -> dict[str, Any]:
+        """Return what the manifest says of the calls of the service ``name``, as that service reads it; else nothing.
+
+        What holds for all of its calls, and below ``targets`` what holds for single ones.
+        """
+        own = self.service(name).policies
+        return {**self.policy, **({"targets": own} if own else {})}
 
     def callers_of(self, name: str) -> tuple[str, ...]:
         """Return the names of the services that may call the service ``name``: the inverse of ``calls``."""

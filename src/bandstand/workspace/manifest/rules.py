@@ -42,6 +42,7 @@ def faults(manifest: Manifest, names: Collection[str]) -> Iterator[Fault]:
     for name, service in manifest.services.items():
         yield from _service_faults(name, service, manifest.gateway.rate_limit)
         yield from _call_faults(name, service, names)
+        yield from _policy_faults(name, service)
     yield from _overlaps(manifest)
 
 
@@ -187,6 +188,13 @@ def _call_faults(name: str, service: ServiceTable, names: Collection[str]) -> It
             yield Fault(steps, f"names {shown(callee)}, which is no service; {hint}")
         elif callee in service.calls[:index]:
             yield Fault(steps, f"names {shown(callee)} twice; remove one.")
+
+
+def _policy_faults(name: str, service: ServiceTable) -> Iterator[Fault]:
+    for callee in service.policies:
+        if callee not in service.calls:
+            hint = suggestion(callee, service.calls, f"add {shown(callee)} to its calls, or remove this.")
+            yield Fault(("services", name, "policies", callee), f"is about a service that {name} does not call; {hint}")
 
 
 def _named(others: list[str]) -> str:

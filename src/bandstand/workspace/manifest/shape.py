@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from bandstand.workspace.manifest.positions import Steps
-from bandstand.workspace.manifest.tables import Manifest, Table
+from bandstand.workspace.manifest.tables import KEYS_OF, Manifest
 
 __all__ = ["Fault", "dotted", "shown", "sound", "suggestion"]
 
@@ -55,7 +55,7 @@ class _Reader:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
 
-    def table(self, kind: type[Table], value: Mapping[str, Any], steps: Steps) -> dict[str, Any]:
+    def table(self, kind: type[msgspec.Struct], value: Mapping[str, Any], steps: Steps) -> dict[str, Any]:
         kinds = {field.name: field.type for field in msgspec.structs.fields(kind)}
         for key in value.keys() - kinds:
             place = dotted(steps) or "The file"
@@ -66,7 +66,8 @@ class _Reader:
         )
 
     def _value(self, kind: Any, value: Any, steps: Steps) -> Any:
-        if isinstance(kind, type) and issubclass(kind, Table):
+        kind = _keys_of(kind) or kind
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self.table(kind, value, steps) if isinstance(value, dict) else self._no_table(value, steps)
         if get_origin(kind) is dict:
             return self._named_tables(kind, value, steps) if isinstance(value, dict) else self._no_table(value, steps)
@@ -107,6 +108,12 @@ class _Reader:
     @staticmethod
     def _kept(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         return {key: part for key, part in pairs if part is not msgspec.NODEFAULT}
+
+
+def _keys_of(kind: Any) -> type[msgspec.Struct] | None:
+    """Return the class whose fields a table may hold any of, if the table is of that sort."""
+    extras = (meta.extra or {} for meta in getattr(kind, "__metadata__", ()))
+    return next((extra[KEYS_OF] for extra in extras if KEYS_OF in extra), None)
 
 
 def _is_bare(key: str) -> bool:

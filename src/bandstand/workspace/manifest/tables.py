@@ -3,10 +3,12 @@
 A key's type carries its rule and, as ``description``, what a fault tells the reader to write instead.
 """
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
+
+from bandstand.resilience import Policy
 
 __all__ = [
     "EnvoyTable",
@@ -23,6 +25,9 @@ __all__ = [
     "Table",
     "UserKeyTable",
 ]
+
+KEYS_OF: Final = "keys_of"
+"""Marks a table that may hold any of the fields of another class."""
 
 _NAME_RULE = "a name of 2 to 41 small letters, digits and hyphens that begins with a letter"
 
@@ -142,6 +147,10 @@ AbsoluteFolder: TypeAlias = Annotated[
 ]
 
 
+# Any of the keys of a policy: what is not written is not said here, which a default could not tell apart.
+PolicyKeys: TypeAlias = Annotated[dict[str, Any], Meta(extra={KEYS_OF: Policy})]
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table of the manifest."""
 
@@ -196,6 +205,7 @@ class ServiceTable(Table, frozen=True, kw_only=True):
     worker: Flag = True
     threads: Threads = 8
     routes: tuple[RouteTable, ...] = ()
+    policies: dict[Name, PolicyKeys] = {}
 
 
 class ImageTable(Table, frozen=True, kw_only=True):
@@ -260,5 +270,6 @@ class Manifest(Table, frozen=True, kw_only=True):
     platform: PlatformTable = PlatformTable()
     gateway: GatewayTable = GatewayTable()
     servers: ServersTable = ServersTable()
+    policy: PolicyKeys = {}
     production: ProductionTable = ProductionTable()
     services: dict[Name, ServiceTable] = {}

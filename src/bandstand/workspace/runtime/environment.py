@@ -67,6 +67,7 @@ def service_environment(
         # Nobody sends requests any more when a service is stopped here: the gateway went before.
         wire.DRAIN_SECONDS: "0",
         wire.TRUSTED_PROXIES: "127.0.0.0/8,::1/128",
+        wire.CLIENT_POLICIES: msgspec.json.encode(workspace.client_policies(service.name)).decode(),
         **_identity(workspace, service, folder.keys),
     }
 

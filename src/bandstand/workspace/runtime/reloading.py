@@ -124,6 +124,7 @@ def needs_restart(running: Workspace, written: Workspace) -> tuple[str, ...]:
         "gateway.host": (running.gateway.host, written.gateway.host),
         "gateway.port": (running.gateway.port, written.gateway.port),
         "[servers]": (running.servers, written.servers),
+        "[policy]": (running.policy, written.policy),
         **_service_pairs(running, written),
     }
     return tuple(
