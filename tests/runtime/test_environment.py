@@ -10,6 +10,7 @@ def test_the_surroundings_decide_nothing_of_the_wire() -> None:
         "PATH": "/bin",
         "LANG": "C",
         wire.DATABASE_URL: "postgres://production",
+        "DATABASE_URL_FILE": "/run/secrets/DATABASE_URL",
         wire.SERVICE: "other",
         "DJANGO_SETTINGS_MODULE": "other.settings",
         "GRANIAN_PORT": "1",

@@ -12,6 +12,7 @@ import django
 import msgspec
 
 from bandstand.conf import wire
+from bandstand.conf.secrets import read_secret_files
 from bandstand.exceptions import ConfigurationError
 
 __all__ = ["ServiceEnvironment"]
@@ -139,17 +140,20 @@ class _Reader:
     """Reads variables one by one and remembers every fault, so that all are told at once."""
 
     def __init__(self, source: Mapping[str, str]) -> None:
-        self.source = source
-        self.faults: list[str] = []
+        self.source, self.faults = read_secret_files(source)
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.source.get(name, "").strip()
         if value:
             return value
         if default is None:
-            self.faults.append(f"{name} is not set.")
+            if not self.in_file(name):  # else the fault is the file's, and told
+                self.faults.append(f"{name} is not set.")
             return ""
         return default
+
+    def in_file(self, name: str) -> bool:
+        return bool(self.source.get(f"{name}{wire.FILE_SUFFIX}"))
 
     def names(self, name: str, default: str | None = "") -> tuple[str, ...]:
         return tuple(part.strip() for part in self.text(name, default).split(",") if part.strip())
@@ -292,7 +296,8 @@ class _Reader:
                 f"{wire.SECRET_KEY} can be guessed. Make one of {_SECRET_LENGTH} random characters:"
                 " python -c 'import secrets; print(secrets.token_urlsafe(50))'"
             )
-        if urlsplit(self.text(wire.BROKER_URL, "memory://")).scheme == "memory":
+        broker_url = self.text(wire.BROKER_URL, "memory://")
+        if urlsplit(broker_url).scheme == "memory" and not self.in_file(wire.BROKER_URL):
             self.faults.append(
                 f"{wire.BROKER_URL} is memory://, but {wire.DEBUG} is off: events would reach no other service."
                 " Name the broker, as nats://user:password@host:4222."

@@ -47,6 +47,11 @@ WORKER_PORT: Final = "BANDSTAND_WORKER_PORT"  # where a worker exposes its metri
 TESTING: Final = "BANDSTAND_TESTING"  # 1 in tests only: fail-points are honoured, and the memory broker
 FAILPOINTS: Final = "BANDSTAND_FAILPOINTS"  # name=action,name=action
 
+# What no process list, no `docker inspect` and no crash report should show. Each of these may come from a file instead:
+# DATABASE_URL_FILE=/run/secrets/DATABASE_URL.
+SECRETS: Final = (SECRET_KEY, DATABASE_URL, CACHE_URL, BROKER_URL, EMAIL_URL)
+FILE_SUFFIX: Final = "_FILE"
+
 # --- marks --------------------------------------------------------------------------------------
 # Secrets and key ids made for development begin with this. A service with DEBUG off refuses to start on one.
 # Django's own `check --deploy` knows the same prefix.

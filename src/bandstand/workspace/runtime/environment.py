@@ -16,10 +16,10 @@ __all__ = ["Addresses", "base_environment", "service_environment"]
 
 # What the surroundings of the runner must not decide: every variable of the wire, and what names another project.
 # The switches of fault tests are meant to come from outside.
-_OWN: Final = frozenset(value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str)) - {
-    wire.TESTING,
-    wire.FAILPOINTS,
-}
+_OWN: Final = (
+    frozenset(value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str))
+    | {f"{name}{wire.FILE_SUFFIX}" for name in wire.SECRETS}
+) - {wire.TESTING, wire.FAILPOINTS}
 _FOREIGN: Final = ("GRANIAN_", "DJANGO_", "PYTEST_", "COVERAGE_", "PG", "REDIS", "NATS_")
 
 
