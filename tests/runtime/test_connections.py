@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bandstand.conf import Settings, wire
-from bandstand.workspace.runtime.connections import max_connections
+from bandstand.workspace.manifest.connections import max_connections
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Process
 from tests.runtime.plans import facts, workspace

@@ -9,8 +9,8 @@ import pytest
 from bandstand.conf import wire
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.manifest import Server
+from bandstand.workspace.manifest.connections import max_connections
 from bandstand.workspace.runtime import free_port
-from bandstand.workspace.runtime.connections import max_connections
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Process
 from bandstand.workspace.runtime.servers.existing import ReachServer, plan_existing

@@ -1,113 +1,127 @@
-"""Passwords and keys: made once, kept from others, marked as made for development."""
+"""Passwords and keys for production: made once, never written over, and what servers need to know derived from them."""
 
+import base64
+import hashlib
+import json
 import stat
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from bandstand.conf import wire
+from bandstand.conf import ServiceEnvironment, wire
+from bandstand.events.brokers.rabbitmq.topology import _ARCHIVE
 from bandstand.exceptions import WorkspaceError
-from bandstand.identity.keys import parse_private_keys, parse_public_keys
-from bandstand.workspace.runtime.credentials import load_credentials
-from bandstand.workspace.runtime.folder import StateFolder, replace_file
-from bandstand.workspace.runtime.keys import make_keys, service_key, trusted_keys, user_key
+from bandstand.workspace.manifest import Workspace, parse
+from bandstand.workspace.runtime import write_secrets
+
+MANIFEST = """\
+[platform]
+name = "shop"
+[production]
+broker = "{broker}"
+[services.user-service]
+issues_user_tokens = true
+[services.order-service]
+"""
 
 
-def test_credentials_are_made_once(tmp_path: Path) -> None:
-    """The next start finds the same ones; a new service gets its own beside them."""
-    path = tmp_path / "secrets.json"
-    first = load_credentials(path, ["a"])
-    again = load_credentials(path, ["a", "b"])
-    assert again.services["a"] == first.services["a"]
-    assert again.postgres == first.postgres
-    assert load_credentials(path, ["a", "b"]) == again
+@pytest.fixture
+def shop() -> Workspace:
+    return parse(MANIFEST.format(broker="rabbitmq"))
 
 
-def test_no_two_secrets_are_alike_and_all_are_marked(tmp_path: Path) -> None:
-    """Each begins with the development mark, and none is used twice."""
-    found = load_credentials(tmp_path / "secrets.json", ["a", "b"])
-    secrets = [found.postgres, found.redis, found.nats]
-    for service in found.services.values():
-        secrets += [service.secret_key, service.postgres, service.redis, service.nats]
-    assert len(set(secrets)) == 11
-    assert all(secret.startswith(wire.DEVELOPMENT_MARK) and len(secret) > 50 for secret in secrets)
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*")}
 
 
-def test_secrets_are_the_owners_alone(tmp_path: Path) -> None:
-    """The file is closed to others, also when somebody had opened it."""
-    path = tmp_path / "secrets.json"
-    load_credentials(path, ["a"])
-    path.chmod(0o644)
-    load_credentials(path, ["a"])
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+def test_what_is_there_is_never_written_over(shop: Workspace, tmp_path: Path) -> None:
+    """A second run changes nothing: a database would not know the new password."""
+    assert write_secrets(shop, tmp_path / "secrets")
+    before = contents(tmp_path / "secrets")
+    assert write_secrets(shop, tmp_path / "secrets") == []
+    assert contents(tmp_path / "secrets") == before
 
 
-def test_secrets_that_can_not_be_read_are_never_written_over(tmp_path: Path) -> None:
-    """A broken file is a fault that says what depends on it."""
-    path = tmp_path / "secrets.json"
-    path.write_text("{")
-    with pytest.raises(WorkspaceError, match="passwords of the databases"):
-        load_credentials(path, ["a"])
-    assert path.read_text() == "{"
+def test_a_new_service_gets_its_own(shop: Workspace, tmp_path: Path) -> None:
+    """The others keep theirs, and learn the new one's public key."""
+    write_secrets(shop, tmp_path)
+    before = contents(tmp_path)
+    grown = parse(MANIFEST.format(broker="rabbitmq") + "[services.mail-service]\n")
+    changed = {str(path.relative_to(tmp_path)) for path in write_secrets(grown, tmp_path)}
+    assert "mail-service/DATABASE_URL" in changed
+    assert {name for name in changed if name in before} == {
+        "order-service/TRUSTED_KEYS",
+        "user-service/TRUSTED_KEYS",
+        "valkey/users.acl",
+        "rabbitmq/definitions.json",
+    }
 
 
-def test_each_service_has_a_key_and_all_trust_all_public_ones(tmp_path: Path) -> None:
-    """Private parts stay in each service's own file."""
-    make_keys(tmp_path, ["a", "b"], ["a"])
-    trusted = msgspec.json.decode(trusted_keys(tmp_path).read_bytes())["keys"]
-    assert [key["service"] for key in trusted] == ["a", "b"]
-    assert all("d" not in key and key["kid"].startswith(wire.DEVELOPMENT_MARK) for key in trusted)
-    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+def test_only_the_owner_gets_in_and_containers_can_read(shop: Workspace, tmp_path: Path) -> None:
+    """The folder is closed to others; inside of it a file can be read by the user of a container. Git ignores all."""
+    write_secrets(shop, tmp_path / "secrets")
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "secrets").glob("*/*")}
+    assert modes == {0o444}
+    assert (tmp_path / "secrets" / ".gitignore").read_text() == "*\n"
 
 
-def test_services_can_read_their_keys(tmp_path: Path) -> None:
-    """What the runner writes is what a service reads: a signature of its key is verified with the trusted set."""
-    make_keys(tmp_path, ["a", "b"], ["a"])
-    for path in (service_key(tmp_path, "a"), user_key(tmp_path, "a")):
-        (private,) = parse_private_keys(path.read_bytes())
-        assert (private.service, private.is_for_development) == ("a", True)
-        private.public.verifying().verify(private.signing().sign(b"x"), b"x")
-    (own,) = parse_private_keys(service_key(tmp_path, "b").read_bytes())
-    trusted = parse_public_keys(trusted_keys(tmp_path).read_bytes(), service_required=True)
-    trusted[own.kid].verifying().verify(own.signing().sign(b"x"), b"x")
+def test_a_service_starts_on_them(shop: Workspace, tmp_path: Path) -> None:
+    """Nothing of it is what production refuses: no development mark, nothing that can be guessed."""
+    write_secrets(shop, tmp_path)
+    files = {f"{name}_FILE": str(tmp_path / "user-service" / name) for name in wire.SECRETS[:5]}
+    environment = ServiceEnvironment.read("user-service", {"ALLOWED_HOSTS": "shop.example", **files})
+    assert environment.database["NAME"] == "user_service"
+    assert not any(wire.DEVELOPMENT_MARK.encode() in content for content in contents(tmp_path).values())
 
 
-def test_keys_are_kept_and_what_left_is_trusted_no_more(tmp_path: Path) -> None:
-    """A second start makes no new key; a service that left the workspace leaves the trusted set."""
-    make_keys(tmp_path, ["a", "b"], ["a"])
-    before = service_key(tmp_path, "a").read_bytes(), user_key(tmp_path, "a").read_bytes()
-    make_keys(tmp_path, ["a"], ["a"])
-    assert (service_key(tmp_path, "a").read_bytes(), user_key(tmp_path, "a").read_bytes()) == before
-    assert len(msgspec.json.decode(trusted_keys(tmp_path).read_bytes())["keys"]) == 1
+def test_each_service_trusts_all_and_knows_one_private_key(shop: Workspace, tmp_path: Path) -> None:
+    """The sets are the same and public; only the issuer has a key for user tokens."""
+    write_secrets(shop, tmp_path)
+    sets = {(tmp_path / name / "TRUSTED_KEYS").read_text() for name in shop.service_names}
+    assert len(sets) == 1
+    keys = json.loads(sets.pop())["keys"]
+    assert [key["service"] for key in keys] == list(shop.service_names)
+    assert not any("d" in key for key in keys)
+    assert [name for name in shop.service_names if (tmp_path / name / "USER_KEY").exists()] == ["user-service"]
 
 
-def test_the_state_folder_is_never_committed(tmp_path: Path) -> None:
-    """It is closed to others and ignores itself in Git."""
-    folder = StateFolder.of(tmp_path)
-    folder.prepare()
-    folder.prepare()
-    assert stat.S_IMODE(folder.root.stat().st_mode) == 0o700
-    assert (folder.root / ".gitignore").read_text() == "*\n"
+def test_rabbitmq_knows_each_service_and_its_rights(shop: Workspace, tmp_path: Path) -> None:
+    """The hash is that of the password in the URL; a service may neither delete the archive nor use another's name."""
+    write_secrets(shop, tmp_path)
+    definitions = json.loads((tmp_path / "rabbitmq" / "definitions.json").read_text())
+    [user] = [user for user in definitions["users"] if user["name"] == "order-service"]
+    password = (tmp_path / "order-service" / "BROKER_URL").read_text().split(":")[2].split("@")[0]
+    raw = base64.b64decode(user["password_hash"])
+    assert raw[4:] == hashlib.sha256(raw[:4] + password.encode()).digest()
+    [rights] = [rights for rights in definitions["permissions"] if rights["user"] == "order-service"]
+    assert rights["configure"] == r"^shop\.order-service(\..*)?$"
+    assert "administrator" not in user["tags"]
 
 
-def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
-    """A reader that has the old file open keeps reading the old content, and nothing temporary stays."""
-    path = tmp_path / "f"
-    replace_file(path, "old")
-    with path.open() as reader:
-        replace_file(path, "new", durable=True)
-        assert reader.read() == "old"
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
+def test_the_archive_is_the_one_that_services_would_declare(shop: Workspace, tmp_path: Path) -> None:
+    """The two halves share no code; here they are held together."""
+    write_secrets(shop, tmp_path)
+    definitions = json.loads((tmp_path / "rabbitmq" / "definitions.json").read_text())
+    assert definitions["queues"][0]["arguments"] == _ARCHIVE
 
 
-@pytest.mark.parametrize("content", ['{"kty":"OKP"', '{"kty":"OKP","crv":"Ed25519"}', "[]", ""])
-def test_a_broken_key_is_named_and_kept(tmp_path: Path, content: str) -> None:
-    """Half a key stops the start with its path and what to do, and is not written over."""
-    path = service_key(tmp_path, "a")
-    path.write_text(content)
-    with pytest.raises(WorkspaceError, match=str(path)) as raised:
-        make_keys(tmp_path, ["a"], [])
-    assert "Remove the file" in raised.value.hint
-    assert path.read_text() == content
+def test_nats_waits_for_the_disk(tmp_path: Path) -> None:
+    """In production an event counts as taken when it is on the disk, and each service publishes in its own name."""
+    shop = parse(MANIFEST.format(broker="nats"))
+    write_secrets(shop, tmp_path)
+    configuration = json.loads((tmp_path / "nats" / "nats.conf").read_text())
+    assert configuration["jetstream"]["sync_interval"] == "always"
+    assert [user["user"] for user in configuration["authorization"]["users"]] == ["bandstand", *shop.service_names]
+    assert (tmp_path / "order-service" / "BROKER_URL").read_text().startswith("nats://order-service:")
+
+
+def test_a_file_that_is_no_url_is_named(shop: Workspace, tmp_path: Path) -> None:
+    """Whoever edited it learns which, and it is left alone."""
+    write_secrets(shop, tmp_path)
+    path = tmp_path / "order-service" / "DATABASE_URL"
+    path.chmod(0o600)
+    path.write_text("postgresql://[broken")
+    with pytest.raises(WorkspaceError, match="order-service/DATABASE_URL is no URL"):
+        write_secrets(shop, tmp_path)
+    assert path.read_text() == "postgresql://[broken"

@@ -16,6 +16,7 @@ from bandstand.cli.logs import logs
 from bandstand.cli.migrate import migrate
 from bandstand.cli.ps import ps
 from bandstand.cli.reload import reload
+from bandstand.cli.secrets import secrets
 from bandstand.cli.up import up
 
 __all__ = ["app"]
@@ -43,6 +44,7 @@ app.command(epilog=epilog("logs"))(logs)
 app.command(epilog=epilog("migrate"))(migrate)
 app.command(epilog=epilog("reload"))(reload)
 app.command(epilog=epilog("export"))(export)
+app.command(epilog=epilog("secrets"))(secrets)
 app.add_typer(contracts, name="contracts")
 app.add_typer(events, name="events")
 app.command(

@@ -14,6 +14,7 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand migrate order-service", "apply migrations of one service"),
         ("bandstand reload", "give the gateway changed routes"),
         ("bandstand export compose", "render the platform for production"),
+        ("bandstand secrets", "make passwords and keys for it"),
         ("bandstand contracts check", "can every consumer read its events?"),
         ("bandstand events status", "where the events of all services are"),
         ("bandstand down", "stop everything"),
@@ -45,6 +46,10 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand export dockerfile", "into deploy/dockerfile"),
         ("bandstand export compose --out /srv/shop", "into another folder"),
         ("bandstand export kubernetes --check", "fail if deploy/kubernetes is stale"),
+    ),
+    "secrets": (
+        ("bandstand secrets", "into deploy/compose/secrets"),
+        ("bandstand secrets --out ~/shop-secrets", "into another folder"),
     ),
     "reload": (("bandstand reload", "read bandstand.toml anew"),),
     "exec": (

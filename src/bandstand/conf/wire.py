@@ -49,7 +49,7 @@ FAILPOINTS: Final = "BANDSTAND_FAILPOINTS"  # name=action,name=action
 
 # What no process list, no `docker inspect` and no crash report should show. Each of these may come from a file instead:
 # DATABASE_URL_FILE=/run/secrets/DATABASE_URL.
-SECRETS: Final = (SECRET_KEY, DATABASE_URL, CACHE_URL, BROKER_URL, EMAIL_URL)
+SECRETS: Final = (SECRET_KEY, DATABASE_URL, CACHE_URL, BROKER_URL, EMAIL_URL, DISCOVERY_TOKEN)
 FILE_SUFFIX: Final = "_FILE"
 
 # --- marks --------------------------------------------------------------------------------------

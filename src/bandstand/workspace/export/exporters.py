@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from bandstand.workspace.export.compose import render_compose
 from bandstand.workspace.export.dockerfile import render_dockerfile
 from bandstand.workspace.export.envoy import render_deployed_envoy
 from bandstand.workspace.export.files import Render
@@ -12,5 +13,5 @@ from bandstand.workspace.export.kong import render_kong
 __all__ = ["EXPORTERS"]
 
 EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType(
-    {"dockerfile": render_dockerfile, "envoy": render_deployed_envoy, "kong": render_kong}
+    {"dockerfile": render_dockerfile, "compose": render_compose, "envoy": render_deployed_envoy, "kong": render_kong}
 )

@@ -15,7 +15,7 @@ from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, Servic
 __all__ = ["faults"]
 
 RESERVED_NAMES: Final = frozenset(
-    {"gateway", "envoy", "kong", "postgres", "redis", "valkey", "nats", "rabbitmq", "consul", "localhost"}
+    {"gateway", "envoy", "kong", "postgres", "redis", "valkey", "nats", "rabbitmq", "consul", "databases", "localhost"}
 )
 _SCHEMES: Final = {
     "postgres": ("postgresql", "postgres"),

@@ -2,7 +2,8 @@
 
 ``run_platform`` is a run in the foreground, ``start_in_background`` one that outlives its command; both tell a
 ``Reporter`` what happens. ``look``, ``stop_platform``, ``reload_platform``, ``run_migrations`` and
-``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable.
+``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable, and
+``write_secrets`` makes the passwords and keys of production.
 
 Inside, a plan is data (``plan.py`` makes it from a workspace and the facts of this machine, ``resources.py`` is what
 it is made of), the rules by which it is brought up and kept up are pure (``supervision.py``), and one loop acts
@@ -26,6 +27,7 @@ from bandstand.workspace.runtime.rendering import Line, render_record
 from bandstand.workspace.runtime.reports import Failed, Notice, Output, Ready, Report, Reporter, StepDone, Stopping
 from bandstand.workspace.runtime.resources import Plan
 from bandstand.workspace.runtime.runner import run_migrations, run_platform
+from bandstand.workspace.runtime.secrets import write_secrets
 from bandstand.workspace.runtime.services import log_names
 from bandstand.workspace.runtime.state import ProcessState
 
@@ -62,4 +64,5 @@ __all__ = [
     "run_platform",
     "start_in_background",
     "stop_platform",
+    "write_secrets",
 ]

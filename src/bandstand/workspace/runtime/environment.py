@@ -8,8 +8,8 @@ import msgspec
 
 from bandstand.conf import wire
 from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.manifest.connections import web_pool
 from bandstand.workspace.runtime import keys
-from bandstand.workspace.runtime.connections import web_pool
 from bandstand.workspace.runtime.folder import StateFolder
 
 __all__ = ["Addresses", "base_environment", "service_environment"]

@@ -13,7 +13,7 @@ from bandstand.conf import wire
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.runtime.folder import replace_file
 
-__all__ = ["make_keys", "service_key", "trusted_keys", "user_key"]
+__all__ = ["kept_key", "key_set", "make_keys", "service_key", "trusted_keys", "user_key"]
 
 _MEMBERS: Final = frozenset({"kty", "crv", "x", "d", "kid", "service"})
 _HINT: Final = "Remove the file: `bandstand up` makes a new key, and tokens of the old one end."
@@ -42,18 +42,28 @@ def make_keys(folder: Path, services: Iterable[str], issuers: Iterable[str]) -> 
     Raises:
         WorkspaceError: a key is there but can't be read; it is never written over.
     """
-    public = [_public(_kept(service_key(folder, service), service, "service")) for service in services]
+    own = [kept_key(service_key(folder, service), service, "service") for service in services]
     for service in issuers:
-        _kept(user_key(folder, service), service, "users")
-    replace_file(trusted_keys(folder), _json({"keys": public}))
+        kept_key(user_key(folder, service), service, "users")
+    replace_file(trusted_keys(folder), key_set(own))
 
 
-def _kept(path: Path, service: str, purpose: str) -> dict[str, str]:
+def kept_key(path: Path, service: str, purpose: str, *, mark: str = wire.DEVELOPMENT_MARK) -> dict[str, str]:
+    """Return the key at ``path``, made where there is none; the id of a new one begins with ``mark``.
+
+    Raises:
+        WorkspaceError: it is there but can't be read; it is never written over.
+    """
     if path.exists():
         return _read(path)
-    key = _new_key(service, purpose)
+    key = _new_key(service, purpose, mark)
     replace_file(path, _json(key), durable=True)
     return key
+
+
+def key_set(keys: Iterable[dict[str, str]]) -> bytes:
+    """Return the public halves of ``keys`` as a JWKS."""
+    return _json({"keys": [_public(key) for key in keys]})
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -66,7 +76,7 @@ def _read(path: Path) -> dict[str, str]:
     return key
 
 
-def _new_key(service: str, purpose: str) -> dict[str, str]:
+def _new_key(service: str, purpose: str, mark: str) -> dict[str, str]:
     private = Ed25519PrivateKey.generate()
     x = _base64url(private.public_key().public_bytes_raw())
     # The key id holds the beginning of the RFC 7638 thumbprint: it tells keys apart without a counter to keep.
@@ -76,7 +86,7 @@ def _new_key(service: str, purpose: str) -> dict[str, str]:
         "crv": "Ed25519",
         "x": x,
         "d": _base64url(private.private_bytes_raw()),
-        "kid": f"{wire.DEVELOPMENT_MARK}{service}-{purpose}-{thumbprint}",
+        "kid": f"{mark}{service}-{purpose}-{thumbprint}",
         "service": service,
     }
 

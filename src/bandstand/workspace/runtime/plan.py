@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bandstand.workspace.export.envoy import GatewayRuntime
 from bandstand.workspace.manifest import Service, Workspace
-from bandstand.workspace.runtime.connections import max_connections
+from bandstand.workspace.manifest.connections import max_connections
 from bandstand.workspace.runtime.environment import Addresses, service_environment
 from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step

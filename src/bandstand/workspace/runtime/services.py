@@ -6,7 +6,7 @@ import msgspec
 
 from bandstand.conf import wire
 from bandstand.workspace.manifest import Service
-from bandstand.workspace.runtime.connections import worker_pool
+from bandstand.workspace.manifest.connections import worker_pool
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import AnswerProbe, FileProbe, HttpProbe

@@ -12,7 +12,7 @@ from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage, Task
 from bandstand.workspace.runtime.servers.base import Place
 
-__all__ = ["NatsProbe", "NatsUser", "plan_nats"]
+__all__ = ["NatsProbe", "NatsUser", "authorization", "plan_nats"]
 
 ADMINISTRATOR: Final = "bandstand"
 
@@ -60,7 +60,7 @@ def plan_nats(
         "server_name": f"{platform}-1",
         "listen": f"{LOOPBACK}:{port}",
         "jetstream": {"store_dir": str(place.folder), "max_memory_store": 64 << 20, "max_file_store": 2 << 30},
-        "authorization": {"users": [_administrator(password), *(_user(platform, user) for user in users)]},
+        "authorization": authorization(platform, password, users),
         "max_payload": 1 << 20,
         "lame_duck_duration": "30s",
     }
@@ -86,6 +86,11 @@ def plan_nats(
         after=(check.name,),
     )
     return [check, server], [File(path=path, content=content)]
+
+
+def authorization(platform: str, password: str, users: Iterable[NatsUser]) -> dict[str, Any]:
+    """Return who may do what; ``password`` is the administrator's."""
+    return {"users": [_administrator(password), *(_user(platform, user) for user in users)]}
 
 
 def _administrator(password: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
 from bandstand.workspace.runtime.servers.base import Place
 
-__all__ = ["RedisProbe", "RedisUser", "plan_redis"]
+__all__ = ["RedisProbe", "RedisUser", "access_rules", "plan_redis"]
 
 ADMINISTRATOR: Final = "bandstand"
 
@@ -73,7 +73,7 @@ def plan_redis(
             path=configuration,
             content=_CONFIGURATION.format(host=LOOPBACK, port=port, folder=_quoted(place.folder), users=_quoted(acl)),
         ),
-        File(path=acl, content="".join(_rules(password, users))),
+        File(path=acl, content="".join(access_rules(password, users))),
     ]
     server = Process(
         name="redis",
@@ -88,8 +88,8 @@ def plan_redis(
     return [server], files
 
 
-def _rules(password: str, users: Iterable[RedisUser]) -> Iterable[str]:
-    """Yield one line for each user. Only hashes are written, and nobody gets in without a name."""
+def access_rules(password: str, users: Iterable[RedisUser]) -> Iterable[str]:
+    """Yield the access control list, one line for each user: only hashes, and nobody gets in without a name."""
     yield "user default off\n"
     yield f"user {ADMINISTRATOR} on #{_digest(password)} ~* &* +@all\n"
     for user in users:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from bandstand.conf import Settings
-from bandstand.workspace.manifest import Service
+from bandstand.workspace.manifest.model import Service
 
 __all__ = ["max_connections", "web_pool", "worker_pool"]
 
@@ -30,11 +30,14 @@ def worker_pool(service: Service) -> int:
     return max(Settings(service=service.name).events.threads, service.threads) + _WORKER_THREADS
 
 
-def max_connections(services: Iterable[Service]) -> int:
-    """Return how many connections all ``services`` together may open at one moment, with room for the platform."""
-    return _PLATFORM + sum(_of(service) for service in services)
+def max_connections(services: Iterable[Service], *, replicas: int = 1) -> int:
+    """Return how many connections all ``services`` together may open at one moment, with room for the platform.
+
+    ``replicas`` is how many web processes each of them has.
+    """
+    return _PLATFORM + sum(_of(service, replicas) for service in services)
 
 
-def _of(service: Service) -> int:
+def _of(service: Service, replicas: int) -> int:
     worker = worker_pool(service) + _LISTENER if service.worker else 0
-    return web_pool(service) + worker + _COMMANDS
+    return replicas * web_pool(service) + worker + _COMMANDS

@@ -1,0 +1,190 @@
+"""Databases and brokers: each with a volume of its own, reachable from the services alone."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from bandstand.workspace.export import versions
+from bandstand.workspace.export.compose.hardening import (
+    DATA,
+    SERVICES,
+    Json,
+    container,
+    healthcheck,
+    limits,
+    secrets,
+)
+from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.manifest.connections import max_connections
+
+__all__ = ["DATABASES_SCRIPT", "RABBITMQ_SETTINGS", "RABBITMQ_SETTINGS_TEXT", "databases_script", "stores", "volumes"]
+
+DATABASES_SCRIPT: Final = "postgres/databases.sql"
+RABBITMQ_SETTINGS: Final = "rabbitmq/rabbitmq.conf"
+
+_ADMINISTRATOR: Final = "postgres-administrator"
+
+
+def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
+    """Yield the containers by their names, which are the names of their hosts."""
+    yield "postgres", _postgres(workspace)
+    yield "databases", _databases(workspace)
+    yield "valkey", _valkey()
+    yield workspace.production.broker, _rabbitmq() if workspace.production.broker == "rabbitmq" else _nats()
+    if workspace.production.discovery == "consul":
+        yield "consul", _consul()
+
+
+def volumes(workspace: Workspace) -> list[str]:
+    """Return the names of the volumes that hold everything that must not be lost."""
+    more = ["consul"] if workspace.production.discovery == "consul" else []
+    return ["postgres", "valkey", workspace.production.broker, *more]
+
+
+def databases_script(workspace: Workspace) -> str:
+    """Return a script for psql that makes what is missing, and gives each role the password of its file."""
+    parts = [_database(service) for service in workspace.services]
+    return "\n".join([_CLOSED, *parts])
+
+
+_CLOSED: Final = """\
+\\set ON_ERROR_STOP on
+-- Every role may connect to every database until that is revoked.
+REVOKE ALL ON DATABASE postgres FROM PUBLIC;
+REVOKE ALL ON DATABASE template1 FROM PUBLIC;
+"""
+
+_DATABASE: Final = """\
+\\set password `cat /run/secrets/{secret}`
+SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
+ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
+SELECT 'CREATE DATABASE {role} OWNER {role}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{role}') \\gexec
+REVOKE ALL ON DATABASE {role} FROM PUBLIC;
+"""
+
+
+def _database(service: Service) -> str:
+    return _DATABASE.format(secret=f"postgres-{service.name}", role=service.identifier)
+
+
+def _postgres(workspace: Workspace) -> Json:
+    connections = max_connections(workspace.services, replicas=workspace.production.replicas)
+    return container(
+        versions.POSTGRES,
+        networks=(DATA,),
+        tmpfs=("/tmp", "/run/postgresql"),  # noqa: S108 - of the container
+        user="postgres",
+        # Commits wait for the disk (PostgreSQL's default); nobody turns that off by accident.
+        command=[
+            "postgres",
+            *("-c", f"max_connections={connections}"),
+            *("-c", "shared_buffers=256MB"),
+            *("-c", "synchronous_commit=on"),
+            *("-c", "idle_in_transaction_session_timeout=60s"),
+        ],
+        environment={
+            "POSTGRES_PASSWORD_FILE": f"/run/secrets/{_ADMINISTRATOR}",
+            "POSTGRES_INITDB_ARGS": "--auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8",
+            "PGDATA": "/var/lib/postgresql/data/pgdata",
+        },
+        secrets=secrets([(_ADMINISTRATOR, _ADMINISTRATOR)]),
+        volumes=["postgres:/var/lib/postgresql/data"],
+        shm_size="128m",
+        stop_signal="SIGINT",  # the fast shutdown: open transactions are rolled back
+        stop_grace_period="60s",
+        healthcheck=healthcheck("pg_isready", "--quiet", "--host=127.0.0.1", "--username=postgres"),
+        deploy=limits(2, 1024),
+    )
+
+
+def _databases(workspace: Workspace) -> Json:
+    """A job: new services get their database, changed passwords come true."""
+    names = [_ADMINISTRATOR, *(f"postgres-{service.name}" for service in workspace.services)]
+    script = "PGPASSWORD=$$(cat /run/secrets/%s) exec psql -qtAX -f /databases.sql" % _ADMINISTRATOR  # noqa: UP031
+    return container(
+        versions.POSTGRES,
+        networks=(DATA,),
+        user="postgres",
+        entrypoint=["sh", "-c", script],
+        environment={"PGHOST": "postgres", "PGUSER": "postgres", "PGDATABASE": "postgres"},
+        secrets=secrets((name, name) for name in names),
+        volumes=[f"./{DATABASES_SCRIPT}:/databases.sql:ro"],
+        depends_on={"postgres": {"condition": "service_healthy"}},
+        deploy=limits(0.5, 128),
+    ) | {"restart": "no"}
+
+
+def _valkey() -> Json:
+    return container(
+        versions.VALKEY,
+        networks=(DATA,),
+        user="valkey",
+        command=[
+            "valkey-server",
+            *("--dir", "/data"),
+            *("--aclfile", "/run/secrets/valkey-users.acl"),
+            *("--appendonly", "yes", "--appendfsync", "everysec"),
+            *("--save", ""),
+            *("--maxmemory", "192mb", "--maxmemory-policy", "allkeys-lru"),
+        ],
+        secrets=secrets([("valkey-users", "valkey-users.acl")]),
+        volumes=["valkey:/data"],
+        healthcheck=healthcheck("valkey-cli", "--no-auth-warning", "--user", "health", "--pass", "-", "-e", "ping"),
+        deploy=limits(1, 256),
+    )
+
+
+RABBITMQ_SETTINGS_TEXT: Final = """\
+# Users, their rights, and what all services share are read at each start; nothing else can change them.
+definitions.import_backend = local_filesystem
+definitions.local.path = /run/secrets/rabbitmq-definitions.json
+# Refuse to take more before the disk or the container's memory is full; publishers then wait in their outboxes.
+disk_free_limit.absolute = 1GB
+vm_memory_high_watermark.absolute = 512MB
+log.console = true
+log.console.level = info
+"""
+
+
+def _rabbitmq() -> Json:
+    return container(
+        versions.RABBITMQ,
+        networks=(DATA,),
+        tmpfs=("/tmp", "/var/log/rabbitmq"),  # noqa: S108 - of the container
+        user="rabbitmq",
+        hostname="rabbitmq",  # the data belong to a node of that name
+        volumes=["rabbitmq:/var/lib/rabbitmq", f"./{RABBITMQ_SETTINGS}:/etc/rabbitmq/conf.d/20-platform.conf:ro"],
+        secrets=secrets([("rabbitmq-definitions", "rabbitmq-definitions.json")]),
+        stop_grace_period="60s",
+        healthcheck=healthcheck("rabbitmq-diagnostics", "-q", "check_port_connectivity", interval=30)
+        | {"timeout": "20s", "start_interval": "5s"},
+        deploy=limits(2, 1024, pids=1024),
+    )
+
+
+def _nats() -> Json:
+    return container(
+        versions.NATS,
+        networks=(DATA,),
+        command=["--config", "/run/secrets/nats.conf"],
+        secrets=secrets([("nats-configuration", "nats.conf")]),
+        volumes=["nats:/data"],
+        stop_grace_period="60s",
+        healthcheck=healthcheck("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz?js-enabled-only=true"),
+        deploy=limits(1, 512),
+    )
+
+
+def _consul() -> Json:
+    """One server. It holds nothing that services do not tell it again."""
+    return container(
+        versions.CONSUL,
+        networks=(DATA, SERVICES),
+        user="consul",
+        command=[
+            *("agent", "-server", "-bootstrap-expect=1", "-node=consul", "-data-dir=/consul/data"),
+            *("-client=0.0.0.0", '-bind={{ GetInterfaceIP "eth0" }}', "-disable-host-node-id", "-log-level=warn"),
+        ],
+        volumes=["consul:/consul/data"],
+        healthcheck=healthcheck("consul", "operator", "raft", "list-peers"),
+        deploy=limits(0.5, 256),
+    )

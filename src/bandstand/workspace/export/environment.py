@@ -1,0 +1,74 @@
+"""What a service's containers read: the same variables in Compose and in Kubernetes, and every secret from a file."""
+
+from typing import Final, Literal
+
+from bandstand.conf import wire
+from bandstand.workspace.export.deployment import DRAIN_SECONDS, SECRETS_FOLDER, WORKER_PORT
+from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.manifest.connections import web_pool, worker_pool
+
+__all__ = ["SERVICE_KEY", "TRUSTED_KEYS", "USER_KEY", "Role", "container_environment", "secret_keys"]
+
+Role = Literal["web", "worker", "command"]
+
+# The names of files, in the Secret of each service.
+SERVICE_KEY: Final = "SERVICE_KEY"
+TRUSTED_KEYS: Final = "TRUSTED_KEYS"
+USER_KEY: Final = "USER_KEY"
+
+# Consul asks for none unless its access control is on.
+_SECRETS: Final = tuple(name for name in wire.SECRETS if name != wire.DISCOVERY_TOKEN)
+
+# Where gateways and other services are: no client outside can reach a service, and the gateway writes the header anew.
+_PRIVATE_NETWORKS: Final = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8,fc00::/7,::1/128"
+
+
+def secret_keys(service: Service) -> tuple[str, ...]:
+    """Return the names of the files that hold the secrets of ``service``."""
+    own = (USER_KEY,) if service.issues_user_tokens else ()
+    return (*_SECRETS, SERVICE_KEY, TRUSTED_KEYS, *own)
+
+
+def container_environment(workspace: Workspace, service: Service, role: Role, *, discovery: str) -> dict[str, str]:
+    """Return the variables of a container of ``service``; ``discovery`` is its ``DISCOVERY_URL``."""
+    hosts = workspace.production.hosts
+    return {
+        wire.SERVICE: service.name,
+        wire.PLATFORM: workspace.name,
+        wire.PROCESS: role,
+        wire.DEBUG: "false",
+        wire.LOG_FORMAT: "json",
+        wire.LOG_LEVEL: "INFO",
+        # The other services call it by its name, probes by localhost.
+        wire.ALLOWED_HOSTS: ",".join((*hosts, service.name, "localhost")),
+        wire.CSRF_TRUSTED_ORIGINS: ",".join(f"https://{host}" for host in hosts),
+        wire.TRUSTED_PROXIES: _PRIVATE_NETWORKS,
+        wire.DISCOVERY_URL: discovery,
+        **_identity(workspace, service),
+        **{f"{name}{wire.FILE_SUFFIX}": f"{SECRETS_FOLDER}/{name}" for name in _SECRETS},
+        **_process(service, role),
+    }
+
+
+def _identity(workspace: Workspace, service: Service) -> dict[str, str]:
+    issuer = workspace.token_issuer
+    return {
+        wire.ALLOWED_CALLERS: ",".join(workspace.callers_of(service.name)),
+        wire.SERVICE_KEY_FILE: f"{SECRETS_FOLDER}/{SERVICE_KEY}",
+        wire.TRUSTED_KEYS_FILE: f"{SECRETS_FOLDER}/{TRUSTED_KEYS}",
+        **({wire.USER_KEY_FILE: f"{SECRETS_FOLDER}/{USER_KEY}"} if service.issues_user_tokens else {}),
+        **({wire.USER_JWKS_URL: f"http://{issuer.name}/.well-known/jwks.json"} if issuer else {}),
+    }
+
+
+def _process(service: Service, role: Role) -> dict[str, str]:
+    match role:
+        case "web":
+            return {wire.DRAIN_SECONDS: str(DRAIN_SECONDS), wire.DATABASE_POOL_SIZE: str(web_pool(service))}
+        case "worker":
+            return {
+                wire.WORKER_PORT: f"0.0.0.0:{WORKER_PORT}",
+                wire.DATABASE_POOL_SIZE: str(worker_pool(service)),
+            }
+        case "command":
+            return {wire.DATABASE_POOL_SIZE: "1"}

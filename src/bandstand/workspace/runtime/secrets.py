@@ -1,0 +1,229 @@
+"""The secrets of a platform in production: one file for each, made once, as Compose and Kubernetes mount them.
+
+What a service reads is the truth (``user-service/DATABASE_URL``) and is never written over. What the servers need to
+know of it (roles, users, rights) is derived from it each time.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+
+from bandstand.conf import wire
+from bandstand.exceptions import WorkspaceError
+from bandstand.workspace.export.environment import SERVICE_KEY, TRUSTED_KEYS, USER_KEY
+from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.runtime.folder import replace_file
+from bandstand.workspace.runtime.keys import kept_key, key_set
+from bandstand.workspace.runtime.servers.nats import NatsUser, authorization
+from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
+
+__all__ = ["write_secrets"]
+
+# The folder is the owner's alone; inside of it files can be read by all, since a container's user is somebody else.
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o444
+
+_HEALTH: Final = "user health on nopass resetkeys resetchannels -@all +ping\n"
+
+
+def write_secrets(workspace: Workspace, folder: Path) -> list[Path]:
+    """Make what is missing in ``folder``, derive the rest, and return the files that are new or changed.
+
+    Raises:
+        WorkspaceError: a file that is there can't be understood; it is never written over.
+    """
+    before = {path: path.read_bytes() for path in _files(folder)}
+    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    folder.chmod(_FOLDER_MODE)
+    (folder / ".gitignore").write_text("*\n")
+    for service in workspace.services:
+        _service(workspace, service, folder)
+    _trust(workspace, folder)
+    _stores(workspace, folder)
+    for path in _files(folder):
+        path.chmod(_FILE_MODE)
+    return [path for path in _files(folder) if before.get(path) != path.read_bytes()]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*/*") if path.is_file())
+
+
+def _service(workspace: Workspace, service: Service, folder: Path) -> None:
+    own = folder / service.name
+    _make(own / wire.SECRET_KEY, token_urlsafe(50))
+    _make(
+        own / wire.DATABASE_URL, f"postgresql://{service.identifier}:{_password()}@postgres:5432/{service.identifier}"
+    )
+    _make(own / wire.CACHE_URL, f"redis://{service.name}:{_password()}@valkey:6379/0")
+    _make(own / wire.BROKER_URL, _broker_url(workspace, service))
+    _make(own / wire.EMAIL_URL, "console://")
+    kept_key(own / SERVICE_KEY, service.name, "service", mark="")
+    if service.issues_user_tokens:
+        kept_key(own / USER_KEY, service.name, "users", mark="")
+
+
+def _broker_url(workspace: Workspace, service: Service) -> str:
+    if workspace.production.broker == "nats":
+        return f"nats://{service.name}:{_password()}@nats:4222"
+    return f"amqp://{service.name}:{_password()}@rabbitmq:5672/{quote('/', safe='')}"
+
+
+def _trust(workspace: Workspace, folder: Path) -> None:
+    names = workspace.service_names
+    keys = key_set(kept_key(folder / name / SERVICE_KEY, name, "service", mark="") for name in names)
+    for name in names:
+        _derive(folder / name / TRUSTED_KEYS, keys)
+
+
+def _stores(workspace: Workspace, folder: Path) -> None:
+    _make(folder / "postgres" / "administrator", _password())
+    for service in workspace.services:
+        _derive(folder / "postgres" / service.name, _password_in(folder / service.name / wire.DATABASE_URL))
+    _make(folder / "valkey" / "administrator", _password())
+    users = [
+        RedisUser(name=name, password=password) for name, password in _passwords(workspace, folder, wire.CACHE_URL)
+    ]
+    rules = "".join(access_rules((folder / "valkey" / "administrator").read_text(), users))
+    _derive(folder / "valkey" / "users.acl", rules + _HEALTH)
+    _broker(workspace, folder)
+
+
+def _broker(workspace: Workspace, folder: Path) -> None:
+    broker = folder / workspace.production.broker
+    _make(broker / "administrator", _password())
+    administrator = (broker / "administrator").read_text()
+    passwords = list(_passwords(workspace, folder, wire.BROKER_URL))
+    if workspace.production.broker == "nats":
+        _derive(broker / "nats.conf", _json(_nats(workspace, administrator, passwords)))
+    else:
+        _derive(broker / "definitions.json", _json(_rabbitmq(workspace, administrator, passwords)))
+
+
+def _nats(workspace: Workspace, administrator: str, passwords: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """NATS' own format is a superset of JSON."""
+    users = [NatsUser(name=name, password=password) for name, password in passwords]
+    return {
+        "server_name": f"{workspace.name}-1",
+        "listen": "0.0.0.0:4222",
+        "http": "127.0.0.1:8222",
+        # An event counts as taken when the disk has it.
+        "jetstream": {"store_dir": "/data", "sync_interval": "always", "max_file_store": "20GB"},
+        "authorization": authorization(workspace.name, administrator, users),
+        "max_payload": 1 << 20,
+        "lame_duck_duration": "30s",
+    }
+
+
+def _rabbitmq(workspace: Workspace, administrator: str, passwords: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Users with rights on what is their own, and the exchange with its archive, which nobody may then delete."""
+    platform, events = workspace.name, f"{workspace.name}.events"
+    users = [("administrator", administrator, ["administrator"]), *((*pair, []) for pair in passwords)]
+    names = [name for name, _, tags in users if not tags]
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [
+            {
+                "name": name,
+                "password_hash": _rabbitmq_hash(password),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": tags,
+            }
+            for name, password, tags in users
+        ],
+        "permissions": [
+            {"user": "administrator", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"},
+            *(_rights(platform, name) for name in names),
+        ],
+        "topic_permissions": [
+            {"user": name, "vhost": "/", "exchange": events, "write": rf"^{name}\.", "read": ".*"} for name in names
+        ],
+        "exchanges": [_exchange(events)],
+        "queues": [_archive(events)],
+        "bindings": [_binding(events)],
+    }
+
+
+def _rights(platform: str, service: str) -> dict[str, str]:
+    own, shared = rf"{service}(\..*)?", "events"
+    used = rf"^{platform}\.({shared}|{own})$"
+    return {"user": service, "vhost": "/", "configure": rf"^{platform}\.{own}$", "write": used, "read": used}
+
+
+def _exchange(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "vhost": "/",
+        "type": "topic",
+        "durable": True,
+        "auto_delete": False,
+        "internal": False,
+        "arguments": {},
+    }
+
+
+def _archive(name: str) -> dict[str, Any]:
+    """The past of the platform, with the bounds that services would give it."""
+    arguments = {"x-queue-type": "stream", "x-max-age": "7D", "x-stream-max-segment-size-bytes": 50_000_000}
+    return {"name": name, "vhost": "/", "durable": True, "auto_delete": False, "arguments": arguments}
+
+
+def _binding(name: str) -> dict[str, Any]:
+    return {
+        "source": name,
+        "vhost": "/",
+        "destination": name,
+        "destination_type": "queue",
+        "routing_key": "#",
+        "arguments": {},
+    }
+
+
+def _rabbitmq_hash(password: str) -> str:
+    """As RabbitMQ's documentation has it: base64 of a salt of 4 bytes and the SHA-256 of salt and password.
+
+    The salt follows from the password, so that the same secrets give the same file; it protects passwords that people
+    choose, and these are random.
+    """
+    salt = hashlib.sha256(password.encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def _passwords(workspace: Workspace, folder: Path, variable: str) -> Iterator[tuple[str, str]]:
+    for name in workspace.service_names:
+        yield name, _password_in(folder / name / variable)
+
+
+def _password_in(path: Path) -> str:
+    try:
+        password = urlsplit(path.read_text().strip()).password
+    except (UnicodeDecodeError, ValueError) as error:
+        raise WorkspaceError(
+            f"{path} is no URL: {error}.", hint="Mend the file, or remove it for a new one."
+        ) from error
+    return unquote(password or "")
+
+
+def _password() -> str:
+    return token_urlsafe(32)
+
+
+def _make(path: Path, content: str) -> None:
+    if not path.exists():
+        path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        replace_file(path, content, durable=True)
+
+
+def _derive(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    replace_file(path, content, durable=True)
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)

@@ -1,0 +1,185 @@
+"""The Compose file: what every container of it must have, and what none may."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bandstand.conf import ServiceEnvironment
+from bandstand.workspace.export.compose import render_compose
+from bandstand.workspace.manifest import Workspace, load, parse
+from bandstand.workspace.runtime import write_secrets
+
+ROOT = Path(__file__).parents[2]
+STORES = ("postgres", "valkey", "rabbitmq")
+
+
+@pytest.fixture(scope="module")
+def shop() -> Workspace:
+    return load(ROOT / "shop" / "bandstand.toml")
+
+
+@pytest.fixture(scope="module")
+def project(shop: Workspace) -> dict[str, Any]:
+    return project_of(shop)
+
+
+def project_of(workspace: Workspace) -> dict[str, Any]:
+    [content] = [file.content for file in render_compose(workspace) if file.path.name == "compose.yaml"]
+    loaded: dict[str, Any] = yaml.safe_load(content)
+    return loaded
+
+
+def jobs(project: dict[str, Any]) -> Iterator[str]:
+    for container in project["services"].values():
+        for name, after in container.get("depends_on", {}).items():
+            if after["condition"] == "service_completed_successfully":
+                yield name
+
+
+def test_each_service_has_its_containers(shop: Workspace, project: dict[str, Any]) -> None:
+    """A job that migrates, the web processes under the service's own name, and a worker."""
+    for service in shop.services:
+        assert {service.name, f"{service.name}-migrate", f"{service.name}-worker"} <= project["services"].keys()
+        assert project["services"][service.name]["deploy"]["replicas"] == shop.production.replicas
+
+
+def test_every_image_names_a_release(project: dict[str, Any]) -> None:
+    """No image is the latest of anything."""
+    for name, container in project["services"].items():
+        assert re.fullmatch(r".+:v?\d[\w.-]*", container["image"]), name
+
+
+def test_every_container_is_bounded_and_has_no_rights(project: dict[str, Any]) -> None:
+    """A read-only file system, no capability, no new privileges, and limits of memory, processor and processes."""
+    for name, container in project["services"].items():
+        assert container["read_only"] is True, name
+        assert container["cap_drop"] == ["ALL"], name
+        assert container["security_opt"] == ["no-new-privileges:true"], name
+        assert container["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}, name
+        assert "privileged" not in container, name
+
+
+def test_nobody_is_root(shop: Workspace, project: dict[str, Any]) -> None:
+    """The images of the services say so themselves; of the others the file does."""
+    own = tuple(f"{shop.production.image.prefix}/{service.name}:" for service in shop.services)
+    for name, container in project["services"].items():
+        assert container["image"].startswith(own) or container["user"] not in {"root", "0"}, name
+
+
+def test_only_the_gateway_can_be_reached(project: dict[str, Any]) -> None:
+    """It publishes the one port, on the loopback interface unless somebody says otherwise."""
+    published = {name: container["ports"] for name, container in project["services"].items() if "ports" in container}
+    assert published == {"gateway": ["${GATEWAY_ADDRESS:-127.0.0.1}:${GATEWAY_PORT:-8000}:8000"]}
+
+
+def test_stores_are_reached_from_inside_alone(project: dict[str, Any]) -> None:
+    """Their network has no way out, and the gateway is not in it."""
+    assert project["networks"]["data"] == {"internal": True}
+    for store in STORES:
+        assert project["services"][store]["networks"] == ["data"]
+    assert project["services"]["gateway"]["networks"] == ["services"]
+
+
+def test_everything_that_stays_up_says_how_it_is(project: dict[str, Any]) -> None:
+    """`up --wait` and the conditions below rest on it."""
+    finished = set(jobs(project))
+    for name, container in project["services"].items():
+        assert name in finished or container["healthcheck"]["test"][0] == "CMD", name
+
+
+def test_migrations_run_once_and_before(shop: Workspace, project: dict[str, Any]) -> None:
+    """Web and worker wait for the job, and no start command migrates."""
+    for service in shop.services:
+        job = project["services"][f"{service.name}-migrate"]
+        assert job["command"][-2:] == ["migrate", "--no-input"]
+        assert job["restart"] == "no"
+        for name in (service.name, f"{service.name}-worker"):
+            condition = project["services"][name]["depends_on"][f"{service.name}-migrate"]["condition"]
+            assert condition == "service_completed_successfully"
+            assert "migrate" not in project["services"][name].get("command", [])
+
+
+def test_what_is_waited_for_exists(project: dict[str, Any]) -> None:
+    """Names in depends_on, networks, volumes and secrets are declared."""
+    for container in project["services"].values():
+        assert container.get("depends_on", {}).keys() <= project["services"].keys()
+        assert set(container["networks"]) <= project["networks"].keys()
+        assert {secret["source"] for secret in container.get("secrets", [])} <= project["secrets"].keys()
+        named = {volume.partition(":")[0] for volume in container.get("volumes", []) if not volume.startswith(".")}
+        assert named <= project["volumes"].keys()
+
+
+def test_what_is_mounted_is_rendered(shop: Workspace, project: dict[str, Any]) -> None:
+    """Each file beside the Compose file comes with it."""
+    rendered = {f"./{file.path}" for file in render_compose(shop)}
+    mounted = {
+        volume.partition(":")[0]
+        for container in project["services"].values()
+        for volume in container.get("volumes", [])
+        if volume.startswith(".")
+    }
+    assert mounted == rendered - {"./compose.yaml"}
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq", "nats"])
+def test_every_secret_is_one_that_is_made(broker: str, tmp_path: Path) -> None:
+    """`bandstand secrets` makes the files that the Compose file names, and administrators' beside them."""
+    source = (ROOT / "shop" / "bandstand.toml").read_text()
+    workspace = parse(source.replace("[production]\n", f'[production]\nbroker = "{broker}"\n'))
+    named = {entry["file"] for entry in project_of(workspace)["secrets"].values()}
+    write_secrets(workspace, tmp_path / "secrets")
+    made = {f"./{path.relative_to(tmp_path)}" for path in (tmp_path / "secrets").glob("*/*")}
+    assert named <= made
+    assert {Path(path).name for path in made - named} == {"administrator"}
+
+
+def test_no_secret_is_rendered(shop: Workspace, tmp_path: Path) -> None:
+    """What is made stands in no file that is rendered."""
+    write_secrets(shop, tmp_path)
+    texts = [file.content for file in render_compose(shop)]
+    for path in tmp_path.glob("*/*"):
+        if (secret := path.read_text().strip()) != "console://":
+            assert not any(secret in text for text in texts), path
+
+
+def test_a_service_starts_on_its_environment(shop: Workspace, project: dict[str, Any], tmp_path: Path) -> None:
+    """With the secrets mounted where the variables say, every container's environment is without fault."""
+    write_secrets(shop, tmp_path)
+    for service in shop.services:
+        for name in (service.name, f"{service.name}-migrate", f"{service.name}-worker"):
+            container = project["services"][name]
+            mounted = {f"/run/secrets/{secret['target']}" for secret in container["secrets"]}
+            files = {value for key, value in container["environment"].items() if key.endswith("_FILE")}
+            assert files == mounted
+            here = {
+                key: value.replace("/run/secrets", str(tmp_path / service.name))
+                for key, value in container["environment"].items()
+            }
+            assert ServiceEnvironment.read(service.name, here).debug is False
+
+
+def test_postgres_has_room_for_every_pool(shop: Workspace, project: dict[str, Any]) -> None:
+    """The connections that all processes may open together fit, with those of a release that is coming."""
+    command = " ".join(project["services"]["postgres"]["command"])
+    offered = int(re.search(r"max_connections=(\d+)", command)[1])  # type: ignore[index]
+    opened = sum(
+        int(container["environment"]["BANDSTAND_DATABASE_POOL_SIZE"]) * container["deploy"].get("replicas", 1)
+        for container in project["services"].values()
+        if "BANDSTAND_DATABASE_POOL_SIZE" in container.get("environment", {})
+    )
+    assert offered >= opened
+
+
+def test_discovery_may_be_consul(shop: Workspace) -> None:
+    """Then there is a Consul, and every service asks it."""
+    source = (ROOT / "shop" / "bandstand.toml").read_text()
+    project = project_of(parse(source.replace("[production]\n", '[production]\ndiscovery = "consul"\n')))
+    assert project["services"]["consul"]["healthcheck"]["test"][0] == "CMD"
+    for service in shop.services:
+        container = project["services"][service.name]
+        assert container["environment"]["DISCOVERY_URL"] == "consul://consul:8500"
+        assert container["depends_on"]["consul"] == {"condition": "service_healthy"}
