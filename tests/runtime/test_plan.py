@@ -129,7 +129,7 @@ def test_a_service_gets_every_variable_of_the_wire(plan: Plan) -> None:
         if name.isupper() and isinstance(value, str) and (value.startswith("BANDSTAND_") or value.isupper())
     }
     only_in_fault_tests = {wire.TESTING, wire.FAILPOINTS}
-    for_who_deploys = {wire.WORKER_PORT}
+    for_who_deploys = {wire.WORKER_PORT, wire.DISCOVERY_TOKEN, wire.FILE_SUFFIX}
     worker = process(plan, "user-service-worker").command.environment
     assert variables - only_in_fault_tests - for_who_deploys <= set(worker)
 
