@@ -8,11 +8,13 @@
 - ``bandstand.testing.gateway``: what every gateway of a platform does, as tests that know only its address.
 - ``bandstand.testing.races``: ``run_at_once(count, work)``, threads that begin together.
 - ``bandstand.testing.project``: ``deployment_faults()``, ``openapi_document()``, ``manage(…)``.
+- ``FaultProxy`` and ``Fault``: a network that is slow, cut, silent or narrow, between a client and a real server.
 - ``EphemeralPostgres``: a PostgreSQL of its own for one test run.
 - ``require_server(name, found, how)``: skips a test whose server is missing, or fails it where it must not be.
 """
 
+from bandstand.testing.faults import Fault, FaultProxy
 from bandstand.testing.postgres import EphemeralPostgres
 from bandstand.testing.requirements import require_server
 
-__all__ = ["EphemeralPostgres", "require_server"]
+__all__ = ["EphemeralPostgres", "Fault", "FaultProxy", "require_server"]

@@ -32,6 +32,8 @@ class Answer(msgspec.Struct):
 class Web:
     """One granian with one worker."""
 
+    module = MODULE
+
     def __init__(self, log: Path, **environment: str) -> None:
         self.log = log
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
@@ -40,14 +42,14 @@ class Web:
         self.process: subprocess.Popen[bytes] | None = None
 
     def migrate(self) -> None:
-        subprocess.run([sys.executable, "-m", MODULE, "migrate"], env=self.environment, cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", self.module, "migrate"], env=self.environment, cwd=ROOT, check=True)
 
     def start(self) -> None:
         # fmt: off
         command = [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--workers", "1",
             "--blocking-threads", "8", "--backpressure", "64", "--workers-kill-timeout", "5", "--host", "127.0.0.1",
-            "--port", str(self.port), f"{MODULE}:application",
+            "--port", str(self.port), f"{self.module}:application",
         ]
         # fmt: on
         with self.log.open("ab") as log:

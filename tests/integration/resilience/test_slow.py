@@ -1,0 +1,106 @@
+"""A dependency that is slow, silent, or back again: what its caller answers meanwhile."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bandstand.testing import Fault, FaultProxy
+
+from .nodes import Node, drive, percentile
+
+pytestmark = pytest.mark.integration
+
+SLOW = Fault(latency=5.0)
+SILENT = Fault(black_hole=True)
+
+
+class Pair:
+    """``caller`` asks ``callee`` through ``proxy``."""
+
+    def __init__(self, stack: ExitStack, folder: Path, **client: Any) -> None:
+        self.callee = stack.enter_context(Node(folder, "callee"))
+        self.proxy = stack.enter_context(FaultProxy(port=self.callee.port))
+        self.caller = stack.enter_context(Node(folder, "caller", asks="callee", at=[self.proxy.url], **client))
+        assert {answer.status for answer in drive(self.caller, "/work/", clients=1, count=5)} == {200}
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_a_dependency_that_is_five_seconds_slow(stack: ExitStack, tmp_path: Path) -> None:
+    """Its caller answers within 1.1 s, leaves it alone within 10 s, and answers everything else as fast as before."""
+    pair = Pair(stack, tmp_path)
+    normal = percentile(drive(pair.caller, "/own/", clients=1, count=400), 0.99)
+    pair.proxy.fault = SLOW
+    began = time.monotonic()
+    over = threading.Event()
+    unrelated: list[Any] = []
+    watching = threading.Thread(
+        target=lambda: unrelated.extend(drive(pair.caller, "/own/", clients=1, until=over.is_set))
+    )
+    watching.start()
+    answers = drive(pair.caller, "/work/", clients=4, count=400)
+    over.set()
+    watching.join()
+    opened = min(answer.at for answer in answers if answer.code == "circuit_open") - began
+    print(f"own p99 normal {normal:.4f} s, meanwhile {percentile(unrelated, 0.99):.4f} s over {len(unrelated)}")
+    print(f"caller p99 {percentile(answers, 0.99):.3f} s, circuit open after {opened:.1f} s")
+    assert {answer.status for answer in answers} <= {503, 504}
+    assert percentile(answers, 0.99) <= 1.1
+    assert opened <= 10.0
+    assert {answer.status for answer in unrelated} == {200}
+    # A busy machine moves milliseconds about; what this is about are the seconds of threads that all wait.
+    assert percentile(unrelated, 0.99) <= max(1.5 * normal, 0.1)
+
+
+def test_tooth_without_time_limit_and_circuit_everything_waits(stack: ExitStack, tmp_path: Path) -> None:
+    """With a long time-out and no circuit each call takes five seconds, and the service's threads are all taken."""
+    pair = Pair(stack, tmp_path, TIMEOUT=20, BREAKER="closed")
+    pair.proxy.fault = SLOW
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.extend(drive(pair.caller, "/work/", clients=8, count=8)))
+    waiting.start()
+    while len(pair.caller.seen()) < 5 + 8:
+        time.sleep(0.05)
+    began = time.monotonic()
+    drive(pair.caller, "/own/", clients=1, count=1)
+    waited = time.monotonic() - began
+    waiting.join()
+    assert percentile(answers, 0.99) > 1.1
+    assert waited > 1.0
+
+
+def test_a_dependency_that_is_away_and_comes_back(stack: ExitStack, tmp_path: Path) -> None:
+    """While the circuit is open answers take at most 20 ms; after the return at least 99 % succeed within 15 s."""
+    pair = Pair(stack, tmp_path)
+    pair.proxy.fault = SILENT
+    drive(pair.caller, "/work/", clients=8, count=40)
+    refused = [a for a in drive(pair.caller, "/work/", clients=2, count=200) if a.code == "circuit_open"]
+    assert len(refused) >= 150
+    print(f"p99 of {len(refused)} answers while open: {percentile(refused, 0.99) * 1000:.1f} ms")
+    assert percentile(refused, 0.99) <= 0.02
+    pair.proxy.heal()
+    began = time.monotonic()
+    while drive(pair.caller, "/work/", clients=1, count=1)[0].status != 200:
+        assert time.monotonic() - began < 15.0
+        time.sleep(0.05)
+    print(f"answered again after {time.monotonic() - began:.1f} s")
+    answers = drive(pair.caller, "/work/", clients=2, count=200)
+    assert sum(answer.status == 200 for answer in answers) >= 0.99 * len(answers)
+
+
+def test_tooth_without_the_circuit_each_call_waits(stack: ExitStack, tmp_path: Path) -> None:
+    """A call to somebody who is silent takes its whole time, however many failed before it."""
+    pair = Pair(stack, tmp_path, BREAKER="closed")
+    pair.proxy.fault = SILENT
+    answers = drive(pair.caller, "/work/", clients=8, count=40)
+    assert not [answer for answer in answers if answer.code == "circuit_open"]
+    assert percentile(answers, 0.01) > 0.02
