@@ -27,7 +27,7 @@ from django.conf import settings
 from pika.adapters.select_connection import SelectConnection
 
 from bandstand.events.brokers import Binding, BrokerOptions, Incoming, Outgoing, build_broker
-from tests.integration.optional.servers import RABBITMQ, RabbitMq
+from tests.integration.optional.servers import RabbitMq, has_rabbitmq
 
 BODY = b"x" * 500
 ROUNDS = 3
@@ -190,7 +190,7 @@ def measure(server: RabbitMq, until: float) -> dict[str, list[float]]:
 
 def main() -> None:
     settings.configure()
-    if not RABBITMQ.exists():
+    if not has_rabbitmq():
         print("RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server")
         return
     began = time.monotonic()

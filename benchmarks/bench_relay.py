@@ -21,7 +21,7 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from event_rig import Report, SafeNats, envelopes, processor_seconds, send_raw, service, started, worker
-from tests.integration.optional.servers import RABBITMQ, RabbitMq
+from tests.integration.optional.servers import RabbitMq, has_rabbitmq
 from tests.integration.servers import Nats, Postgres
 
 ROWS = 3_000
@@ -164,7 +164,7 @@ def main() -> None:
             compare(
                 report, postgres, bare_nats(nats), name="nats_sync_always", url=nats.url(), count=SLOW_ROWS, target=3000
             )
-        if RABBITMQ.exists():
+        if has_rabbitmq():
             with rabbitmq() as server:
                 url = server.url()
                 compare(report, postgres, bare_rabbitmq(url), name="rabbitmq", url=url, count=ROWS, target=8000)

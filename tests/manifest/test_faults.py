@@ -113,10 +113,16 @@ def test_a_file_nested_without_end_is_refused() -> None:
         ('servers.redis = "http://x"', 'servers.redis is "http://x"; write "embedded" or a URL such as "redis://'),
         ('servers.postgres = "postgresql:///shop"', 'servers.postgres is "postgresql:///shop"; write "embedded"'),
         ('servers.nats = "nats://[x"', 'servers.nats is "nats://[x"; write "embedded"'),
-        ('servers.rabbitmq = "embedded"', "servers.rabbitmq is not known; servers may hold postgres, redis, nats."),
         ("policy = 5", "policy is 5; write a table, [policy]."),
         ("policy.timeout = 0", "policy.timeout is 0; write a number of seconds above 0, at most 3600."),
         ("policy.retrys = 1", 'policy.retrys is not known; did you mean "retries"?'),
+        ('servers.rabbitmq = "nats://x"', 'servers.rabbitmq is "nats://x"; write "embedded" or a URL such as "amqp://'),
+        ('servers.rabbitmq = ""', 'servers.rabbitmq is ""; write "embedded" or the URL'),
+        ('servers.kafka = "x"', "servers.kafka is not known; servers may hold postgres, redis, nats, rabbitmq."),
+        (
+            'servers = { rabbitmq = "embedded", nats = "embedded" }',
+            "servers.rabbitmq names a second broker beside servers.nats; remove one of the two.",
+        ),
         ("plattform.name = 'x'", 'plattform is not known; did you mean "platform"?'),
     ],
 )
@@ -185,7 +191,7 @@ def test_a_good_name_is_taken(name: str) -> None:
     assert parse(f'platform.name = "{name}"\n[services.{name}]\n').service_names == (name,)
 
 
-@pytest.mark.parametrize("name", ["gateway", "postgres", "redis", "nats"])
+@pytest.mark.parametrize("name", ["gateway", "postgres", "redis", "nats", "rabbitmq"])
 def test_a_service_cannot_have_the_name_of_a_server(name: str) -> None:
     """Logs and tables name both by these words."""
     assert "has the name of a part of the platform" in fault(f'platform.name = "shop"\n[services.{name}]\n')

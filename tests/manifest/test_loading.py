@@ -49,6 +49,22 @@ def test_defaults_are_filled_in() -> None:
     assert workspace.token_issuer is user_service
 
 
+@pytest.mark.parametrize(
+    ("written", "broker"),
+    [
+        ("", Server(kind="nats")),
+        ('nats = "nats://mq"', Server(kind="nats", url="nats://mq")),
+        ('rabbitmq = "embedded"', Server(kind="rabbitmq")),
+        ('rabbitmq = "amqps://u:p@mq"', Server(kind="rabbitmq", url="amqps://u:p@mq")),
+    ],
+)
+def test_the_broker_is_the_one_that_is_named(written: str, broker: Server) -> None:
+    """A platform has one broker: NATS, unless RabbitMQ is written."""
+    workspace = parse(f"[servers]\n{written}\n{SHOP}")
+    assert workspace.servers.broker == broker
+    assert [server.kind for server in workspace.servers] == ["postgres", "redis", broker.kind]
+
+
 def test_a_written_folder_and_module_win() -> None:
     """``path`` and ``module`` replace what follows from the name."""
     service = parse(SHOP, Path("/srv/shop/bandstand.toml")).service("order-service")

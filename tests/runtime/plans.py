@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from bandstand.workspace.manifest import Gateway, Image, Production, Route, Server, Servers, Service, Workspace
-from bandstand.workspace.runtime.binaries import Binaries
+from bandstand.workspace.runtime.binaries import Binaries, RabbitMqPrograms
 from bandstand.workspace.runtime.credentials import Credentials, ServiceCredentials
 from bandstand.workspace.runtime.facts import Facts
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.probes import FileProbe
 from bandstand.workspace.runtime.resources import Action, Command, Plan, Process, Stage, Step, Task
 
+NATS = Server(kind="nats")
+RABBITMQ = Server(kind="rabbitmq")
 NOTHING = Command(arguments=("true",), folder=Path("/"))
 
 
@@ -57,12 +59,12 @@ def plan(*resources: Process | Task | Step) -> Plan:
     return Plan(resources=resources)
 
 
-def workspace(root: Path, *, postgres: str | None = None) -> Workspace:
+def workspace(root: Path, *, postgres: str | None = None, broker: Server = NATS) -> Workspace:
     return Workspace(
         name="shop",
         root=root,
         gateway=Gateway(port=8000),
-        servers=Servers(postgres=Server(kind="postgres", url=postgres)),
+        servers=Servers(postgres=Server(kind="postgres", url=postgres), broker=broker),
         production=Production(hosts=("shop.example",), namespace="shop", image=Image(prefix="shop")),
         services=(
             Service(
@@ -79,20 +81,30 @@ def workspace(root: Path, *, postgres: str | None = None) -> Workspace:
     )
 
 
-def facts(root: Path, *, gateway: int = 8000, has_cluster: bool = True, embedded: bool = True) -> Facts:
+def facts(
+    root: Path, *, gateway: int = 8000, has_cluster: bool = True, embedded: bool = True, broker: str = "nats"
+) -> Facts:
     names = ("postgres", "redis", "nats", "gateway-admin", "user-service-web", "order-service-web")
-    programs = {"valkey": Path("/bin/valkey"), "nats": Path("/bin/nats"), "envoy": Path("/bin/envoy")}
+    names += ("rabbitmq", "rabbitmq-distribution", "rabbitmq-epmd")
+    rabbitmq = RabbitMqPrograms(server=Path("/bin/rabbitmq-server"), port_mapper=Path("/bin/epmd"))
+    programs = {"valkey": Path("/bin/valkey"), "envoy": Path("/bin/envoy")}
     return Facts(
         folder=StateFolder(root / ".bandstand"),
         python="/venv/bin/python",
         cores=2,
         account="self",
         base={"PATH": "/bin"},
-        binaries=Binaries(**programs, postgres=Path("/pg/bin") if embedded else None),
+        binaries=Binaries(
+            **programs,
+            postgres=Path("/pg/bin") if embedded else None,
+            nats=Path("/bin/nats") if broker == "nats" else None,
+            rabbitmq=rabbitmq if broker == "rabbitmq" else None,
+        ),
         credentials=Credentials(
             postgres="pg-admin",
             redis="redis-admin",
             nats="nats-admin",
+            rabbitmq="rabbitmq-admin",
             services={name: _credentials(name) for name in ("user-service", "order-service", "left-long-ago")},
         ),
         ports={**{name: 20_000 + index for index, name in enumerate(names)}, "gateway": gateway},
@@ -103,5 +115,9 @@ def facts(root: Path, *, gateway: int = 8000, has_cluster: bool = True, embedded
 
 def _credentials(name: str) -> ServiceCredentials:
     return ServiceCredentials(
-        secret_key=f"key-{name}", postgres=f"pg-{name}", redis=f"redis-{name}", nats=f"nats-{name}"
+        secret_key=f"key-{name}",
+        postgres=f"pg-{name}",
+        redis=f"redis-{name}",
+        nats=f"nats-{name}",
+        rabbitmq=f"rabbitmq-{name}",
     )

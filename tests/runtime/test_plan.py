@@ -1,5 +1,8 @@
 """The plan of a platform, as data: who comes after whom, with which command and which environment."""
 
+import hashlib
+import re
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,11 +10,12 @@ import msgspec
 import pytest
 
 from bandstand.conf import ServiceEnvironment, wire
+from bandstand.events.brokers.rabbitmq.topology import ARCHIVE
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Resource, Step, Task
 from bandstand.workspace.runtime.servers.databases import PrepareDatabases, RecordDatabase
 from bandstand.workspace.runtime.servers.existing import ReachServer
-from tests.runtime.plans import facts, workspace
+from tests.runtime.plans import RABBITMQ, facts, workspace
 
 ROOT = Path("/w")
 
@@ -19,6 +23,11 @@ ROOT = Path("/w")
 @pytest.fixture
 def plan() -> Plan:
     return make_plan(workspace(ROOT), facts(ROOT))
+
+
+@pytest.fixture
+def on_rabbitmq() -> Plan:
+    return make_plan(workspace(ROOT, broker=RABBITMQ), facts(ROOT, broker="rabbitmq"))
 
 
 def process(plan: Plan, name: str) -> Process:
@@ -99,6 +108,60 @@ def test_postgres_keeps_what_it_promised(plan: Plan) -> None:
         assert setting in arguments
 
 
+def test_the_broker_can_be_rabbitmq(on_rabbitmq: Plan) -> None:
+    """It takes the place of NATS, after the port mapper that it needs; services get its URL and wait for it."""
+    names = [resource.name for resource in on_rabbitmq.resources]
+    assert names[:4] == ["postgres", "redis", "rabbitmq-epmd", "rabbitmq"]
+    assert process(on_rabbitmq, "rabbitmq").after == ("rabbitmq-epmd",)
+    worker = process(on_rabbitmq, "user-service-worker")
+    assert worker.needs == ("postgres", "redis", "rabbitmq")
+    url = worker.command.environment[wire.BROKER_URL]
+    assert url == "amqp://user-service:rabbitmq-user-service@127.0.0.1:20006/%2F"
+
+
+def test_rabbitmq_lets_a_service_speak_in_its_own_name_alone(on_rabbitmq: Plan) -> None:
+    """A service declares and deletes what bears its name, writes and reads that and the platform's events, and
+    publishes as itself; what all share is there from the start, as the events room would make it."""
+    content = next(file.content for file in on_rabbitmq.files if file.path.name == "definitions.json")
+    definitions = msgspec.json.decode(content)
+    permissions = {row["user"]: row for row in definitions["permissions"]}
+    assert set(permissions) == {"bandstand", "user-service", "order-service"}
+    orders = permissions["order-service"]
+    for name in ("shop.order-service", "shop.order-service.mail", "shop.order-service.mail:user.created"):
+        for right in ("configure", "write", "read"):
+            assert re.search(orders[right], name)
+    assert not re.search(orders["configure"], "shop.events")
+    for right in ("write", "read"):
+        assert re.search(orders[right], "shop.events")
+        for name in ("shop.user-service.mail", "shop.order-services", "ashop.events", "shopxevents"):
+            assert not re.search(orders[right], name)
+    (topics,) = (row for row in definitions["topic_permissions"] if row["user"] == "order-service")
+    assert topics["exchange"] == "shop.events"
+    assert re.search(topics["write"], "order-service.order.placed")
+    assert not re.search(topics["write"], "user-service.user.created")
+    assert definitions["queues"][0]["arguments"] == ARCHIVE
+    assert {user["tags"] for user in definitions["users"] if user["name"] != "bandstand"} == {""}
+
+
+def test_rabbitmq_knows_hashes(on_rabbitmq: Plan) -> None:
+    """No password stands in its files, and the hash is RabbitMQ's: four bytes of salt, SHA-256 of salt and password."""
+    assert not [file for file in on_rabbitmq.files if "rabbitmq-order-service" in file.content]
+    content = next(file.content for file in on_rabbitmq.files if file.path.name == "definitions.json")
+    (row,) = (user for user in msgspec.json.decode(content)["users"] if user["name"] == "order-service")
+    raw = b64decode(row["password_hash"])
+    assert raw[4:] == hashlib.sha256(raw[:4] + b"rabbitmq-order-service").digest()
+
+
+def test_rabbitmq_starts_no_port_mapper_of_its_own(on_rabbitmq: Plan) -> None:
+    """One that Erlang starts would outlive the platform; and nothing of it listens beyond this machine."""
+    environment = process(on_rabbitmq, "rabbitmq").command.environment
+    assert "-start_epmd false" in environment["ERL_FLAGS"]
+    assert environment["ERL_EPMD_PORT"] == str(process(on_rabbitmq, "rabbitmq-epmd").port)
+    assert "inet_dist_use_interface {127,0,0,1}" in environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+    configuration = next(file.content for file in on_rabbitmq.files if file.path.name == "rabbitmq.conf")
+    assert "listeners.tcp.1 = 127.0.0.1:20006" in configuration
+
+
 def test_every_server_listens_on_the_loopback_only(plan: Plan) -> None:
     """The configuration files and commands name 127.0.0.1 and no other address."""
     text = "".join(file.content for file in plan.files) + "".join(str(command) for _, command in commands(plan))
@@ -107,10 +170,10 @@ def test_every_server_listens_on_the_loopback_only(plan: Plan) -> None:
     assert "bind 127.0.0.1\nport 20001" in text
 
 
-def test_passwords_are_never_arguments(plan: Plan) -> None:
+def test_passwords_are_never_arguments(plan: Plan, on_rabbitmq: Plan) -> None:
     """Every user of a machine can read the arguments of its processes."""
-    secret = ("pg-", "redis-admin", "nats-admin", "key-", "redis-user", "nats-user")
-    for resource, command in commands(plan):
+    secret = ("pg-", "redis-admin", "nats-admin", "key-", "redis-user", "nats-user", "rabbitmq-admin", "rabbitmq-user")
+    for resource, command in (*commands(plan), *commands(on_rabbitmq)):
         assert not [word for word in command.arguments if word.startswith(secret)], resource.name
 
 

@@ -47,7 +47,7 @@ def logs(
 def _names(workspace: Workspace, name: str | None) -> list[str]:
     """The logs that a name stands for: all of the services when there is none."""
     services = {service.name: log_names(service) for service in workspace.services}
-    others = ("gateway", "postgres", "redis", "nats", "runner")
+    others = ("gateway", *(server.kind for server in workspace.servers), "runner")
     everything = [each for names in services.values() for each in names]
     if name is None:
         return [*everything, "gateway"]

@@ -128,4 +128,4 @@ def _is_shown(name: str, line: Line) -> bool:
     """The services speak; of the gateway only what it refused itself; the servers' logs are in their files."""
     if name == "gateway":
         return not line.upstream and "caught ENVOY_SIGTERM" not in line.text  # its word for an ordinary end
-    return name not in {"postgres", "redis", "nats"}
+    return name not in {"postgres", "redis", "nats", "rabbitmq", "rabbitmq-epmd"}

@@ -1,5 +1,6 @@
 """Servers that come from the system's packages and not as wheels: RabbitMQ and Consul, each as a private child."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -9,20 +10,28 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
+from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
+from bandstand.workspace.runtime import find_rabbitmq, free_port
+from bandstand.workspace.runtime.environment import base_environment
+from bandstand.workspace.runtime.resources import NotReady, Probe, Process
+from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
+from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 
-RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def has_rabbitmq() -> bool:
+    """Say whether RabbitMQ is installed."""
+    try:
+        find_rabbitmq()
+    except ServerMissing:
+        return False
+    return True
 
 
 def wait_for(check: Callable[[], bool], process: subprocess.Popen[bytes], *, seconds: float, log: Path) -> None:
@@ -40,59 +49,58 @@ def accepts(port: int) -> bool:
 
 
 class RabbitMq:
-    """A RabbitMQ with its data in ``folder``, that a test can kill and start again; ``options`` go into its file.
+    """A RabbitMQ as the runner starts it, with its data in ``folder``, that a test can kill and start again.
 
-    Its Erlang port mapper would outlive it, so it gets one of its own, which is ended too.
+    ``options`` go into its configuration; ``erlang`` are arguments for Erlang in place of the runner's.
     """
 
-    def __init__(self, folder: Path, options: str = "") -> None:
-        require_server("rabbitmq", found=RABBITMQ.exists(), how="On Debian: apt-get install rabbitmq-server")
+    def __init__(self, folder: Path, options: str = "", *, erlang: str = "") -> None:
+        try:
+            programs = find_rabbitmq()
+        except ServerMissing as error:
+            require_server("rabbitmq", found=False, how=str(error))
+            raise
         self.folder = folder
-        self.port, distribution, mapper = free_port(), free_port(), free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        (folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\ndefault_user = bandstand\ndefault_pass = bandstand\n"
-            f"log.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n{options}"
+        resources, files = plan_rabbitmq(
+            Place(folder=folder, log=folder / "output", environment=base_environment(os.environ)),
+            programs=programs,
+            ports=RabbitMqPorts(clients=self.port, distribution=free_port(), mapper=free_port()),
+            platform="optional",
+            password="bandstand",
+            users=(),
+            options=options,
         )
-        (folder / "none.conf").touch()
-        (folder / "enabled_plugins").write_text("[].\n")
-        self.environment = {
-            "HOME": str(folder),
-            "PATH": os.environ["PATH"],
-            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-            "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
-            "RABBITMQ_NODENAME": f"bandstand{self.port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(distribution),
-            "ERL_EPMD_PORT": str(mapper),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_LOGS": "-",
-            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(folder / "log"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-            "RABBITMQ_PID_FILE": str(folder / "pid"),
-            "RABBITMQ_ALLOW_INPUT": "1",  # makes the script exec, so that the process we start is the server itself
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none -noinput"
-            ),
-        }
+        for file in files:
+            file.path.write_text(file.content)
+        self._mapper_plan, self._plan = (each for each in resources if isinstance(each, Process))
+        self._mapper: subprocess.Popen[bytes] | None = None
+        self.environment = dict(self._plan.command.environment)
+        if erlang:
+            self.environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = erlang
 
-    def url(self, user: str = "bandstand", password: str = "bandstand") -> str:
+    def url(self, user: str = ADMINISTRATOR, password: str = "bandstand") -> str:
         return f"amqp://{user}:{password}@127.0.0.1:{self.port}/%2F"
 
     def start(self) -> None:
-        log = self.folder / "output"
-        with log.open("ab") as sink:
-            self.process = subprocess.Popen(
-                [RABBITMQ],
+        if self._mapper is None:
+            self._mapper = self._started(self._mapper_plan)
+        self.process = self._started(self._plan)
+
+    def _started(self, plan: Process) -> "subprocess.Popen[bytes]":
+        with plan.log.open("ab") as sink:
+            process = subprocess.Popen(
+                plan.command.arguments,
+                cwd=plan.command.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
             )
-        wait_for(lambda: accepts(self.port), self.process, seconds=60, log=log)
+        wait_for(lambda: passes(plan.probe), process, seconds=plan.start_timeout, log=plan.log)
+        return process
 
     def kill(self) -> None:
         """Without a warning; what it had confirmed it still has."""
@@ -102,25 +110,32 @@ class RabbitMq:
 
     def control(self, *arguments: str) -> str:
         """Run ``rabbitmqctl``; takes some seconds."""
-        command = [RABBITMQ.with_name("rabbitmqctl"), "-q", "-n", self.environment["RABBITMQ_NODENAME"], *arguments]
+        program = Path(self._plan.command.arguments[0]).with_name("rabbitmqctl")
+        command = [program, "-q", "-n", self.environment["RABBITMQ_NODENAME"], *arguments]
         return subprocess.run(
             command, env=self.environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ).stdout
 
     def close(self) -> None:
-        if self.process is None:
-            return
-        members = family(self.process, str(self.folder))
-        if self.process.poll() is None:
-            end(self.process, seconds=20)
-        for member in members:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-        # Killed is not yet gone: who looks at once still finds it.
+        """End both processes; what the server started ends with it."""
+        members = family(self.process) if self.process else []
+        for process, seconds in ((self.process, 20), (self._mapper, 5)):
+            if process is not None and process.poll() is None:
+                end(process, seconds=seconds)
+        # What has ended may still be there for a moment.
         deadline = time.monotonic() + 10
         while left := [member.pid for member in members if lives(member)]:
-            assert time.monotonic() < deadline, f"{left} outlived SIGKILL by 10 s"
+            assert time.monotonic() < deadline, f"{left} outlived the server by 10 s"
             time.sleep(0.01)
+
+
+def passes(probe: Probe) -> bool:
+    """Ask once."""
+    try:
+        asyncio.run(asyncio.wait_for(probe.check(), probe.timeout))
+    except (NotReady, OSError, TimeoutError):
+        return False
+    return True
 
 
 def lives(process: psutil.Process) -> bool:
@@ -142,16 +157,12 @@ def rabbitmq(folder: Path) -> Iterator[int]:
         server.close()
 
 
-def family(process: "subprocess.Popen[bytes]", home: str) -> list[psutil.Process]:
-    """Return what the process started, and the port mapper, which has no parent any more."""
-    found: list[psutil.Process] = []
-    with suppress(psutil.NoSuchProcess):
-        found += psutil.Process(process.pid).children(recursive=True)
-    for each in psutil.process_iter(["name"]):
-        with suppress(psutil.NoSuchProcess):
-            if each.info["name"] == "epmd" and each.environ().get("HOME") == home:
-                found.append(each)
-    return found
+def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Return what the process started."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 class Consul:

@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bandstand.workspace.runtime import free_port
@@ -71,8 +72,9 @@ def test_a_process_that_hangs_is_started_anew(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
 
     async def run() -> None:
-        adopt_orphans()
+        others = {child.pid for child in psutil.Process().children()}  # those of other tests
         watchdog = Watchdog()
+        adopt_orphans(lambda: watchdog.pids | others)
         watchdog.start()
         supervisor = Supervisor(plan, rules, launcher=SystemLauncher(watchdog), logs=logs)
         supervisor.observers = (watching,)

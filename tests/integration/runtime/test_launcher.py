@@ -36,8 +36,9 @@ def launched(work: Callable[[Callable[..., Coroutine[None, None, Child]]], Corou
     output = bytearray()
 
     async def run() -> None:
-        adopt_orphans()
+        others = {child.pid for child in psutil.Process().children()}  # those of other tests
         dog = Watchdog()
+        adopt_orphans(lambda: dog.pids | others)
         dog.start()
         launcher = SystemLauncher(dog)
         try:
@@ -82,6 +83,24 @@ def test_nothing_of_a_process_stays() -> None:
 
     launched(work)
     assert [pid for pid in children if psutil.pid_exists(pid)] == []
+
+
+def test_what_has_left_the_group_is_collected_too() -> None:
+    """What made a session of its own can't be ended with the group; when it ends, it is no zombie of ours."""
+    program = FAMILY.replace('"])', '"], start_new_session=True)')
+
+    async def work(launch: Callable[..., Coroutine[None, None, Child]]) -> None:
+        child = await launch(python(program))
+        family = psutil.Process(child.pid)
+        await asyncio.to_thread(eventually, family.children, within=5)
+        (stray,) = family.children()
+        os.kill(child.pid, signal.SIGKILL)
+        await asyncio.wait_for(child.wait(), 10)
+        assert stray.is_running()
+        stray.kill()
+        await asyncio.to_thread(eventually, lambda: not psutil.pid_exists(stray.pid), within=5)
+
+    launched(work)
 
 
 def test_the_last_words_are_heard() -> None:

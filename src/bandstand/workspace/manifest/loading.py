@@ -207,13 +207,10 @@ def _service(name: str, table: ServiceTable, root: Path, limit: RateLimit, alias
 
 
 def _servers(table: ServersTable) -> Servers:
-    url = {
-        kind: None if (place := getattr(table, kind)) == EMBEDDED else place for kind in ("postgres", "redis", "nats")
-    }
     return Servers(
-        postgres=Server(kind="postgres", url=url["postgres"]),
-        redis=Server(kind="redis", url=url["redis"]),
-        nats=Server(kind="nats", url=url["nats"]),
+        postgres=Server(kind="postgres", url=_url(table.postgres)),
+        redis=Server(kind="redis", url=_url(table.redis)),
+        broker=Server(kind="rabbitmq" if table.rabbitmq else "nats", url=_url(table.rabbitmq or table.nats)),
     )
 
 
@@ -239,6 +236,10 @@ def _kong(table: KongTable) -> Kong:
         token_routes=tuple(canonical(path) for path in table.token_routes),
         user_keys=tuple(UserKey(kid=key.kid, x=key.x) for key in table.user_keys),
     )
+
+
+def _url(place: str) -> str | None:
+    return None if place in {"", EMBEDDED} else place
 
 
 def _limit(table: RateLimitTable, default: RateLimit) -> RateLimit:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 EMBEDDED: Final = "embedded"
+ServerKind: TypeAlias = Literal["postgres", "redis", "nats", "rabbitmq"]
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +72,12 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """A server that the platform uses: ``url`` is None where `bandstand up` starts its own."""
 
-    kind: Literal["postgres", "redis", "nats"]
+    kind: ServerKind
     url: str | None = None
 
     @property
     def embedded(self) -> bool:
-        """True where `bandstand up` starts the server from its wheel."""
+        """True where `bandstand up` starts the server itself."""
         return self.url is None
 
     def __repr__(self) -> str:
@@ -84,14 +85,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Servers(msgspec.Struct, frozen=True, kw_only=True):
-    """The servers below the services."""
+    """The servers below the services; ``broker`` is NATS or RabbitMQ."""
 
     postgres: Server = Server(kind="postgres")
     redis: Server = Server(kind="redis")
-    nats: Server = Server(kind="nats")
+    broker: Server = Server(kind="nats")
 
     def __iter__(self) -> Iterator[Server]:
-        return iter((self.postgres, self.redis, self.nats))
+        return iter((self.postgres, self.redis, self.broker))
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

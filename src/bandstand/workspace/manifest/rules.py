@@ -21,6 +21,7 @@ _SCHEMES: Final = {
     "postgres": ("postgresql", "postgres"),
     "redis": ("redis", "rediss"),
     "nats": ("nats", "tls"),
+    "rabbitmq": ("amqp", "amqps"),
 }
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -93,9 +94,11 @@ def _limit_faults(limit: RateLimitTable, default: RateLimitTable, steps: Steps) 
 def _server_faults(manifest: Manifest) -> Iterator[Fault]:
     for kind, schemes in _SCHEMES.items():
         url = getattr(manifest.servers, kind)
-        if url != EMBEDDED and not _is_url(url, schemes):
+        if url not in {"", EMBEDDED} and not _is_url(url, schemes):
             text = f'is {shown(url)}; write "{EMBEDDED}" or a URL such as "{schemes[0]}://user:password@host".'
             yield Fault(("servers", kind), text)
+    if manifest.servers.nats and manifest.servers.rabbitmq:
+        yield Fault(("servers", "rabbitmq"), "names a second broker beside servers.nats; remove one of the two.")
 
 
 def _is_url(text: str, schemes: Collection[str]) -> bool:

@@ -61,7 +61,7 @@ Commands: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")], ...],
     Meta(description='a list of names of management commands, such as ["seed_demo"]'),
 ]
-ServerPlace: TypeAlias = Annotated[str, Meta(description='"embedded" or the URL of a server that exists')]
+ServerPlace: TypeAlias = Annotated[str, Meta(min_length=1, description='"embedded" or the URL of a server that exists')]
 RoutePath: TypeAlias = Annotated[
     str,
     Meta(
@@ -180,11 +180,12 @@ class GatewayTable(Table, frozen=True, kw_only=True):
 
 
 class ServersTable(Table, frozen=True, kw_only=True):
-    """``[servers]``"""
+    """``[servers]``; an empty text stands for what is not written: of two brokers a platform has one."""
 
     postgres: ServerPlace = "embedded"
     redis: ServerPlace = "embedded"
-    nats: ServerPlace = "embedded"
+    nats: ServerPlace = ""
+    rabbitmq: ServerPlace = ""
 
 
 class RouteTable(Table, frozen=True, kw_only=True):

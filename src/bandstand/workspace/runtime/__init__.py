@@ -11,7 +11,7 @@ it is made of), the rules by which it is brought up and kept up are pure (``supe
 """
 
 from bandstand.workspace.runtime.background import Background, start_in_background
-from bandstand.workspace.runtime.binaries import find_envoy, find_nats, find_postgres, find_valkey
+from bandstand.workspace.runtime.binaries import find_envoy, find_nats, find_postgres, find_rabbitmq, find_valkey
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import (
     Overview,
@@ -52,6 +52,7 @@ __all__ = [
     "find_envoy",
     "find_nats",
     "find_postgres",
+    "find_rabbitmq",
     "find_valkey",
     "free_port",
     "last_lines",

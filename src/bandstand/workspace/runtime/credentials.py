@@ -27,6 +27,7 @@ class ServiceCredentials(msgspec.Struct, frozen=True, kw_only=True):
     postgres: str = msgspec.field(default_factory=_secret)
     redis: str = msgspec.field(default_factory=_secret)
     nats: str = msgspec.field(default_factory=_secret)
+    rabbitmq: str = msgspec.field(default_factory=_secret)
 
     def __repr__(self) -> str:
         return "ServiceCredentials(…)"
@@ -38,6 +39,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     postgres: str = msgspec.field(default_factory=_secret)
     redis: str = msgspec.field(default_factory=_secret)
     nats: str = msgspec.field(default_factory=_secret)
+    rabbitmq: str = msgspec.field(default_factory=_secret)
     services: dict[str, ServiceCredentials] = {}
 
     def __repr__(self) -> str:
@@ -53,8 +55,9 @@ def load_credentials(path: Path, services: Iterable[str]) -> Credentials:
     known = _read(path)
     missing = {name: ServiceCredentials() for name in services if name not in known.services}
     complete = msgspec.structs.replace(known, services={**known.services, **missing})
-    if missing or not path.exists():
-        replace_file(path, msgspec.json.format(msgspec.json.encode(complete)), durable=True)
+    content = msgspec.json.format(msgspec.json.encode(complete))
+    if not path.exists() or path.read_bytes() != content:  # what an earlier release did not know is made here too
+        replace_file(path, content, durable=True)
     path.chmod(0o600)
     return complete
 

@@ -20,7 +20,7 @@ _OWN: Final = (
     frozenset(value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str))
     | {f"{name}{wire.FILE_SUFFIX}" for name in wire.SECRETS}
 ) - {wire.TESTING, wire.FAILPOINTS}
-_FOREIGN: Final = ("GRANIAN_", "DJANGO_", "PYTEST_", "COVERAGE_", "PG", "REDIS", "NATS_")
+_FOREIGN: Final = ("GRANIAN_", "DJANGO_", "PYTEST_", "COVERAGE_", "PG", "REDIS", "NATS_", "RABBITMQ_", "ERL_")
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):

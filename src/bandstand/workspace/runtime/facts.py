@@ -17,6 +17,7 @@ from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.launcher import choose_account
 from bandstand.workspace.runtime.ports import choose_ports, next_free
 from bandstand.workspace.runtime.resources import Account
+from bandstand.workspace.runtime.servers.rabbitmq import PORT_MAPPER
 
 __all__ = ["Access", "Facts", "access", "assign_ports", "cluster_version", "survey"]
 
@@ -86,7 +87,10 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
 def assign_ports(workspace: Workspace, earlier: Mapping[str, int]) -> dict[str, int]:
     """Choose a free port for the gateway, each server and each web process, the earlier ones where possible."""
     webs = (process.name for process in workspace.processes if process.kind == "web")
-    chosen = choose_ports(("postgres", "redis", "nats", "gateway-admin", *webs), earlier)
+    servers = ["postgres", "redis", workspace.servers.broker.kind]
+    if workspace.servers.broker.kind == "rabbitmq":
+        servers += ["rabbitmq-distribution", PORT_MAPPER]
+    chosen = choose_ports((*servers, "gateway-admin", *webs), earlier)
     chosen["gateway"] = next_free(workspace.gateway.port, taken=chosen.values())
     return chosen
 

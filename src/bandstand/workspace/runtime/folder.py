@@ -9,7 +9,7 @@ import msgspec
 
 __all__ = ["StateFolder", "replace_file"]
 
-_PARTS: Final = ("logs", "mail", "keys", "ready", "envoy", "postgres", "nats", "redis")
+_PARTS: Final = ("logs", "mail", "keys", "ready", "envoy", "postgres", "nats", "rabbitmq", "redis")
 
 
 class StateFolder(msgspec.Struct, frozen=True):
@@ -70,6 +70,10 @@ class StateFolder(msgspec.Struct, frozen=True):
     @property
     def nats(self) -> Path:
         return self.root / "nats"
+
+    @property
+    def rabbitmq(self) -> Path:
+        return self.root / "rabbitmq"
 
     @property
     def redis(self) -> Path:

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
+
+import psutil
 
 from bandstand.workspace.runtime.resources import Account, Command
 
@@ -65,6 +67,11 @@ class Watchdog:
             cwd="/",
         )
         self._write("".join(f"add {group} {number}\n" for group, number in self._groups.items()))
+
+    @property
+    def pids(self) -> set[int]:
+        """The watchdog itself, and the first process of each group that it knows."""
+        return {*self._groups, *([self._process.pid] if self._process else [])}
 
     def add(self, group: int, stop_signal: int) -> None:
         self._groups[group] = stop_signal
@@ -196,6 +203,15 @@ async def _reap(group: int) -> None:
         await asyncio.sleep(0.01)
 
 
+def _collect_strays(known: Collection[int]) -> None:
+    """Collect what has ended and is nobody's: our own children are ``known``, or in our session."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, ChildProcessError):
+            is_ours = child.pid in known or os.getsid(child.pid) == os.getsid(0)
+            if not is_ours and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
 def _with_shim(command: Command, stop_signal: int) -> list[str]:
     if sys.platform != "linux":
         return list(command.arguments)
@@ -203,10 +219,14 @@ def _with_shim(command: Command, stop_signal: int) -> list[str]:
     return [*_BARE_PYTHON, *shim, *command.arguments]
 
 
-def adopt_orphans() -> None:
-    """Become the parent of grandchildren whose parent died (Linux), since not every init process collects them."""
+def adopt_orphans(known: Callable[[], Collection[int]]) -> None:
+    """Become the parent of grandchildren whose parent died (Linux), since not every init process collects them.
+
+    They are collected when they end; ``known`` returns those of our own children that somebody waits for.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: _collect_strays(known()))
 
 
 def choose_account() -> Account:

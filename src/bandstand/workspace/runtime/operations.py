@@ -93,10 +93,15 @@ def command_environment(workspace: Workspace, service: Service) -> tuple[dict[st
     """
     folder = StateFolder(workspace.state_folder)
     ports = read_state(folder).ports
+    broker = workspace.servers.broker
     if not ports:
         raise NotRunning(
             "The platform was never started, so its services have no databases yet.",
             hint="Start it with `bandstand up`.",
+        )
+    if broker.embedded and broker.kind not in ports:
+        raise NotRunning(
+            f"The platform was never started with {broker.kind} as its broker.", hint="Start it with `bandstand up`."
         )
     return environment_of(workspace, service, access(workspace, ports)), running(folder) is not None
 

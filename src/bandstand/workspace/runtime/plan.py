@@ -11,10 +11,12 @@ from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
+from bandstand.workspace.runtime.servers.definitions import RabbitMqUser
 from bandstand.workspace.runtime.servers.envoy import plan_envoy
 from bandstand.workspace.runtime.servers.existing import plan_existing
 from bandstand.workspace.runtime.servers.nats import NatsUser, plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres
+from bandstand.workspace.runtime.servers.rabbitmq import PORT_MAPPER, RabbitMqPorts, plan_rabbitmq
 from bandstand.workspace.runtime.servers.redis import RedisUser, plan_redis
 from bandstand.workspace.runtime.services import ServicePlan, migrate_name, seed_names
 
@@ -50,15 +52,24 @@ def gateway_runtime(facts: Facts) -> GatewayRuntime:
 def environment_of(workspace: Workspace, service: Service, access: Access) -> dict[str, str]:
     """The environment of the processes of ``service``, and of a command that somebody runs by hand for it."""
     credentials = access.credentials.services[service.name]
-    redis, nats = workspace.servers.redis.url, workspace.servers.nats.url
+    redis = workspace.servers.redis.url
     addresses = Addresses(
         secret_key=credentials.secret_key,
         database_url=_login(workspace, service, access).url,
         cache_url=redis or RedisUser(name=service.name, password=credentials.redis).url(access.ports["redis"]),
-        broker_url=nats or NatsUser(name=service.name, password=credentials.nats).url(access.ports["nats"]),
+        broker_url=_broker_url(workspace, service, access),
         gateway_url=f"http://127.0.0.1:{access.ports['gateway']}",
     )
     return service_environment(workspace, service, addresses, access.folder, access.base)
+
+
+def _broker_url(workspace: Workspace, service: Service, access: Access) -> str:
+    broker, credentials = workspace.servers.broker, access.credentials.services[service.name]
+    if broker.url is not None:
+        return broker.url
+    if broker.kind == "rabbitmq":
+        return RabbitMqUser(name=service.name, password=credentials.rabbitmq).url(access.ports["rabbitmq"])
+    return NatsUser(name=service.name, password=credentials.nats).url(access.ports["nats"])
 
 
 def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource], list[File]]]:
@@ -88,6 +99,19 @@ def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource
             platform=workspace.name,
             password=facts.credentials.nats,
             users=[NatsUser(name=name, password=known[name].nats) for name in workspace.service_names],
+        )
+    if programs.rabbitmq is not None:
+        yield plan_rabbitmq(
+            place_of(facts, "rabbitmq", folder.rabbitmq),
+            programs=programs.rabbitmq,
+            ports=RabbitMqPorts(
+                clients=facts.ports["rabbitmq"],
+                distribution=facts.ports["rabbitmq-distribution"],
+                mapper=facts.ports[PORT_MAPPER],
+            ),
+            platform=workspace.name,
+            password=facts.credentials.rabbitmq,
+            users=[RabbitMqUser(name=name, password=known[name].rabbitmq) for name in workspace.service_names],
         )
     if programs.envoy is not None:
         yield plan_envoy(

@@ -4,8 +4,6 @@ What a service reads is the truth (``user-service/DATABASE_URL``) and is never w
 know of it (roles, users, rights) is derived from it each time.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from secrets import token_urlsafe
@@ -20,6 +18,7 @@ from bandstand.workspace.export.environment import SERVICE_KEY, TRUSTED_KEYS, US
 from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.folder import replace_file
 from bandstand.workspace.runtime.keys import kept_key, key_set
+from bandstand.workspace.runtime.servers.definitions import RabbitMqUser, definitions
 from bandstand.workspace.runtime.servers.nats import NatsUser, authorization
 from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
 
@@ -103,7 +102,8 @@ def _broker(workspace: Workspace, folder: Path) -> None:
     if workspace.production.broker == "nats":
         _derive(broker / "nats.conf", _json(_nats(workspace, administrator, passwords)))
     else:
-        _derive(broker / "definitions.json", _json(_rabbitmq(workspace, administrator, passwords)))
+        users = [RabbitMqUser(name=name, password=password) for name, password in passwords]
+        _derive(broker / "definitions.json", _json(definitions(workspace.name, administrator, users)))
 
 
 def _nats(workspace: Workspace, administrator: str, passwords: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -119,80 +119,6 @@ def _nats(workspace: Workspace, administrator: str, passwords: Iterable[tuple[st
         "max_payload": 1 << 20,
         "lame_duck_duration": "30s",
     }
-
-
-def _rabbitmq(workspace: Workspace, administrator: str, passwords: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Users with rights on what is their own, and the exchange with its archive, which nobody may then delete."""
-    platform, events = workspace.name, f"{workspace.name}.events"
-    users = [("administrator", administrator, ["administrator"]), *((*pair, []) for pair in passwords)]
-    names = [name for name, _, tags in users if not tags]
-    return {
-        "vhosts": [{"name": "/"}],
-        "users": [
-            {
-                "name": name,
-                "password_hash": _rabbitmq_hash(password),
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": tags,
-            }
-            for name, password, tags in users
-        ],
-        "permissions": [
-            {"user": "administrator", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"},
-            *(_rights(platform, name) for name in names),
-        ],
-        "topic_permissions": [
-            {"user": name, "vhost": "/", "exchange": events, "write": rf"^{name}\.", "read": ".*"} for name in names
-        ],
-        "exchanges": [_exchange(events)],
-        "queues": [_archive(events)],
-        "bindings": [_binding(events)],
-    }
-
-
-def _rights(platform: str, service: str) -> dict[str, str]:
-    own, shared = rf"{service}(\..*)?", "events"
-    used = rf"^{platform}\.({shared}|{own})$"
-    return {"user": service, "vhost": "/", "configure": rf"^{platform}\.{own}$", "write": used, "read": used}
-
-
-def _exchange(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "vhost": "/",
-        "type": "topic",
-        "durable": True,
-        "auto_delete": False,
-        "internal": False,
-        "arguments": {},
-    }
-
-
-def _archive(name: str) -> dict[str, Any]:
-    """The past of the platform, with the bounds that services would give it."""
-    arguments = {"x-queue-type": "stream", "x-max-age": "7D", "x-stream-max-segment-size-bytes": 50_000_000}
-    return {"name": name, "vhost": "/", "durable": True, "auto_delete": False, "arguments": arguments}
-
-
-def _binding(name: str) -> dict[str, Any]:
-    return {
-        "source": name,
-        "vhost": "/",
-        "destination": name,
-        "destination_type": "queue",
-        "routing_key": "#",
-        "arguments": {},
-    }
-
-
-def _rabbitmq_hash(password: str) -> str:
-    """As RabbitMQ's documentation has it: base64 of a salt of 4 bytes and the SHA-256 of salt and password.
-
-    The salt follows from the password, so that the same secrets give the same file; it protects passwords that people
-    choose, and these are random.
-    """
-    salt = hashlib.sha256(password.encode()).digest()[:4]
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def _passwords(workspace: Workspace, folder: Path, variable: str) -> Iterator[tuple[str, str]]:

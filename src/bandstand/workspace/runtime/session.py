@@ -48,7 +48,7 @@ class Session:
         Raises:
             WorkspaceError: something failed before all was ready.
         """
-        adopt_orphans()
+        adopt_orphans(lambda: self._watchdog.pids)
         self._watchdog.start()
         self._listen(hang_up)
         self._supervisor.observers = (*observers, _Progress(self._report, self.began))

@@ -9,11 +9,11 @@ from typing import Final
 from bandstand.events.brokers.rabbitmq.link import Link
 from bandstand.events.brokers.rabbitmq.names import Names
 
-__all__ = ["Topology"]
+__all__ = ["ARCHIVE", "Topology"]
 
 _DAY: Final = 24 * 3600 * 1000  # milliseconds
 _RETENTION: Final = 7 * _DAY
-_ARCHIVE: Final = {
+ARCHIVE: Final = {
     "x-queue-type": "stream",
     "x-max-age": "7D",
     # Whole segments are dropped, so they must not be large for the age to mean something.
@@ -46,7 +46,7 @@ class Topology:
         names = self._names
         if not await self._link.exists(exchange=names.exchange):
             await self._declare_exchange(names.exchange, "topic", auto_delete=False)
-        await self._declare_queue(names.archive, _ARCHIVE)
+        await self._declare_queue(names.archive, ARCHIVE)
         await self.bind(names.archive, names.exchange, "#")
 
     async def declare_history(self) -> None:

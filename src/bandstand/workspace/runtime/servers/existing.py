@@ -11,8 +11,9 @@ from bandstand.workspace.runtime.resources import Action, Stage, Step
 
 __all__ = ["ReachServer", "plan_existing"]
 
-_LABELS: Final = {"postgres": "PostgreSQL", "redis": "Redis", "nats": "NATS"}
-_PORTS: Final = {"postgres": 5432, "redis": 6379, "nats": 4222}
+_LABELS: Final = {"postgres": "PostgreSQL", "redis": "Redis", "nats": "NATS", "rabbitmq": "RabbitMQ"}
+_PORTS: Final = {"postgres": 5432, "redis": 6379, "nats": 4222, "rabbitmq": 5672}
+_TLS_PORTS: Final = {"amqps": 5671}
 _PAUSE: Final = 0.2
 
 
@@ -51,7 +52,7 @@ class ReachServer(Action, frozen=True, kw_only=True):
 def plan_existing(server: Server) -> Step:
     """Plan to wait for ``server``, which has a URL."""
     parts = urlsplit(server.url or "")
-    host, port = parts.hostname or LOOPBACK, parts.port or _PORTS[server.kind]
+    host, port = parts.hostname or LOOPBACK, parts.port or _TLS_PORTS.get(parts.scheme) or _PORTS[server.kind]
     return Step(
         name=server.kind,
         label=f"{_LABELS[server.kind]} at {host}:{port}",

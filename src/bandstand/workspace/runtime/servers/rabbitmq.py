@@ -1,0 +1,185 @@
+"""RabbitMQ from the machine's own package: each service has a user that reaches only what bears its name.
+
+Two processes: the server, and Erlang's port mapper (epmd). Erlang starts one by itself where there is none, in a
+session of its own, which then outlives everything; so it gets one of ours, and is told to start no other.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from struct import pack
+from typing import Final
+
+import msgspec
+
+from bandstand.workspace.runtime.binaries import RabbitMqPrograms
+from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
+from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, VIRTUAL_HOST, RabbitMqUser, definitions
+
+__all__ = ["PORT_MAPPER", "RabbitMqPorts", "RabbitMqProbe", "plan_rabbitmq"]
+
+PORT_MAPPER: Final = "rabbitmq-epmd"
+
+_CONFIGURATION: Final = """\
+listeners.tcp.1 = {host}:{port}
+load_definitions = {definitions}
+log.console = true
+log.file = false
+disk_free_limit.absolute = 50MB
+vm_memory_high_watermark.absolute = 512MB
+"""
+# On this machine only, also for other Erlang nodes; no busy waiting of idle schedulers. What the server notes of new
+# queues (Ra's names.dets) Erlang writes to the file three seconds later: a server that is killed before that forgets
+# what it confirmed, and its first stream never comes back (3.10.8). So it is told to write ten times a second.
+_ERLANG: Final = (
+    "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none -noinput "
+    "-eval spawn(fun()->F=fun(G)->timer:sleep(100),[dets:sync(T)||T<-dets:all()],G(G)end,F(F)end)."
+)
+
+
+class RabbitMqPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where clients connect, where Erlang nodes would, and where these ask for the latter."""
+
+    clients: int
+    distribution: int
+    mapper: int
+
+
+class RabbitMqProbe(Probe, frozen=True, kw_only=True):
+    """Ready when it lets the administrator open the virtual host (AMQP 0-9-1, 2.2.4)."""
+
+    port: int
+    password: str
+
+    async def check(self) -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        try:
+            writer.write(b"AMQP\x00\x00\x09\x01")
+            await _answer(reader, 10, "start")
+            plain = f"\0{ADMINISTRATOR}\0{self.password}".encode()
+            login = pack(">I", 0) + _short(b"PLAIN") + pack(">I", len(plain)) + plain + _short(b"en_US")
+            writer.write(_method(11, login))
+            await _answer(reader, 30, "tune")
+            writer.write(
+                _method(31, pack(">HIH", 1, 131_072, 0)) + _method(40, _short(VIRTUAL_HOST.encode()) + b"\0\0")
+            )
+            await _answer(reader, 41, "open-ok")
+            writer.write(_method(50, pack(">H", 200) + _short(b"") + pack(">HH", 0, 0)))
+            await _answer(reader, 51, "close-ok")
+        except asyncio.IncompleteReadError as error:
+            raise NotReady("it closed the connection") from error
+        finally:
+            writer.transport.abort()
+
+
+class PortMapperProbe(Probe, frozen=True, kw_only=True):
+    """Ready when it answers the question for names (Erlang distribution protocol, NAMES_REQ)."""
+
+    port: int
+
+    async def check(self) -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        try:
+            writer.write(b"\0\x01n")
+            if await reader.readexactly(4) != pack(">I", self.port):
+                raise NotReady("something else answers there")
+        except asyncio.IncompleteReadError as error:
+            raise NotReady("it closed the connection") from error
+        finally:
+            writer.transport.abort()
+
+
+def plan_rabbitmq(
+    place: Place,
+    *,
+    programs: RabbitMqPrograms,
+    ports: RabbitMqPorts,
+    platform: str,
+    password: str,
+    users: Iterable[RabbitMqUser],
+    options: str = "",
+) -> tuple[list[Resource], list[File]]:
+    """Plan the server and its port mapper.
+
+    ``platform`` is the first part of every name, ``password`` the administrator's, ``options`` more lines for the
+    configuration.
+    """
+    folder = place.folder
+    environment = {**place.environment, **_environment(folder, ports)}
+    place = msgspec.structs.replace(place, environment=environment)
+    configuration = _CONFIGURATION.format(host=LOOPBACK, port=ports.clients, definitions=folder / "definitions.json")
+    known = msgspec.json.format(msgspec.json.encode(definitions(platform, password, users))).decode()
+    files = [
+        File(path=folder / "rabbitmq.conf", content=configuration + options),
+        File(path=folder / "definitions.json", content=known),
+        File(path=folder / "environment.conf", content=""),  # in place of the machine's own
+        File(path=folder / "enabled_plugins", content="[].\n"),
+    ]
+    mapper = Process(
+        name=PORT_MAPPER,
+        label="RabbitMQ's port mapper",
+        stage=Stage.SERVER,
+        command=place.command(programs.port_mapper, "-address", LOOPBACK, "-port", str(ports.mapper)),
+        log=place.log.with_name(f"{PORT_MAPPER}.log"),
+        probe=PortMapperProbe(port=ports.mapper),
+        port=ports.mapper,
+    )
+    server = Process(
+        name="rabbitmq",
+        label="RabbitMQ",
+        stage=Stage.SERVER,
+        command=place.command(programs.server),
+        log=place.log,
+        probe=RabbitMqProbe(port=ports.clients, password=password),
+        port=ports.clients,
+        data=folder,
+        after=(mapper.name,),
+        start_timeout=120.0,  # Erlang needs 5 to 13 s, more where the machine has other work
+        grace=20.0,
+    )
+    return [mapper, server], files
+
+
+def _environment(folder: Path, ports: RabbitMqPorts) -> dict[str, str]:
+    return {
+        "HOME": str(folder),  # of the cookie by which Erlang nodes know each other
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",  # of its log
+        "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
+        "ERL_EPMD_PORT": str(ports.mapper),
+        "ERL_FLAGS": "-start_epmd false",
+        "RABBITMQ_ALLOW_INPUT": "1",  # makes the script exec, so that the process we start is the server itself
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "environment.conf"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_DIST_PORT": str(ports.distribution),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+        "RABBITMQ_NODE_PORT": str(ports.clients),
+        "RABBITMQ_NODENAME": "bandstand@localhost",
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+    }
+
+
+def _method(number: int, arguments: bytes) -> bytes:
+    """Return the frame of a method of AMQP's class "connection"."""
+    payload = pack(">HH", 10, number) + arguments
+    return pack(">BHI", 1, 0, len(payload)) + payload + b"\xce"
+
+
+async def _answer(reader: asyncio.StreamReader, number: int, name: str) -> None:
+    head = await reader.readexactly(7)
+    payload = await reader.readexactly(int.from_bytes(head[3:7], "big") + 1)
+    if payload[:4] != pack(">HH", 10, number):
+        text = payload[:-1].decode(errors="replace").strip()
+        raise NotReady(f"it did not answer connection.{name}, but {text!r}")
+
+
+def _short(text: bytes) -> bytes:
+    return bytes([len(text)]) + text

@@ -1,0 +1,140 @@
+"""A platform whose broker is the machine's own RabbitMQ: what it keeps apart, and that nothing of it is left."""
+
+import os
+import shutil
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from ipaddress import ip_address
+from pathlib import Path
+
+import pika
+import psutil
+import pytest
+from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
+
+from bandstand.conf import wire
+from bandstand.testing import require_server
+from tests.integration.optional.servers import has_rabbitmq
+from tests.integration.runtime.shop import Platform, eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(started_before: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform that ran on NATS before, and runs on RabbitMQ."""
+    require_server("rabbitmq", found=has_rabbitmq(), how="On Debian: apt-get install rabbitmq-server")
+    folder = shutil.copytree(started_before, tmp_path_factory.mktemp("rabbitmq") / "tiny shöp")
+    manifest = folder / "bandstand.toml"
+    manifest.write_text(manifest.read_text() + '\n[servers]\nrabbitmq = "embedded"\n')
+    platform = Platform(folder)
+    try:
+        platform.up()
+        yield platform
+    finally:
+        platform.run("down")
+        for process in platform.left():
+            process.kill()
+
+
+def url(platform: Platform, service: str) -> str:
+    lines = platform.run("exec", service, "env").stdout.splitlines()
+    return next(line for line in lines if line.startswith(f"{wire.BROKER_URL}=")).partition("=")[2]
+
+
+def publish(channel: "pika.adapters.blocking_connection.BlockingChannel", key: str) -> None:
+    """Publish with a confirmation."""
+    channel.confirm_delivery()
+    channel.basic_publish("tiny.events", key, b"{}", mandatory=True)
+
+
+def runner_of(platform: Platform) -> psutil.Process:
+    return psutil.Process(platform.state["pid"])
+
+
+def test_it_runs_in_place_of_nats(rabbitmq: Platform) -> None:
+    """`ps` shows it as any server, `logs` shows what it wrote, and all of it listens on the loopback address."""
+    rows = {row["name"]: row for row in rabbitmq.json("ps")["processes"]}
+    assert rows["rabbitmq"]["state"] == rows["rabbitmq-epmd"]["state"] == "ready"
+    assert "nats" not in rows
+    assert "[info]" in rabbitmq.run("logs", "rabbitmq").stdout
+    listening = [
+        connection.laddr.ip
+        for process in runner_of(rabbitmq).children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert all(ip_address(address).is_loopback for address in listening)
+
+
+def test_its_folder_is_the_owners_alone(rabbitmq: Platform) -> None:
+    """The folder is closed to others, and so is what holds hashes or Erlang's cookie."""
+    folder = rabbitmq.root / ".bandstand" / "rabbitmq"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for name in ("definitions.json", "rabbitmq.conf", ".erlang.cookie"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda channel: publish(channel, "user-service.user.created"),
+        lambda channel: channel.queue_delete("tiny.events"),
+        lambda channel: channel.exchange_delete("tiny.events"),
+        lambda channel: channel.queue_declare("tiny.user-service.x", durable=True),
+    ],
+)
+def test_a_service_can_not_act_for_another(rabbitmq: Platform, forbidden: Callable[..., object]) -> None:
+    """It publishes in its own name, and neither makes nor deletes nor fills what is not its own."""
+    with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
+        publish(connection.channel(), "order-service.order.placed")
+        with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+            forbidden(connection.channel())
+
+
+def test_nobody_gets_in_without_a_password(rabbitmq: Platform) -> None:
+    """The user that RabbitMQ has by default is not there."""
+    port = rabbitmq.state["ports"]["rabbitmq"]
+    with pytest.raises(ProbableAuthenticationError):
+        pika.BlockingConnection(pika.URLParameters(f"amqp://guest:guest@127.0.0.1:{port}/%2F"))
+
+
+def test_a_kill_costs_nothing_that_it_confirmed(rabbitmq: Platform) -> None:
+    """A quorum queue that is half a second old, and its message, are there after `kill -9`; no zombie stays."""
+    with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
+        channel = connection.channel()
+        channel.queue_declare("tiny.order-service.new", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind("tiny.order-service.new", "tiny.events", "#")
+        publish(channel, "order-service.order.placed")
+        connection.sleep(0.5)
+    before = rabbitmq.process("rabbitmq")
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def is_back() -> bool:
+        row = rabbitmq.process("rabbitmq")
+        return row["state"] == "ready" and row["pid"] != before["pid"]
+
+    eventually(is_back, within=60)
+    with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
+        eventually(lambda: connection.channel().basic_get("tiny.order-service.new")[0], within=20)
+        assert connection.channel().queue_delete("tiny.order-service.new")
+    eventually(lambda: not zombies(rabbitmq), within=5)
+
+
+def zombies(platform: Platform) -> list[psutil.Process]:
+    return [child for child in runner_of(platform).children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_nothing_is_left(rabbitmq: Platform) -> None:
+    """Neither `down` nor `kill -9` of the runner leaves the server, its port mapper or what Erlang started."""
+    rabbitmq.json("down")
+    eventually(lambda: not rabbitmq.left() and not rabbitmq.listening(), within=2)
+    rabbitmq.up()
+    started = [process.pid for process in runner_of(rabbitmq).children(recursive=True)]
+    os.kill(rabbitmq.state["pid"], signal.SIGKILL)
+    eventually(lambda: not rabbitmq.left() and not rabbitmq.listening(), within=15)
+    assert not [pid for pid in started if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    rabbitmq.up()
