@@ -99,7 +99,7 @@ class Pooled:
     vendor = "postgresql"
 
 
-@pytest.mark.parametrize(("size", "fits"), [(7, True), (6, False)])
+@pytest.mark.parametrize(("size", "fits"), [(8, True), (7, False)])
 def test_a_pool_that_is_too_small_is_refused(monkeypatch: pytest.MonkeyPatch, size: int, fits: bool) -> None:
     """A worker whose threads would wait for each other's connections does not start, and says what to set."""
     monkeypatch.setattr(worker, "connections", {"default": Pooled()})
@@ -109,7 +109,7 @@ def test_a_pool_that_is_too_small_is_refused(monkeypatch: pytest.MonkeyPatch, si
         if fits:
             check_pool("default", 4)
         else:
-            with pytest.raises(ConfigurationError, match="BANDSTAND_DATABASE_POOL_SIZE=7"):
+            with pytest.raises(ConfigurationError, match="BANDSTAND_DATABASE_POOL_SIZE=8"):
                 check_pool("default", 4)
 
 

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
 from threading import Event, Thread
 from time import monotonic
 from typing import Final
@@ -41,43 +41,66 @@ def waves(rows: Collection[OutboxRow]) -> Iterator[list[OutboxRow]]:
 
 
 class Relay:
-    """A thread that sends what is in the outbox. Many may run, in one process or in several."""
+    """A thread that sends what is in the outbox, and a second one that helps while there is a backlog.
+
+    While the batch of one travels, the other claims the next or records the last, so that neither the database nor the
+    broker waits for the other. What makes that safe is what makes many relays safe: keys that are claimed are left
+    alone. Many may run, in one process or in several.
+    """
 
     def __init__(self, broker: Broker, outbox: Outbox, settings: EventsSettings) -> None:
         self._broker = broker
         self._outbox = outbox
         self._settings = settings
         self._awake = Event()
+        self._backlog = Event()
         self._stopping = False
-        self._thread = Thread(target=self._run, name="bandstand-relay", daemon=True)
+        self._threads = [
+            Thread(target=self._run, args=[work], name=f"bandstand-{name}", daemon=True)
+            for name, work in (("relay", self._lead), ("relay-2", self._help))
+        ]
 
     def start(self) -> None:
         """Begin to relay."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """Look at the outbox now: a transaction was committed, or the broker came back."""
         self._awake.set()
 
     def stop(self) -> None:
-        """Finish the batch that is being sent, then end."""
+        """Finish the batches that are being sent, then end."""
         self._stopping = True
         self._awake.set()
+        self._backlog.set()
 
     def join(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds for the end; say whether it came."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        deadline = monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
             while not self._stopping:
-                self._awake.clear()
-                if self._turn():
-                    continue
-                self._awake.wait(self._settings.poll_interval)
+                work()
         finally:
             connections.close_all()
+
+    def _lead(self) -> None:
+        self._awake.clear()
+        if not self._turn():
+            self._awake.wait(self._settings.poll_interval)
+
+    def _help(self) -> None:
+        """Costs nothing unless there is a backlog: it has no clock of its own."""
+        self._backlog.wait()
+        self._backlog.clear()
+        while not self._stopping and self._turn():
+            continue
+        connections[self._settings.database].close()
 
     def _turn(self) -> bool:
         """Relay one batch and keep house; say whether there may be more to relay at once."""
@@ -97,6 +120,8 @@ class Relay:
     def relay(self) -> int:
         """Send one batch; return how many rows the broker confirmed."""
         rows = self._outbox.claim(self._settings.batch, self._settings.lease)
+        if len(rows) >= self._settings.batch:
+            self._backlog.set()
         failpoints.hit("relay.after_claim")
         return _Batch(self._broker, self._outbox, rows, lease=self._settings.lease).send() if rows else 0
 
@@ -131,10 +156,12 @@ class _Batch:
         outcomes = self._broker.publish(
             [Outgoing(id=row.message_id, type=row.type, body=row.body.encode()) for row in rows]
         )
+        sent = [row for row, error in zip(rows, outcomes, strict=True) if error is None]
+        self._sent += sent
+        for event_type, count in Counter(row.type for row in sent).items():
+            metrics.relayed.labels(event_type).inc(count)
         for row, error in zip(rows, outcomes, strict=True):
             if error is None:
-                self._sent.append(row)
-                metrics.relayed.labels(row.type).inc()
                 continue
             metrics.relay_failures.labels(error.code).inc()
             self._stuck.add(row.key)

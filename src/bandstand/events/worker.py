@@ -28,7 +28,7 @@ __all__ = ["Worker"]
 
 logger: Final = logging.getLogger(__name__)
 
-_OTHER_THREADS: Final = 3  # relay, retrier and housekeeping: each may need a connection beside the handlers
+_OTHER_THREADS: Final = 4  # two relay, retrier, housekeeping: each may need a connection beside the handlers
 _INTERRUPTED: Final = 130
 
 

@@ -5,9 +5,11 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -231,3 +233,30 @@ def test_a_message_above_the_server_s_limit_is_its_own_error(nats: Nats, connect
     assert (first, third) == (None, None)
     assert type(second) is BrokerError
     assert "2,000,000 bytes" in str(second)
+
+
+@pytest.mark.parametrize(
+    "change", [{"type": "order.placed 1"}, {"type": "order.placed\r\nPUB x 0"}, {"id": "1\r\nStatus: 503"}]
+)
+def test_what_would_be_another_command_is_refused_alone(
+    nats: Nats, connect: Callable[..., NatsBroker], change: dict[str, str]
+) -> None:
+    """A type or id that would break the protocol, as one written by hand, fails; those beside it go through."""
+    broker = connect(nats.url())
+    until(lambda: broker.connected)
+    first, second, third = broker.publish([message("1"), msgspec.structs.replace(message("x"), **change), message("2")])
+    assert (first, third) == (None, None)
+    assert type(second) is BrokerError
+    assert "can't be written in NATS" in str(second)
+
+
+def test_batches_of_several_threads_keep_their_outcomes(nats: Nats, connect: Callable[..., NatsBroker]) -> None:
+    """Two relays in one process publish at the same time, and each is told of its own messages."""
+    broker = connect(nats.url())
+    until(lambda: broker.connected)
+    good = [message(f"good-{number}") for number in range(200)]
+    bad = [msgspec.structs.replace(message(f"bad-{number}"), type="a b") for number in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(broker.publish, [good, bad] * 10))
+    assert all(outcomes == [None] * 200 for outcomes in found[::2])
+    assert all(None not in outcomes for outcomes in found[1::2])

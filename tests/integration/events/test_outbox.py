@@ -1,14 +1,21 @@
 """The claims on the real PostgreSQL: two relays at the same moment, and what would happen without the protections."""
 
 import threading
+from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import pytest
 from django.db import connections, transaction
 
+from bandstand.conf import get_settings
 from bandstand.events import outbox as module
 from bandstand.events import wakeup
+from bandstand.events.brokers import Outgoing
 from bandstand.events.outbox import OutboxRow, open_outbox
 from bandstand.events.queries import queries
+from bandstand.events.relay import Relay
+from bandstand.exceptions import BrokerError
 from tests.integration.events.conftest import Rig
 
 TURN = "SELECT pg_advisory_xact_lock(%(turn)s), set_config('synchronous_commit', 'off', true);"
@@ -133,3 +140,33 @@ def test_sent_rows_cost_the_relay_nothing(rig: Rig) -> None:
     text = "\n".join(row[0] for row in plan)
     assert "bandstand_outbox_waiting" in text
     assert "Seq Scan" not in text
+
+
+class Meeting:
+    """A broker that confirms a batch only when another is under way as well."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.both = threading.Barrier(2)
+        self.order: list[str] = []
+
+    def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
+        self.both.wait(20)
+        self.order += [message.id for message in messages]
+        return [None] * len(messages)
+
+
+def test_two_batches_travel_at_once(rig: Rig) -> None:
+    """While a batch is with the broker, the second thread sends the next, and never another event of a key in it."""
+    written = [rig.write(number, key=str(number)) for number in range(20)]
+    broker: Any = Meeting()
+    relay = Relay(broker, open_outbox(rig.platform), msgspec.structs.replace(get_settings().events, batch=5))
+    relay.start()
+    try:
+        rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 20, "all are sent")
+    finally:
+        broker.both.abort()
+        relay.stop()
+        assert relay.join(20)
+    assert sorted(broker.order) == sorted(written)

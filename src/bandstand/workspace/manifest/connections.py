@@ -10,8 +10,8 @@ __all__ = ["max_connections", "web_pool", "worker_pool"]
 
 # Each check of /health/ready/ asks on a thread of its own, while all threads of the web server may be at work.
 _READINESS: Final = 1
-# Relay, retrier, housekeeping and readiness, each on a thread of its own beside the handlers.
-_WORKER_THREADS: Final = 4
+# Relay (two), retrier, housekeeping and readiness, each on a thread of its own beside the handlers.
+_WORKER_THREADS: Final = 5
 # Outside the pool: what listens for NOTIFY.
 _LISTENER: Final = 1
 # Migrations, seeds, and commands that somebody runs by hand.

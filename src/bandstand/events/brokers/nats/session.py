@@ -8,7 +8,6 @@ from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
-import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -16,16 +15,15 @@ from nats.js.api import (
     ConsumerConfig,
     DeliverPolicy,
     DiscardPolicy,
-    Header,
-    PubAck,
     RetentionPolicy,
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import BadRequestError, NotFoundError
 
 from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
 from bandstand.events.brokers.nats.names import Names
+from bandstand.events.brokers.nats.publisher import Publisher
 from bandstand.events.brokers.nats.pull import TROUBLE, Pull
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
 
@@ -35,7 +33,6 @@ logger: Final = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT: Final = 2
 _API_TIMEOUT: Final = 5.0
-_CONFIRM_TIMEOUT: Final = 5.0
 _PING_INTERVAL: Final = 4  # seconds; two pings without an answer and the connection counts as lost
 _RETENTION: Final = 7 * 24 * 3600.0
 _DUPLICATE_WINDOW: Final = 120.0
@@ -56,7 +53,7 @@ class Session:
         self._pulls: dict[str, Pull] = {}
         self._refused = ""
         self._refusal = asyncio.Event()
-        self._publishing: list[tuple[str, asyncio.Future[PubAck]]] = []
+        self._publisher = Publisher(self._client, names)
         self._signs: asyncio.Task[None] | None = None
 
     @property
@@ -73,6 +70,7 @@ class Session:
         try:
             await self._connect()
             await self._unless_refused(self.declare_stream())
+            await self._publisher.start()
         except TROUBLE as error:
             raise self._explained(error) from error
         self._signs = asyncio.create_task(self._give_signs_of_life())
@@ -176,58 +174,10 @@ class Session:
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
         """Send all ``messages``, then wait for their confirmations."""
-        futures = [await self._send(message) for message in messages]
-        pending = [future for future in futures if isinstance(future, asyncio.Future)]
-        if pending:
-            await self._confirmed(pending)
-        self._publishing.clear()
-        outcomes = [self._outcome(future) for future in futures]
-        if any(isinstance(outcome, Unroutable) for outcome in outcomes):
+        errors = await self._publisher.publish(messages)
+        if any(isinstance(error, Unroutable) for error in errors):
             await self._declare_again()
-        return outcomes
-
-    async def _send(self, message: Outgoing) -> "asyncio.Future[PubAck] | BrokerError":
-        subject = self._names.subject(message.type)
-        try:
-            future = await self._stream.publish_async(
-                subject, message.body, headers={Header.MSG_ID.value: message.id, "Content-Type": _CONTENT_TYPE}
-            )
-        except nats.errors.MaxPayloadError:
-            return BrokerError(
-                f"The event has {len(message.body):,} bytes; this NATS server takes {self._client.max_payload:,}."
-            )
-        except TROUBLE as error:
-            return BrokerUnavailable(f"NATS could not be written to: {error}")
-        self._publishing.append((subject, future))
-        return future
-
-    async def _confirmed(self, futures: "list[asyncio.Future[PubAck]]") -> None:
-        """Wait for all confirmations, but not longer than the connection lives or the time-out allows."""
-        lost = asyncio.ensure_future(self.lost.wait())
-        everything = asyncio.ensure_future(asyncio.wait(futures))
-        try:
-            await asyncio.wait({lost, everything}, timeout=_CONFIRM_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
-            everything.cancel()
-
-    def _outcome(self, future: "asyncio.Future[PubAck] | BrokerError") -> BrokerError | None:
-        if isinstance(future, BrokerError):
-            return future
-        if not future.done():
-            future.cancel()
-            return BrokerUnavailable("NATS did not confirm in time, or the connection was lost.")
-        error = future.exception()
-        return None if error is None else self._meant_by(error)
-
-    def _meant_by(self, error: BaseException) -> BrokerError:
-        if isinstance(error, BrokerError):
-            return error
-        if isinstance(error, NoStreamResponseError):
-            return Unroutable(f"No stream takes the subject; {self._names.stream} is declared again.")
-        if isinstance(error, ServiceUnavailableError) or not isinstance(error, APIError):
-            return BrokerUnavailable(f"NATS can't take messages now: {error}")
-        return BrokerError(f"NATS refused the message: {error.description}")
+        return errors
 
     async def _declare_again(self) -> None:
         try:
@@ -244,6 +194,7 @@ class Session:
         """Send what is still to be sent, and close. Never raises."""
         if self._signs:
             self._signs.cancel()
+        self._publisher.give_up("The connection to NATS ended before it confirmed.")
         try:
             await self.stop_consuming()
             if self._client.is_connected:
@@ -273,12 +224,11 @@ class Session:
             "NATS refuses what this service needs; the permissions of its user must be changed",
             extra={"error": self._refused, "user": self._url.username or ""},
         )
-        for subject, future in self._publishing:
-            if subject.lower() in text.lower() and not future.done():
-                future.set_exception(BrokerError(f"NATS refuses it: {self._refused}"))
+        self._publisher.refuse(text, f"NATS refuses it: {self._refused}")
 
     async def _on_lost(self) -> None:
         self.lost.set()
+        self._publisher.give_up("The connection to NATS was lost before it confirmed.")
 
     def _explained(self, error: Exception) -> BrokerError:
         place = f"{self._url.hostname}:{self._url.port or 4222}"
@@ -288,6 +238,3 @@ class Session:
             return BrokerError(f"NATS at {place} does not know the user {self._url.username!r}, or not that password.")
         reason = str(error) or type(error).__name__
         return BrokerUnavailable(f"NATS at {place} can't be used: {reason.removeprefix('nats: ')}")
-
-
-_CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"

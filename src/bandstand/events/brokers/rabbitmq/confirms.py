@@ -1,6 +1,5 @@
 """A channel in confirm mode: many messages in flight, each with an outcome of its own."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
 from bandstand.events import failpoints
+from bandstand.events.brokers.outcomes import Outcomes
 from bandstand.events.brokers.rabbitmq.link import Channel, Link
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
 
@@ -30,30 +30,13 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     properties: pika.BasicProperties
 
 
-class _Batch:
-    """What was published by one call, until each parcel has its outcome."""
-
-    def __init__(self, parcels: Sequence[Parcel]) -> None:
-        self.parcels = parcels
-        self.outcomes: list[BrokerError | None] = [None] * len(parcels)
-        self.open = set(range(len(parcels)))
-        self.done = asyncio.Event()
-
-    def settle(self, index: int, outcome: BrokerError | None) -> None:
-        if index in self.open:
-            self.outcomes[index] = outcome
-            self.open.remove(index)
-        if not self.open:
-            self.done.set()
-
-
 class ConfirmedChannel:
     """Publishes with ``mandatory``, and waits until the server is responsible for each message."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self._next = 1
-        self._flying: dict[int, tuple[_Batch, int]] = {}  # by delivery tag, in order
+        self._flying: dict[int, tuple[Outcomes, int, Parcel]] = {}  # by delivery tag, in order
         self._returned: dict[str, str] = {}  # message id -> why nobody gets it
         self._waits = not failpoints.switched_off("rabbitmq.confirms")
         self._mandatory = not failpoints.switched_off("rabbitmq.mandatory")
@@ -70,24 +53,19 @@ class ConfirmedChannel:
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[BrokerError | None]:
         """Publish all ``parcels``, then wait for their confirmations; return their errors, in order."""
-        batch = _Batch(parcels)
+        outcomes = Outcomes(len(parcels))
         for index, parcel in enumerate(parcels):
             if not self.channel.raw.is_open:
-                batch.settle(index, BrokerUnavailable("The channel was closed."))
+                outcomes.settle(index, BrokerUnavailable("The channel was closed."))
                 continue
-            self._flying[self._next] = (batch, index)
+            self._flying[self._next] = (outcomes, index, parcel)
             self._next += 1
             self.channel.raw.basic_publish(
                 parcel.exchange, parcel.key, parcel.body, parcel.properties, mandatory=self._mandatory
             )
         if not self._waits:
             return [None] * len(parcels)
-        try:
-            await asyncio.wait_for(batch.done.wait(), _CONFIRM_TIMEOUT)
-        except TimeoutError:
-            for index in list(batch.open):
-                batch.settle(index, BrokerUnavailable("RabbitMQ did not confirm in time."))
-        return list(batch.outcomes)
+        return await outcomes.settled(_CONFIRM_TIMEOUT, BrokerUnavailable("RabbitMQ did not confirm in time."))
 
     def _on_return(self, channel: Any, method: Basic.Return, properties: pika.BasicProperties, body: bytes) -> None:
         """Comes before the confirmation, which says only that the server is done with the message."""
@@ -105,18 +83,17 @@ class ConfirmedChannel:
                 break
             self._settle(tag, outcome)
 
-    def _settle(self, tag: int, outcome: BrokerError | None) -> None:
-        batch, index = self._flying.pop(tag)
-        why = self._returned.pop(batch.parcels[index].properties.message_id, "") if self._returned else ""
+    def _settle(self, tag: int, error: BrokerError | None) -> None:
+        outcomes, index, parcel = self._flying.pop(tag)
+        why = self._returned.pop(parcel.properties.message_id, "") if self._returned else ""
         if why:
-            key = batch.parcels[index].key
-            outcome = Unroutable(f"No queue takes {key!r} ({why}); exchange and archive are declared again.")
-        batch.settle(index, outcome)
+            error = Unroutable(f"No queue takes {parcel.key!r} ({why}); exchange and archive are declared again.")
+        outcomes.settle(index, error)
 
     def _on_close(self, reason: BaseException) -> None:
         flying, self._flying = self._flying, {}
-        for batch, index in flying.values():
-            batch.settle(index, _blamed(batch.parcels[index], reason))
+        for outcomes, index, parcel in flying.values():
+            outcomes.settle(index, _blamed(parcel, reason))
 
 
 def _blamed(parcel: Parcel, reason: BaseException) -> BrokerError:
