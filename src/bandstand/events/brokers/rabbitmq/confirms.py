@@ -33,8 +33,9 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 class ConfirmedChannel:
     """Publishes with ``mandatory``, and waits until the server is responsible for each message."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, link: Link) -> None:
         self.channel = channel
+        self._link = link
         self._next = 1
         self._flying: dict[int, tuple[Outcomes, int, Parcel]] = {}  # by delivery tag, in order
         self._returned: dict[str, str] = {}  # message id -> why nobody gets it
@@ -45,7 +46,7 @@ class ConfirmedChannel:
     async def open(cls, link: Link) -> "ConfirmedChannel":
         """Return one on ``link``."""
         channel = await link.channel()
-        confirmed = cls(channel)
+        confirmed = cls(channel, link)
         channel.raw.add_on_return_callback(confirmed._on_return)
         channel.closed.add_done_callback(lambda closed: confirmed._on_close(closed.result()))
         await channel.call(channel.raw.confirm_delivery, ack_nack_callback=confirmed._on_confirm)
@@ -53,16 +54,16 @@ class ConfirmedChannel:
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[BrokerError | None]:
         """Publish all ``parcels``, then wait for their confirmations; return their errors, in order."""
+        if not self.channel.raw.is_open:
+            return [BrokerUnavailable("The channel was closed.")] * len(parcels)
         outcomes = Outcomes(len(parcels))
-        for index, parcel in enumerate(parcels):
-            if not self.channel.raw.is_open:
-                outcomes.settle(index, BrokerUnavailable("The channel was closed."))
-                continue
-            self._flying[self._next] = (outcomes, index, parcel)
-            self._next += 1
-            self.channel.raw.basic_publish(
-                parcel.exchange, parcel.key, parcel.body, parcel.properties, mandatory=self._mandatory
-            )
+        with self._link.in_one_piece():
+            for index, parcel in enumerate(parcels):
+                self._flying[self._next] = (outcomes, index, parcel)
+                self._next += 1
+                self.channel.raw.basic_publish(
+                    parcel.exchange, parcel.key, parcel.body, parcel.properties, mandatory=self._mandatory
+                )
         if not self._waits:
             return [None] * len(parcels)
         return await outcomes.settled(_CONFIRM_TIMEOUT, BrokerUnavailable("RabbitMQ did not confirm in time."))

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -152,6 +152,30 @@ def _root(error: BaseException) -> BaseException:
             return error if isinstance(error, TROUBLE) else AMQPConnectionError(repr(error))
 
 
+class _Connection(AsyncioConnection):  # type: ignore[misc] # pika has no types
+    """pika's own, but that many frames can go out together; by itself it makes one system call for each."""
+
+    _held: list[bytes] | None = None
+
+    @contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """Hold back what is sent meanwhile, and then send all of it."""
+        held: list[bytes] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+            if held:
+                self._adapter_emit_data(b"".join(held))
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if self._held is None:
+            super()._adapter_emit_data(data)
+        else:
+            self._held.append(data)
+
+
 class Link:
     """One connection, from the handshake to its loss."""
 
@@ -162,7 +186,7 @@ class Link:
         self.blocked = False
         """Whether the server takes no messages, because its memory or disk is full."""
         self.on_blocked: Callable[[], None] = lambda: None
-        self._connection = AsyncioConnection(
+        self._connection = _Connection(
             parameters,
             on_open_callback=lambda _: _fulfil(self._opened, None),
             on_open_error_callback=self._on_failure,
@@ -190,6 +214,10 @@ class Link:
             OSError, AMQPError: there is no connection.
         """
         await self._opened
+
+    def in_one_piece(self) -> AbstractContextManager[None]:
+        """What is published in a ``with`` block goes out at its end, together; nothing may be awaited in it."""
+        return self._connection.in_one_piece()
 
     async def channel(self) -> Channel:
         """Open a channel.
