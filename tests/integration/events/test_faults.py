@@ -288,5 +288,5 @@ def test_workers_killed_at_random_lose_nothing(rig: Rig) -> None:
     finally:
         enough.set()
         writer.join()
-    rig.until(rig.settled, 20, "all effects")
+    rig.until(rig.settled, 120, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
