@@ -112,6 +112,12 @@ class Postgres(Server):
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def copy(self, template: str, name: str) -> None:
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+
+    def drop(self, name: str) -> None:
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
 
 class Nats(Server):
     """JetStream; ``users`` may publish what the mapping says, and the administrator everything."""

@@ -21,6 +21,9 @@ __all__ = ["ServiceEnvironment"]
 _SECRET_LENGTH: Final = 50
 _SECRET_VARIETY: Final = 5
 
+# Readers and the one writer pass each other, and a writer waits for its turn at the start of its transaction.
+_SQLITE: Final = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
+
 _HELP: Final = (
     "Start it with `bandstand up`, run one command with `bandstand exec SERVICE COMMAND…`,"
     " or set the variables yourself."
@@ -199,6 +202,10 @@ class _Reader:
             options = database.setdefault("OPTIONS", {})
             options.setdefault("pool", {"min_size": 1, "max_size": pool_size, "timeout": 5})
             options.setdefault("connect_timeout", 3)
+        elif database["ENGINE"] == "django.db.backends.mysql":
+            database["ENGINE"] = "bandstand.mysql"
+        elif database["ENGINE"] == "django.db.backends.sqlite3":
+            database["OPTIONS"] = {**_SQLITE, **database.get("OPTIONS", {})}
         return database
 
     def cache(self, service: str) -> dict[str, Any]:

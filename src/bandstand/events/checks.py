@@ -6,12 +6,14 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
+from django.db import Error as DatabaseError
 from django.db import connections
 
 from bandstand.conf import get_settings
+from bandstand.events.databases import faults, shortcomings
 from bandstand.exceptions import ConfigurationError
 
-__all__ = ["check_broker", "check_database"]
+__all__ = ["check_broker", "check_database", "check_transactions", "tell_shortcomings"]
 
 
 @register(Tags.compatibility, deploy=True)
@@ -46,3 +48,29 @@ def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             )
         ]
     return []
+
+
+@register(Tags.database)
+def check_transactions(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The tables must have transactions; runs with `check --database` and `migrate`, and when the worker starts."""
+    del app_configs, kwargs
+    alias = get_settings().events.database
+    if alias not in (databases or ()):
+        return []
+    try:
+        return faults(connections[alias])
+    except DatabaseError:
+        return []  # it is down, which is for others to say
+
+
+@register(Tags.compatibility, deploy=True)
+def tell_shortcomings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What the chosen database can't do, and what happens instead."""
+    del app_configs, kwargs
+    alias = get_settings().events.database
+    try:
+        return list(shortcomings(connections[alias])) if alias in connections.settings else []
+    except DatabaseError:
+        return []

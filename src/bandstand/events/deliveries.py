@@ -11,15 +11,14 @@ import msgspec
 from django.db import connections, transaction
 from django.db.models import Case, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.fields import DurationField
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from bandstand.context import is_correlation_id
 from bandstand.events import metrics
+from bandstand.events.clock import Now, after
 from bandstand.events.envelope import Message
 from bandstand.events.history import History, What, stored_text
 from bandstand.events.models import DeadLetter, Delivery
-from bandstand.events.outbox import after
 
 __all__ = ["Deliveries", "DeliveryRow", "Letter"]
 

@@ -5,7 +5,8 @@ Of a handler that takes batches it is many inbox rows and one handler; such an a
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,8 @@ from bandstand.events.subscriptions import Subscription
 from bandstand.exceptions import EventError
 
 __all__ = ["HandlerFailed", "Handling", "Work"]
+
+_DEADLOCK: Final = 1213  # of MySQL
 
 logger: Final = logging.getLogger(__name__)
 
@@ -147,9 +150,10 @@ class _Attempt:
                 begun = entry is Entry.FIRST
                 if begun:
                     failpoints.hit("consumer.before_handler")
-                    self._call()
+                    with _watched(connection) as victim:
+                        self._call()
                     failpoints.hit("consumer.after_handler")
-                    _refuse_broken(connection)
+                    _refuse_broken(connection, victim)
                 self._leave()
         except (Exception, SystemExit) as error:
             if connection.errors_occurred and not connection.in_atomic_block:
@@ -219,7 +223,30 @@ def _observe_lag(subscription: Subscription, message: Message) -> None:
         metrics.lag_seconds.labels(subscription.name).observe(max(0.0, seconds))
 
 
-def _refuse_broken(connection: BaseDatabaseWrapper) -> None:
+@contextmanager
+def _watched(connection: BaseDatabaseWrapper) -> Iterator[list[Exception]]:
+    """Yield what will hold the errors that ended the transaction of MySQL: its victim of a deadlock loses all of it.
+
+    Whoever catches such an error goes on in a transaction that knows nothing of the inbox row.
+    """
+    victim: list[Exception] = []
+    if connection.vendor != "mysql":
+        yield victim
+        return
+
+    def watch(execute: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return execute(*arguments)
+        except OperationalError as error:
+            if error.args[:1] == (_DEADLOCK,):
+                victim.append(error)
+            raise
+
+    with connection.execute_wrapper(watch):
+        yield victim
+
+
+def _refuse_broken(connection: BaseDatabaseWrapper, victim: Sequence[Exception]) -> None:
     """PostgreSQL answers COMMIT of a failed transaction with a silent rollback, and so does Django in some cases.
 
     The event would count as handled, and nothing of it would be there.
@@ -228,7 +255,7 @@ def _refuse_broken(connection: BaseDatabaseWrapper) -> None:
         BrokenTransaction: it is such a transaction.
     """
     status = getattr(getattr(connection.connection, "info", None), "transaction_status", None)
-    if connection.needs_rollback or getattr(status, "name", "") == "INERROR":
+    if victim or connection.needs_rollback or getattr(status, "name", "") == "INERROR":
         raise BrokenTransaction(
             "The transaction was broken by a database error that the handler caught, so it can't be committed. "
             "Wrap the statement that may fail in `with transaction.atomic():`, and catch the error outside of it."

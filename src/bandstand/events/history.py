@@ -10,8 +10,8 @@ from typing import Final
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
+from bandstand.events.clock import after
 from bandstand.events.models import DeadLetter, Delivery, HistoryEntry
-from bandstand.events.outbox import after
 
 __all__ = ["KEPT", "History", "stored_text"]
 

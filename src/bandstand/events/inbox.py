@@ -1,15 +1,17 @@
 """The inbox: a row for each event and subscription, in the transaction of the handler, so that effects happen once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
 
 from django.db import OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
 from bandstand.events import failpoints
+from bandstand.events.clock import after, now_sql
 from bandstand.events.models import DeadLetter, InboxMessage
-from bandstand.events.outbox import after
 from bandstand.events.queries import queries
 from bandstand.events.tables import DELIVERIES, INBOX
 from bandstand.exceptions import EventError
@@ -17,8 +19,9 @@ from bandstand.exceptions import EventError
 __all__ = ["Entry", "HandledElsewhere", "Inbox"]
 
 _COLUMNS: Final = "(subscription, message_id, handled_at)"
-_PATIENCE: Final = "1s"
-_LOCK_NOT_AVAILABLE: Final = "55P03"
+_PATIENCE: Final = 1  # seconds
+_LOCK_NOT_AVAILABLE: Final = "55P03"  # of PostgreSQL
+_LOCK_WAIT_TIMEOUT: Final = 1205  # of MySQL, which undoes the statement alone
 _UNIQUE: Final = ("subscription", "message_id")
 
 
@@ -52,7 +55,8 @@ class Inbox:
         """
         if failpoints.switched_off("consumer.inbox"):
             return Entry.FIRST
-        condition = f"NOT EXISTS (SELECT 1 FROM {DELIVERIES} WHERE subscription = %s AND key = %s)"  # noqa: S608 - a constant name
+        key_column = connections[self._alias].ops.quote_name("key")
+        condition = f"NOT EXISTS (SELECT 1 FROM {DELIVERIES} WHERE subscription = %s AND {key_column} = %s)"  # noqa: S608 - constant names
         if self._insert(subscription, message_id, condition, [subscription, key]):
             return Entry.FIRST
         return Entry.DUPLICATE if self.is_settled(subscription, message_id) else Entry.WAITING
@@ -81,19 +85,13 @@ class Inbox:
         """
         if failpoints.switched_off("consumer.inbox"):
             return True
-        connection = connections[self._alias]
-        if connection.vendor != "postgresql":
-            return self._insert(subscription, message_id, "1 = 1", [])
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+        with _impatient(connections[self._alias]):
             try:
-                inserted = self._insert(subscription, message_id, "1 = 1", [])
+                return self._insert(subscription, message_id, "1 = 1", [])
             except OperationalError as error:
-                if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+                if not _waited_in_vain(error):
                     raise
                 raise HandledElsewhere(f"{message_id} is being handled by another process.") from error
-            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")  # the handler's own statements have their own limits
-        return inserted
 
     def is_settled(self, subscription: str, message_id: str) -> bool:
         """Say whether the event was handled or given up."""
@@ -116,11 +114,38 @@ class Inbox:
     def _insert(self, subscription: str, message_id: str, condition: str, parameters: list[str]) -> bool:
         connection = connections[self._alias]
         operations = connection.ops
-        insert = operations.insert_statement(on_conflict=OnConflict.IGNORE)
+        insert = f"{operations.insert_statement(on_conflict=OnConflict.IGNORE)} {INBOX} {_COLUMNS}"
+        nothing = "FROM DUAL" if connection.vendor == "mysql" else ""
         ignore = operations.on_conflict_suffix_sql([], OnConflict.IGNORE, [], _UNIQUE)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"{insert} {INBOX} {_COLUMNS} SELECT %s, %s, CURRENT_TIMESTAMP WHERE {condition} {ignore}",
+                f"{insert} SELECT %s, %s, {now_sql(connection)} {nothing} WHERE {condition} {ignore}",
                 [subscription, message_id, *parameters],
             )
             return bool(cursor.rowcount == 1)
+
+
+@contextmanager
+def _impatient(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Statements wait at most a second for others; those of the handler, later, have their own limits."""
+    if connection.vendor not in {"postgresql", "mysql"}:
+        yield
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}s'")
+            yield
+            cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+        else:
+            cursor.execute("SELECT @@innodb_lock_wait_timeout")
+            (usual,) = cursor.fetchone()
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [_PATIENCE])
+            try:
+                yield
+            finally:
+                cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [usual])
+
+
+def _waited_in_vain(error: OperationalError) -> bool:
+    codes = {getattr(error.__cause__, "sqlstate", None), *error.args[:1]}
+    return not codes.isdisjoint({_LOCK_NOT_AVAILABLE, _LOCK_WAIT_TIMEOUT})

@@ -6,25 +6,28 @@ several machines don't matter. Queries are the ORM's, so that they serve every d
 event passes on PostgreSQL.
 """
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models import Count, ExpressionWrapper, F, Q, QuerySet
-from django.db.models.fields import DateTimeField, DurationField
-from django.db.models.functions import Now
+from django.db.models.fields import DurationField
 
+from bandstand.events import failpoints
+from bandstand.events.clock import Now, after
 from bandstand.events.models import OutboxMessage
 from bandstand.events.queries import queries
 from bandstand.events.tables import OUTBOX
 
-__all__ = ["Backlog", "Outbox", "OutboxRow", "after", "open_outbox"]
+__all__ = ["Backlog", "Outbox", "OutboxRow", "open_outbox"]
 
 _TURN: Final = 0x62616E6473_0001  # of PostgreSQL's advisory locks: "bands", 1
 _COLUMNS: Final = ("id", "message_id", "type", "key", "body", "attempts")
 _MAX_ERROR: Final = 2000
+_PATIENCE: Final = 5  # seconds that a claim waits for others, each of which takes milliseconds
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +53,6 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     oldest: float
 
 
-def after(seconds: float) -> "ExpressionWrapper[Any]":
-    """The database's time, ``seconds`` from now."""
-    return ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=DateTimeField())
-
-
 class Outbox:
     """The outbox in the database of that alias."""
 
@@ -73,8 +71,8 @@ class Outbox:
         """Hold the oldest ``limit`` rows whose keys nobody holds, for ``lease`` seconds, and return them in order."""
         if not self._waiting.filter(Q(held_until=None) | Q(held_until__lte=Now())).exists():
             return []
-        with transaction.atomic(using=self._alias):
-            self._take_turn()
+        with self._turn(), transaction.atomic(using=self._alias):
+            self._begin_to_write()
             held = self._waiting.filter(held_until__gt=Now()).values("key")
             found = self._waiting.exclude(key__in=held).order_by("id").values_list(*_COLUMNS)[:limit]
             claimed = [_row(columns) for columns in found]
@@ -127,10 +125,40 @@ class Outbox:
     def _of(self, rows: Collection[OutboxRow]) -> QuerySet[OutboxMessage]:
         return self._rows.filter(id__in=[row.position for row in rows])
 
-    def _take_turn(self) -> None:
-        """Nothing changes, but SQLite begins to write, one at a time, and MySQL locks that place of the index."""
+    def _turn(self) -> AbstractContextManager[object]:
+        """While it lasts, no other claim begins."""
+        return nullcontext()
+
+    def _begin_to_write(self) -> None:
+        """Nothing changes, but SQLite begins to write, one at a time."""
         with connections[self._alias].cursor() as cursor:
             cursor.execute(f"UPDATE {OUTBOX} SET attempts = attempts WHERE id = 0")  # noqa: S608 - a constant name
+
+
+class MySqlOutbox(Outbox):
+    """The same on MySQL and MariaDB, where a lock of the server's makes claims come one after the other.
+
+    It belongs to the session, so it is free when the process dies, and it is let go after the commit only.
+    """
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if failpoints.switched_off("outbox.turn"):
+            yield
+            return
+        connection = connections[self._alias]
+        name = f"bandstand_outbox_{crc32(str(connection.settings_dict['NAME']).encode()):x}"  # locks are the server's
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT GET_LOCK(%s, %s)", [name, _PATIENCE])
+            if cursor.fetchone() != (1,):
+                raise OperationalError(f"Another relay has held the lock {name} for {_PATIENCE} seconds.")
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
+
+    def _begin_to_write(self) -> None:
+        """The turn is enough."""
 
 
 class PostgresOutbox(Outbox):
@@ -155,7 +183,8 @@ class PostgresOutbox(Outbox):
 
 def open_outbox(alias: str) -> Outbox:
     """Return the outbox in the database of that alias."""
-    return PostgresOutbox(alias) if connections[alias].vendor == "postgresql" else Outbox(alias)
+    kinds = {"postgresql": PostgresOutbox, "mysql": MySqlOutbox}
+    return kinds.get(connections[alias].vendor, Outbox)(alias)
 
 
 def _row(columns: Sequence[Any]) -> OutboxRow:

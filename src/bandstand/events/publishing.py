@@ -29,6 +29,7 @@ _MAX_CORRELATION: Final = 64  # the rule for correlation ids; a context that was
 _COLUMNS: Final = "message_id, type, key, correlation_id, body, created_at"
 _INSERT: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS}) VALUES"
 _INSERT_BY_CURSOR: Final = f"{_INSERT} (%s, %s, %s, %s, %s, %s)"
+_INSERT_IN_MYSQL: Final = _INSERT_BY_CURSOR.replace(" key,", " `key`,")  # where it is a word of the language
 _INSERT_DIRECTLY: Final = f"{_INSERT} ($1, $2, $3, $4, $5, $6)"
 
 
@@ -116,7 +117,8 @@ def _insert(connection: Any, values: list[str]) -> None:
     if run_direct is not None and run_direct(_INSERT_DIRECTLY, [*values, str(now)]):
         return
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT_BY_CURSOR, [*values, connection.ops.adapt_datetimefield_value(now)])
+        insert = _INSERT_IN_MYSQL if connection.vendor == "mysql" else _INSERT_BY_CURSOR
+        cursor.execute(insert, [*values, connection.ops.adapt_datetimefield_value(now)])
 
 
 def _data_of(event: Event) -> bytes:

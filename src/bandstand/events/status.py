@@ -5,9 +5,9 @@ from typing import Any, Final
 import msgspec
 from django.db.models import Count, ExpressionWrapper, Min, Q
 from django.db.models.fields import DurationField
-from django.db.models.functions import Now
 
 from bandstand.events.brokers import Broker, Waiting
+from bandstand.events.clock import Now
 from bandstand.events.models import DeadLetter, Delivery
 from bandstand.events.outbox import Backlog, open_outbox
 from bandstand.events.subscriptions import Registry

@@ -10,12 +10,14 @@ from time import monotonic
 from typing import Any, Final
 
 from django.conf import settings as django_settings
+from django.db import Error as DatabaseError
 from django.db import connections
 
 from bandstand.conf import Settings, wire
 from bandstand.events import failpoints
 from bandstand.events.brokers import BrokerOptions, build_broker
 from bandstand.events.consumer import Consumer
+from bandstand.events.databases import faults
 from bandstand.events.exposing import Exposure
 from bandstand.events.housekeeping import Housekeeping
 from bandstand.events.outbox import open_outbox
@@ -58,6 +60,7 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. A second signal ends the process at once."""
         check_pool(self._settings.database, self._settings.threads)
+        check_transactions(self._settings.database)
         if names := failpoints.active():
             logger.warning("Fail-points are active: %s. This process is made to fail.", ", ".join(names))
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -132,6 +135,22 @@ class Worker:
             self._ready_file.touch()
         else:
             self._ready_file.unlink(missing_ok=True)
+
+
+def check_transactions(alias: str) -> None:
+    """Refuse a database that can't keep what the room promises; one that is down is waited for.
+
+    Raises:
+        ConfigurationError: the text holds every fault.
+    """
+    try:
+        found = [fault for fault in faults(connections[alias]) if fault.is_serious()]
+    except DatabaseError:
+        return
+    finally:
+        connections[alias].close()
+    if found:
+        raise ConfigurationError("\n".join(f"{fault.msg} {fault.hint}" for fault in found))
 
 
 def check_pool(alias: str, threads: int) -> None:

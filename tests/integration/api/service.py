@@ -8,17 +8,13 @@ import sys
 import time
 from typing import Any
 
-import dj_database_url
 import django
 from django.conf import settings
 
 from bandstand.api import rest_framework_settings
+from tests.integration.events.databases import database_settings
 
-database = dict(dj_database_url.parse(os.environ["DATABASE_URL"]))
-database |= {
-    "ENGINE": "bandstand.postgresql",
-    "OPTIONS": {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}, "connect_timeout": 3},
-}
+database = database_settings(os.environ["DATABASE_URL"])
 cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 if "CACHE_URL" in os.environ:
     cache = {
@@ -94,8 +90,10 @@ class Orders(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         with connection.cursor() as cursor:
+            column = connection.ops.quote_name("key")
             cursor.execute(
-                "INSERT INTO placed (key) VALUES (%s) RETURNING id", [request.headers.get("Idempotency-Key", "")]
+                f"INSERT INTO placed ({column}) VALUES (%s) RETURNING id",
+                [request.headers.get("Idempotency-Key", "")],
             )
             [number] = cursor.fetchone()
         time.sleep(request.data.get("seconds", 0.05))
@@ -190,4 +188,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "migrate":
         execute_from_command_line(["manage.py", "migrate", "--verbosity", "0"])
         with connection.cursor() as cursor:
-            cursor.execute("CREATE TABLE IF NOT EXISTS placed (id serial PRIMARY KEY, key text NOT NULL)")
+            column = connection.ops.quote_name("key")
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS placed (id serial PRIMARY KEY, {column} text NOT NULL)")

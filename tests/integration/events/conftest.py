@@ -7,18 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-import dj_database_url
 import msgspec
 import pytest
 from django.db import connections, transaction
 from django.test import override_settings
 
 from bandstand.events import publish
+from tests.integration.events.databases import database_settings
 from tests.integration.events.ledger.shapes import Counted
 from tests.integration.events.rabbit import Rabbit
 from tests.integration.servers import Nats, Postgres, has_servers, tied
@@ -103,18 +103,34 @@ ZERO = Ledger(lost=0, ghosts=0, duplicates=0, stuck=0)
 QUICK = {"LEASE": 1.0, "POLL_INTERVAL": 0.25, "RETRY_DELAYS": [0, 0.2, 0.4], "SHUTDOWN_TIMEOUT": 10}
 
 
+class Database(Protocol):
+    """A server of databases, or a folder of them."""
+
+    folder: Path
+
+    def url(self, database: str) -> str: ...
+
+    def execute(self, statement: str, database: str, parameters: Sequence[Any] = ()) -> list[Any]: ...
+
+    def copy(self, template: str, name: str) -> None: ...
+
+    def drop(self, name: str) -> None: ...
+
+
 class Rig:
     """A ledger service of one test: its database, its platform, its workers."""
 
-    def __init__(self, postgres: Postgres, nats: Nats, template: str, *, engine: str = "bandstand.postgresql") -> None:
-        self.postgres = postgres
+    def __init__(self, server: Database, nats: Nats, template: str, *, engine: str = "") -> None:
+        self.server = server
         self.nats = nats
         self.platform = f"p{uuid4().hex[:10]}"
         self.workers: list[subprocess.Popen[str]] = []
-        self.log = postgres.folder / f"{self.platform}.log"
-        postgres.execute(f"CREATE DATABASE {self.platform} TEMPLATE {template}")
-        database = dj_database_url.parse(postgres.url(self.platform), engine=engine)
-        connections.settings[self.platform] = connections.configure_settings({"default": dict(database)})["default"]
+        self.log = server.folder / f"{self.platform}.log"
+        server.copy(template, self.platform)
+        database = database_settings(server.url(self.platform))
+        database["ENGINE"] = engine or database["ENGINE"]
+        database["OPTIONS"] = {name: value for name, value in database.get("OPTIONS", {}).items() if name != "pool"}
+        connections.settings[self.platform] = connections.configure_settings({"default": database})["default"]
         events = {**QUICK, "DATABASE": self.platform, "BROKER_URL": nats.url()}
         self._settings = override_settings(
             BANDSTAND={"SERVICE": "ledger-service", "PLATFORM": self.platform, "EVENTS": events}
@@ -129,7 +145,7 @@ class Rig:
         self._settings.disable()
         connections[self.platform].close()
         del connections[self.platform], connections.settings[self.platform]
-        self.postgres.execute(f"DROP DATABASE {self.platform} WITH (FORCE)")
+        self.server.drop(self.platform)
 
     # --- what the service does ------------------------------------------------------------------
     def write(self, number: int, *, key: str | None = None, do: str = "") -> str:
@@ -146,7 +162,8 @@ class Rig:
     def environment(self, events: dict[str, Any], failpoints: str, more: dict[str, str]) -> dict[str, str]:
         variables = {
             "DJANGO_SETTINGS_MODULE": SETTINGS,
-            "DATABASE_URL": self.postgres.url(self.platform),
+            "DATABASE_URL": self.server.url(self.platform),
+            "LEDGER_ATTEMPTS": str(self.server.folder / f"{self.platform}.attempts"),
             "BROKER_URL": self.nats.url(),
             "LEDGER_PLATFORM": self.platform,
             "LEDGER_EVENTS": json.dumps({**QUICK, **events}),
@@ -176,7 +193,7 @@ class Rig:
 
     def ready_worker(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
         """Start a worker and wait until it says that it is ready."""
-        ready = self.postgres.folder / f"{self.platform}-{len(self.workers)}.ready"
+        ready = self.server.folder / f"{self.platform}-{len(self.workers)}.ready"
         process = self.worker(*arguments, BANDSTAND_READY_FILE=str(ready), **options)
         self.until(ready.exists, 20, "the worker is ready")
         return process
@@ -194,7 +211,7 @@ class Rig:
 
     # --- what came of it -------------------------------------------------------------------------
     def query(self, statement: str, *parameters: Any) -> list[Any]:
-        return self.postgres.execute(statement, self.platform, parameters)
+        return self.server.execute(statement, self.platform, parameters)
 
     def count(self, what: str, *parameters: Any) -> int:
         return int(self.query(f"SELECT count(*) FROM {what}", *parameters)[0][0])

@@ -3,14 +3,13 @@
 import json
 import os
 
-import dj_database_url
+from tests.integration.events.databases import database_settings
 
 SECRET_KEY = "tests-only"
 DEBUG = False
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.contenttypes", "bandstand.events", "tests.integration.events.ledger"]
-DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"], engine="bandstand.postgresql")}
-DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}}
+DATABASES = {"default": database_settings(os.environ["DATABASE_URL"])}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

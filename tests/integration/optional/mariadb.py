@@ -1,0 +1,87 @@
+"""MariaDB from the system's packages, as a private child that a test can kill and start again."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+from bandstand.testing import require_server
+from tests.integration.optional.servers import free_port, wait_for
+from tests.integration.servers import tied
+
+MARIADBD = Path("/usr/sbin/mariadbd")
+
+
+class MariaDb:
+    """A MariaDB with its data in ``folder``; what is committed survives ``kill``."""
+
+    def __init__(self, folder: Path) -> None:
+        require_server("mariadb", found=MARIADBD.exists(), how="On Debian: apt-get install mariadb-server")
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        # It refuses to be root unless told to be.
+        self.account = ["--user=root"] if os.geteuid() == 0 else []
+        install = shutil.which("mariadb-install-db") or "/usr/bin/mariadb-install-db"
+        command = [install, "--no-defaults", *self.account, f"--datadir={folder / 'data'}", "--skip-test-db"]
+        subprocess.run([*command, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+
+    def url(self, database: str) -> str:
+        return f"mysql://root@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        log = self.folder / "output"
+        options = [
+            "--no-defaults",
+            *self.account,
+            f"--datadir={self.folder / 'data'}",
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--innodb-buffer-pool-size=32M",
+            # A service must not rely on the server's own time zone, isolation or collation.
+            "--default-time-zone=+05:00",
+            "--character-set-server=latin1",
+        ]
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                tied([MARIADBD, *options]), stdout=sink, stderr=sink, start_new_session=True
+            )
+        wait_for(self._answers, self.process, seconds=60, log=log)
+
+    def _answers(self) -> bool:
+        try:
+            pymysql.connect(host="127.0.0.1", port=self.port, user="root", connect_timeout=2).close()
+        except pymysql.OperationalError:
+            return False
+        return True
+
+    def execute(self, statement: str, database: str | None = None, parameters: Sequence[Any] = ()) -> list[Any]:
+        connection = pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True, charset="utf8mb4"
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return list(cursor.fetchall())
+
+    def copy(self, template: str, name: str) -> None:
+        self.execute(f"CREATE DATABASE {name}")
+        for (table,) in self.execute(f"SHOW TABLES FROM {template}"):
+            self.execute(f"CREATE TABLE {name}.{table} LIKE {template}.{table}")
+
+    def drop(self, name: str) -> None:
+        self.execute(f"DROP DATABASE {name}")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
