@@ -14,6 +14,7 @@ from bandstand.cli.exec import exec_
 from bandstand.cli.export import export
 from bandstand.cli.logs import logs
 from bandstand.cli.migrate import migrate
+from bandstand.cli.policy import policy
 from bandstand.cli.ps import ps
 from bandstand.cli.reload import reload
 from bandstand.cli.secrets import secrets
@@ -47,6 +48,7 @@ app.command(epilog=epilog("export"))(export)
 app.command(epilog=epilog("secrets"))(secrets)
 app.add_typer(contracts, name="contracts")
 app.add_typer(events, name="events")
+app.add_typer(policy, name="policy")
 app.command(
     "exec",
     epilog=epilog("exec"),

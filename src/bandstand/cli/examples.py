@@ -16,6 +16,7 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand export compose", "render the platform for production"),
         ("bandstand secrets", "make passwords and keys for it"),
         ("bandstand contracts check", "can every consumer read its events?"),
+        ("bandstand policy explain A B", "what holds for calls of A to B"),
         ("bandstand events status", "where the events of all services are"),
         ("bandstand down", "stop everything"),
     ),
@@ -52,6 +53,10 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand secrets --out ~/shop-secrets", "into another folder"),
     ),
     "reload": (("bandstand reload", "read bandstand.toml anew"),),
+    "policy explain": (
+        ("bandstand policy explain order-service user-service", ""),
+        ("bandstand policy explain order-service user-service --json", ""),
+    ),
     "exec": (
         ("bandstand exec user-service python manage.py shell", ""),
         ("bandstand exec user-service python manage.py test", ""),
