@@ -11,9 +11,11 @@ from django.apps import AppConfig
 from bandstand import events, health, remote
 from bandstand.client import ServiceClient, configured_policies
 from bandstand.client import checks as client_checks
+from bandstand.context import application_loaded
 from bandstand.context import checks as context_checks
 from bandstand.discovery import checks as discovery_checks
 from bandstand.discovery.health import check_registry
+from bandstand.discovery.registration import begin_registration, prepare_registration
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable, ServiceCallError
 from bandstand.identity import checks as identity_checks
 from bandstand.identity import load_keys, set_key_fetcher
@@ -44,6 +46,8 @@ class BandstandConfig(AppConfig):
         events.register_checks()
         events.autodiscover()
         remote.subscribe_to_owners()
+        application_loaded.connect(begin_registration, dispatch_uid="bandstand.discovery")
+        prepare_registration()
         health.drain_on_sigterm()
 
 

@@ -35,7 +35,7 @@ def test_reads_a_development_environment() -> None:
     """A complete environment becomes values that settings.py can assign."""
     environment = ServiceEnvironment.read("user-service", DEVELOPMENT)
     assert environment.debug is True
-    assert environment.allowed_hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert environment.allowed_hosts == ("localhost", "127.0.0.1", "[::1]", "user-service")
     assert environment.database["PASSWORD"] == "p@ss"
     assert environment.database["ENGINE"] == "bandstand.postgresql"
     assert environment.bandstand()["IDENTITY"]["ALLOWED_CALLERS"] == ("order-service", "product-service")

@@ -177,6 +177,11 @@ class _Reader:
         self.faults.append(f"{name} is {raw!r}; write a whole number of at least {least}.")
         return default
 
+    def hosts(self, service: str, *, debug: bool) -> tuple[str, ...]:
+        """Return the allowed hosts; the name of the service is what registries and other services call it by."""
+        named = self.names(wire.ALLOWED_HOSTS, "localhost,127.0.0.1,[::1]" if debug else None)
+        return tuple(dict.fromkeys((*named, service)))
+
     def networks(self, name: str, default: str) -> tuple[str, ...]:
         networks = self.names(name, default)
         for network in networks:
@@ -261,6 +266,9 @@ class _Reader:
             "DISCOVERY": {
                 "URL": self.text(wire.DISCOVERY_URL, "static:"),
                 "TOKEN": self.text(wire.DISCOVERY_TOKEN, ""),
+                "REGISTER": self.choice(wire.REGISTER, "auto", ("auto", "never", "always")),
+                "ADVERTISE": self.text(wire.ADVERTISE, ""),
+                "TAGS": self.names(wire.TAGS),
             },
             "EVENTS": {"BROKER_URL": broker_url},
         }
@@ -321,7 +329,7 @@ class _Reader:
             process=self.text(wire.PROCESS, "command"),
             secret_key=self.text(wire.SECRET_KEY),
             debug=debug,
-            allowed_hosts=self.names(wire.ALLOWED_HOSTS, "localhost,127.0.0.1,[::1]" if debug else None),
+            allowed_hosts=self.hosts(service, debug=debug),
             csrf_trusted_origins=self.names(wire.CSRF_TRUSTED_ORIGINS, ""),
             database=self.database(),
             cache=self.cache(service),

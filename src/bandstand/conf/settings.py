@@ -66,11 +66,16 @@ class IdentitySettings(_Room, frozen=True):
 class DiscoverySettings(_Room, frozen=True):
     """``URL``: ``static:name=url,…``, ``file:///path/of/registry.json``, ``consul://host:port`` or ``dns://``.
 
-    ``TOKEN`` is what the registry wants to see; it is never shown.
+    ``TOKEN`` is what the registry wants to see; it is never shown. ``REGISTER``: ``auto`` enters processes that serve,
+    ``always`` workers too, under the name of the service with ``-worker`` behind it. ``ADVERTISE``: the host, the port
+    or both that others reach. ``TAGS``: what the instance is marked with.
     """
 
     url: str = "static:"
     token: str = ""
+    register: Literal["auto", "never", "always"] = "auto"
+    advertise: str = ""
+    tags: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"DiscoverySettings(url={self.url.partition(':')[0] + ':…'!r})"  # the URL may hold a token too

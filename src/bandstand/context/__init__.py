@@ -8,6 +8,7 @@
 - ``from_headers(headers)`` and ``to_headers(context)``: the wire. ``TraceContext``: W3C Trace Context.
 - ``client_ip(request)``: whose address it is, behind trusted proxies.
 - ``problem_response(status, code, detail)``: a problem document (RFC 9457), for what is refused before a view runs.
+- ``application_loaded``: the signal that the process begins to be a server.
 - ``JsonFormatter`` and ``ConsoleFormatter``: log lines.
 - ``counter``, ``gauge``, ``histogram``, ``REGISTRY`` and ``render_metrics()``: Prometheus metrics.
 """
@@ -15,6 +16,7 @@
 from bandstand.context.addresses import client_ip
 from bandstand.context.binding import bind, bound, carry, current, update
 from bandstand.context.headers import from_headers, to_headers
+from bandstand.context.loading import application_loaded
 from bandstand.context.logs import ConsoleFormatter, JsonFormatter
 from bandstand.context.metrics import REGISTRY, counter, gauge, histogram, render_metrics
 from bandstand.context.middleware import RequestTrackingMiddleware
@@ -29,6 +31,7 @@ __all__ = [
     "JsonFormatter",
     "RequestTrackingMiddleware",
     "TraceContext",
+    "application_loaded",
     "bind",
     "bound",
     "carry",

@@ -23,6 +23,7 @@ from django.utils.functional import SimpleLazyObject
 from bandstand.conf import wire
 from bandstand.context.binding import variable
 from bandstand.context.headers import from_environ
+from bandstand.context.loading import application_loaded
 from bandstand.context.metrics import histogram
 from bandstand.context.problem import problem_response
 from bandstand.context.streaming import keep_bound
@@ -46,8 +47,10 @@ _CLIENT_CLOSED_REQUEST: Final = 499  # nginx's number for a client that did not 
 def RequestTrackingMiddleware(get_response: Any) -> Any:  # noqa: N802 - Django names middleware as classes
     """Bind the request's :class:`Context`, echo ``X-Correlation-ID``, log one line and observe the time.
 
-    Put it first in ``MIDDLEWARE``. A request whose caller's time is over on arrival is answered 504 and not begun.
+    Put it first in ``MIDDLEWARE``; that it is loaded sends ``application_loaded``. A request whose caller's time
+    is over on arrival is answered 504 and not begun.
     """
+    application_loaded.send(sender=None)
     if iscoroutinefunction(get_response):
 
         async def track_async(request: HttpRequest) -> HttpResponseBase:

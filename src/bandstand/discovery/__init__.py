@@ -4,6 +4,7 @@
   name with its URLs.
 - ``DISCOVERY_URL`` chooses the registry: ``static:name=url,…``, ``file:///path/registry.json``, ``consul://host:port``
   or ``dns://``. They are watched, and the last good list is kept while a registry is away or broken.
+- A process that serves registers by itself where the registry takes registrations, which is Consul.
 - ``Registry`` is what a further kind of registry implements (one method); ``MemoryRegistry`` is one for tests, put in
   place with ``use_registry(registry)``. ``active_registry()`` returns the one in use, and raises on a wrong URL.
 """

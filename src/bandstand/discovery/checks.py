@@ -1,10 +1,13 @@
-"""Django system checks: DISCOVERY_URL can be used."""
+"""Django system checks: DISCOVERY_URL and BANDSTAND_ADVERTISE can be used."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
 
+from bandstand.conf import get_settings, wire
 from bandstand.discovery.active import active_registry
+from bandstand.discovery.advertising import Advertised
 from bandstand.exceptions import ConfigurationError
 
 __all__ = ["check_discovery", "register_checks"]
@@ -16,9 +19,23 @@ def register_checks() -> None:
 
 
 def check_discovery(**_: Any) -> list[CheckMessage]:
-    """Check the registry's URL. That its list can be read is no matter of configuration: it may be written later."""
+    """Check the registry's URL and the advertised address.
+
+    That the list can be read is no matter of configuration: it may be written later.
+    """
+    return [
+        *_faults(active_registry, hint="Correct DISCOVERY_URL.", id="bandstand.discovery.E001"),
+        *_faults(
+            lambda: Advertised.parse(get_settings().discovery.advertise),
+            hint=f"Correct {wire.ADVERTISE}.",
+            id="bandstand.discovery.E002",
+        ),
+    ]
+
+
+def _faults(build: Callable[[], object], **words: str) -> list[CheckMessage]:
     try:
-        active_registry()
+        build()
     except ConfigurationError as error:
-        return [Error(fault, hint="Correct DISCOVERY_URL.", id="bandstand.discovery.E001") for fault in error.faults]
+        return [Error(fault, **words) for fault in error.faults]
     return []

@@ -5,15 +5,33 @@
   moment, so that probes cost little.
 - ``start_draining()``: readiness answers 503 from now on. ``is_draining()`` says so. ``drain_on_sigterm()`` lets
   SIGTERM do it, and holds the server's own stop back for ``BANDSTAND["HEALTH"]["DRAIN"]`` seconds.
+  ``wait_until_draining(timeout)`` is for threads, ``when_drained(function)`` for what is done last.
 - ``bandstand.health.urls``: ``/health/``, ``/health/live/`` and ``/health/ready/``.
 """
 
 from bandstand.health import database
-from bandstand.health.drain import drain_on_sigterm, is_draining, start_draining
+from bandstand.health.drain import (
+    drain_on_sigterm,
+    is_draining,
+    start_draining,
+    wait_until_draining,
+    when_drained,
+)
 from bandstand.health.registry import Check, register, unregister
 from bandstand.health.reports import Report, report
 
-__all__ = ["Check", "Report", "drain_on_sigterm", "is_draining", "register", "report", "start_draining", "unregister"]
+__all__ = [
+    "Check",
+    "Report",
+    "drain_on_sigterm",
+    "is_draining",
+    "register",
+    "report",
+    "start_draining",
+    "unregister",
+    "wait_until_draining",
+    "when_drained",
+]
 
 register("database", database.check_database)
 register("migrations", database.check_migrations)

@@ -5,6 +5,8 @@ at once, requests in flight finish). Whoever routes to the process needs a momen
 first here, and handed to the server after the drain time.
 """
 
+import atexit
+import logging
 import os
 import signal
 import threading
@@ -15,8 +17,16 @@ from typing import Any, Final
 
 from bandstand.conf import get_settings
 
-__all__ = ["SigtermDrain", "drain_on_sigterm", "is_draining", "start_draining"]
+__all__ = [
+    "SigtermDrain",
+    "drain_on_sigterm",
+    "is_draining",
+    "start_draining",
+    "wait_until_draining",
+    "when_drained",
+]
 
+_log: Final = logging.getLogger("bandstand.health")
 _draining: Final = Event()
 
 _WATCH_INTERVAL: Final = 0.2  # seconds
@@ -35,23 +45,41 @@ def is_draining() -> bool:
     return _draining.is_set()
 
 
-def drain_on_sigterm() -> None:
+def wait_until_draining(timeout: float) -> bool:
+    """Wait until the process is leaving, at most ``timeout`` seconds, and say whether it is."""
+    return _draining.wait(timeout)
+
+
+def when_drained(function: Callable[[], None]) -> None:
+    """Call ``function`` when the drain time is over, before the server is told to stop, which waits for it."""
+    if function not in _at_end:
+        _at_end.append(function)
+
+
+def drain_on_sigterm(*, serving: bool = False) -> None:
     """Let SIGTERM turn readiness to 503 at once and stop the server ``BANDSTAND["HEALTH"]["DRAIN"]`` seconds later.
 
-    To be called in the main thread while the application loads; without a drain time, or in a process that serves no
-    requests, it does nothing. Servers that set their own handler after that (granian) are found by looking for it
+    To be called in the main thread while the application loads, perhaps several times. It does nothing in a process
+    that serves no requests (``serving`` says that it does, whatever its name), or without a drain time, unless there is
+    something to do at its end. Servers that set their own handler after that (granian) are found by looking for it
     during the first ten seconds.
     """
     settings = get_settings()
     in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set handlers
-    if settings.process == "web" and settings.health.drain > 0 and in_main_thread:
-        SigtermDrain(seconds=settings.health.drain).install()
+    serves = serving or settings.process == "web"
+    if serves and (settings.health.drain > 0 or _at_end) and in_main_thread and not _installed:
+        drain = SigtermDrain(seconds=settings.health.drain)
+        drain.install()
+        _installed.append(drain)
 
 
 def _start_timer(seconds: float, function: Callable[[], None]) -> None:
     timer = threading.Timer(seconds, function)
     timer.daemon = True
     timer.start()
+
+
+_at_end: Final[list[Callable[[], None]]] = []
 
 
 class SigtermDrain:
@@ -71,6 +99,8 @@ class SigtermDrain:
         if signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
             signal.signal(signal.SIGALRM, self._watch)
             signal.setitimer(signal.ITIMER_REAL, _WATCH_INTERVAL, _WATCH_INTERVAL)
+            # While Python ends it takes its handlers away, and a tick would then kill the process.
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
     def _stand_in_front(self) -> None:
         present = signal.getsignal(signal.SIGTERM)
@@ -95,6 +125,11 @@ class SigtermDrain:
             self._start_timer(self._seconds, self._end)
 
     def _end(self) -> None:
+        for function in _at_end:
+            try:
+                function()
+            except Exception:  # noqa: BLE001 - whatever fails, the process has to end
+                _log.exception("What was to be done at the end of draining failed.")
         self._over = True
         os.kill(os.getpid(), signal.SIGTERM)  # handlers run in the main thread, where the server expects its own
 
@@ -104,3 +139,6 @@ class SigtermDrain:
         elif self._server == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+_installed: Final[list[SigtermDrain]] = []

@@ -1,7 +1,10 @@
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.integration.discovery.processes import manage
 from tests.integration.optional.servers import Consul, consul
 
 
@@ -10,3 +13,18 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
     """A Consul agent of this test's own."""
     with consul(tmp_path_factory.mktemp("consul")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database."""
+    folder = tmp_path_factory.mktemp("database")
+    manage(None, folder, "migrate")
+    return folder / "database.sqlite3"
+
+
+@pytest.fixture
+def folder(database: Path, tmp_path: Path) -> Path:
+    """A folder with a database of this test's own, and room for logs."""
+    shutil.copy(database, tmp_path)
+    return tmp_path

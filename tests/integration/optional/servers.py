@@ -166,9 +166,13 @@ def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 
 class Consul:
-    """A Consul agent in development mode, which keeps all in memory: a test can stop it and start it again, empty."""
+    """A Consul agent in development mode, which keeps all in memory: a test can stop it and start it again, empty.
 
-    def __init__(self, folder: Path) -> None:
+    ``options`` is configuration in HCL.
+    """
+
+    def __init__(self, folder: Path, options: str = "") -> None:
+        self.options = options
         self.binary = shutil.which("consul")
         require_server(
             "consul", found=self.binary is not None, how="Put the program consul on the PATH; see .ci/install-servers."
@@ -195,6 +199,7 @@ class Consul:
             "grpc-port": -1,
             "node": "bandstand",
             "log-level": "warn",
+            "hcl": self.options,
         }
         words = [str(word) for name, value in options.items() for word in (f"-{name}", value)]
         with self.log.open("ab") as sink:
@@ -220,9 +225,9 @@ class Consul:
 
 
 @contextmanager
-def consul(folder: Path) -> Iterator[Consul]:
+def consul(folder: Path, options: str = "") -> Iterator[Consul]:
     """Run a Consul agent, with its log in ``folder``."""
-    agent = Consul(folder)
+    agent = Consul(folder, options)
     try:
         agent.start()
         yield agent

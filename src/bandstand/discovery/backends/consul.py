@@ -4,7 +4,7 @@ The token of its access control stands in ``BANDSTAND_DISCOVERY_TOKEN``, or befo
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from bandstand.conf.settings import DiscoverySettings
 from bandstand.discovery.addresses import RegistryAddress
 from bandstand.discovery.backends.watched import Instances, WatchedRegistry, seen
 from bandstand.discovery.base import Instance, base_url
+from bandstand.discovery.registrar import Entry, Registrar
 from bandstand.discovery.watching import RegistryAway, Seen, Watch
 
 __all__ = ["ConsulAgent", "ConsulRegistry"]
@@ -25,6 +26,13 @@ _PORT: Final = 8500
 _WAIT: Final = 10  # seconds for which Consul holds a query while nothing changes; a dead line is not seen sooner
 
 _TIMEOUT: Final = 2.0  # seconds for everything else
+
+# A process that is killed is critical after the interval, a machine that is gone after interval and time-out. With TTL
+# the process itself says every few seconds that it is well.
+_INTERVAL: Final = 5  # seconds
+_PROBE_TIMEOUT: Final = 2
+_TTL: Final = 12
+_FORGET: Final = "1m"  # the least that Consul takes
 
 _OWN_NAME: Final = "consul"  # the servers list themselves as a service
 
@@ -37,7 +45,7 @@ class ConsulAgent:
     """
 
     def __init__(self, url: str, *, token: str = "") -> None:
-        address = RegistryAddress(url, options={"dc", "tag", "scheme", "ca"})
+        address = RegistryAddress(url, options={"dc", "tag", "scheme", "ca", "check"})
         if not address.host:
             address.fault(f"it names no host; write consul://host:{_PORT}")
         if token and address.secret and token != address.secret:
@@ -47,15 +55,30 @@ class ConsulAgent:
         self.datacenter = address.text("dc")
         self.tags = tuple(tag for tag in address.many("tag") if tag)
         self.scheme = address.choice("scheme", "http", "https")
+        self.check_kind = address.choice("check", "http", "ttl")
         self._authorities = address.text("ca")
         if self._authorities and self.scheme != "https":
             address.fault("ca is of use with scheme=https only")
-        self._token = token or address.secret
+        self.token = token or address.secret or None
         self._local = threading.local()
         address.check()
 
     def __repr__(self) -> str:
         return f"ConsulAgent({self.scheme}://{self.host}:{self.port})"  # never the token
+
+    def check(self, entry: Entry) -> dict[str, Any]:
+        """Return how Consul is to find out whether an instance is well."""
+        if self.check_kind == "ttl":
+            return {**consul.Check.ttl(f"{_TTL}s"), "DeregisterCriticalServiceAfter": _FORGET}
+        return dict(
+            consul.Check.http(
+                entry.probe,
+                interval=f"{_INTERVAL}s",
+                timeout=f"{_PROBE_TIMEOUT}s",
+                deregister=_FORGET,
+                header={"Host": [entry.name]},
+            )
+        )
 
     @contextmanager
     def client(self) -> Iterator[consul.Consul]:
@@ -83,22 +106,55 @@ class ConsulAgent:
             verify=self._authorities or True,
             connections_timeout=_TIMEOUT,
         )
-        client.token = self._token or client.token  # the library takes CONSUL_HTTP_TOKEN before what it is given
+        client.token = self.token or client.token  # the library takes CONSUL_HTTP_TOKEN before what it is given
         client.http.session.trust_env = False  # http_proxy is meant for the world outside
         return client
 
 
-class ConsulRegistry(WatchedRegistry):
-    """Asks the agent for each service that is called, and is told of changes at once."""
+class ConsulRegistry(WatchedRegistry, Registrar):
+    """Asks the agent for each service that is called, and is told of changes at once. Instances register with it."""
 
     def __init__(self, url: str, *, token: str = "") -> None:
         super().__init__()
         self.agent = ConsulAgent(url, token=token)
+        self.host, self.port, self.tags = self.agent.host, self.agent.port, self.agent.tags
         self._catalog: Watch[tuple[str, ...]] = Watch("the list of services", self._look_at_names, empty=())
 
     @classmethod
     def from_settings(cls, settings: DiscoverySettings) -> "ConsulRegistry":
         return cls(settings.url, token=settings.token)
+
+    def register(self, entry: Entry, *, ready: bool) -> None:
+        with self.agent.client() as client:
+            client.agent.service.register(
+                entry.service,
+                service_id=entry.id,
+                address=entry.host or None,
+                port=entry.port,
+                tags=list(entry.tags),
+                meta=dict(entry.metadata),
+                check=self.agent.check(entry) | {"status": "passing" if ready else "critical"},
+            )
+            # An instance that left by this address just before has left its mark.
+            client.agent.service.maintenance(entry.id, enable=False)
+
+    def renew(self, entry: Entry, *, ready: Callable[[], bool]) -> None:
+        with self.agent.client() as client:
+            known = client.agent.services(filter_expr=f'ID == "{entry.id}"')
+        if entry.id not in (known or {}):
+            self.register(entry, ready=ready())
+        elif self.agent.check_kind == "ttl":
+            with self.agent.client() as client:
+                tell = client.agent.check.ttl_pass if ready() else client.agent.check.ttl_fail
+                tell(f"service:{entry.id}")
+
+    def withdraw(self, entry: Entry) -> None:
+        with self.agent.client() as client:
+            client.agent.service.maintenance(entry.id, enable=True, reason="draining")
+
+    def deregister(self, entry: Entry) -> None:
+        with self.agent.client() as client:
+            client.agent.service.deregister(entry.id)
 
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*super().names(), *self._catalog.get())))

@@ -1,0 +1,81 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from bandstand.discovery.crew import Crew, lock_folder
+
+
+def crews(folder: Path, number: int) -> list[Crew]:
+    return [Crew("user-service-8000", folder) for _ in range(number)]
+
+
+def test_one_leads(tmp_path: Path) -> None:
+    """Of all processes that serve an address one leads, for as long as it wants to."""
+    one, other = crews(tmp_path, 2)
+    assert one.leads()
+    assert not other.leads()
+    assert one.leads()
+
+
+def test_another_leads_when_the_first_is_gone(tmp_path: Path) -> None:
+    """Leaving and dying (which closes the files) both free the place of the leader."""
+    one, other, third = crews(tmp_path, 3)
+    assert one.leads()
+    one.leave()
+    assert other.leads()
+    other.close()
+    assert third.leads()
+
+
+def test_the_last_knows_that_it_is_the_last(tmp_path: Path) -> None:
+    """Only the last process that leaves takes the instance out, whoever led and whoever died before."""
+    one, other, third = crews(tmp_path, 3)
+    assert one.leads()
+    assert not one.leave()
+    other.close()  # killed
+    assert third.leave()
+
+
+def test_other_addresses_do_not_matter(tmp_path: Path) -> None:
+    """Each address has a crew of its own."""
+    one, other = Crew("a-8000", tmp_path), Crew("a-8001", tmp_path)
+    assert one.leads()
+    assert other.leads()
+    assert one.leave()
+
+
+def test_without_a_folder_each_is_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no lock can be had a process registers all the same, and says so."""
+    one, other = crews(tmp_path / "absent", 2)
+    assert one.leads()
+    assert other.leads()
+    assert one.leave()
+    assert "No lock" in caplog.text
+
+
+def test_a_forked_child_takes_nothing_along(tmp_path: Path) -> None:
+    """A child that lets go of the files leaves the parent's place as it is."""
+    (one,) = crews(tmp_path, 1)
+    assert one.leads()
+    child = os.fork()
+    if child == 0:
+        one.close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    (other,) = crews(tmp_path, 1)
+    assert not other.leads()
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that others may write into, or a link, is not where locks are kept."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = lock_folder()
+    assert folder.parent == tmp_path
+    folder.chmod(0o777)
+    with pytest.raises(PermissionError):
+        lock_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(PermissionError):
+        lock_folder()

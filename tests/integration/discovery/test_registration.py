@@ -1,0 +1,170 @@
+"""Processes under real servers enter themselves into a real Consul, stay in it, and leave it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bandstand.conf import wire
+from tests.integration.context.granian import until
+from tests.integration.discovery.processes import SERVERS, entries, manage, passing, running
+from tests.integration.optional.servers import Consul, consul
+
+pytestmark = pytest.mark.integration
+
+ROUTED_OUT = 15.0  # seconds after which nobody is sent to a dead instance
+
+
+def holds(claim: Callable[[], bool], *, seconds: float) -> bool:
+    """Say whether ``claim`` is true at each of many looks."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not claim():
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize("server", [name for name in SERVERS if name != "runserver-reload"])
+def test_any_server_registers_and_leaves(server: str, agent: Consul, folder: Path) -> None:
+    """A process is registered when it listens, with version, platform and tags, and SIGTERM takes it out."""
+    with running(server, agent, folder, **{wire.TAGS: "blue,green"}) as service:
+        (entry,) = entries(agent)
+        assert entry["Service"]["Meta"] == {"version": "1.2.3", "platform": "shop"}
+        assert entry["Service"]["Tags"] == ["blue", "green"]
+        assert service.answers()
+        service.terminate()
+        until(lambda: not entries(agent), "the instance to be gone")
+        until(lambda: service.process.poll() is not None, "the server to end")
+
+
+def test_the_development_server_with_its_reloader(agent: Consul, folder: Path) -> None:
+    """Ctrl-C, which reaches the reloader and the server, takes the instance out."""
+    with running("runserver-reload", agent, folder) as service:
+        assert len(entries(agent)) == 1
+        os.killpg(service.process.pid, signal.SIGINT)
+        until(lambda: not entries(agent), "the instance to be gone")
+
+
+def test_no_command_registers(agent: Consul, folder: Path) -> None:
+    """Commands start no thread that would register them, even where the surroundings are those of a web process."""
+    threads = "import threading; print([thread.name for thread in threading.enumerate()])"
+    loaded = "from django.core.wsgi import get_wsgi_application; get_wsgi_application(); "
+    assert manage(agent, folder, "shell", "-c", threads).stdout.splitlines()[-1] == "['MainThread']"
+    manage(agent, folder, "migrate")
+    manage(agent, folder, "check")
+    # It is loading the application that makes the difference, and then still nobody listens.
+    words = manage(agent, folder, "shell", "-c", loaded + threads + "; import time; time.sleep(2)").stdout
+    assert words.splitlines()[-1] == "['MainThread', 'discovery-registration']"
+    assert entries(agent) == []
+
+
+def test_a_process_that_must_not_register_does_not(agent: Consul, folder: Path) -> None:
+    """BANDSTAND_REGISTER=never leaves the registry alone."""
+    with running("gunicorn", agent, folder, registers=False, **{wire.REGISTER: "never"}) as service:
+        assert service.answers()
+        time.sleep(2)
+        assert entries(agent) == []
+
+
+@pytest.mark.parametrize("check", ["http", "ttl"])
+def test_a_killed_instance_is_soon_gone(agent: Consul, folder: Path, check: str) -> None:
+    """Nobody is sent to a process that was killed, some seconds after; whoever lives stays."""
+    url = f"consul://127.0.0.1:{agent.port}/?check={check}"
+    with (
+        running("granian", agent, folder, **{wire.DISCOVERY_URL: url}) as one,
+        running("granian", agent, folder, **{wire.DISCOVERY_URL: url}) as other,
+    ):
+        assert sorted(passing(agent)) == sorted([one.port, other.port])
+        one.kill()
+        killed = time.monotonic()
+        until(lambda: passing(agent) == [other.port], "the killed one to be out")
+        assert time.monotonic() - killed < ROUTED_OUT
+        assert other.answers()
+
+
+def test_it_leaves_before_it_stops(agent: Consul, folder: Path) -> None:
+    """SIGTERM takes the instance out of routing at once; it answers until the drain time is over, then is forgotten."""
+    with running("granian", agent, folder, **{wire.DRAIN_SECONDS: "4"}) as service:
+        service.terminate()
+        told = time.monotonic()
+        until(lambda: passing(agent) == [], "the instance to be out")
+        assert time.monotonic() - told < 3.5
+        assert service.answers()
+        assert len(entries(agent)) == 1
+        until(lambda: entries(agent) == [], "the instance to be forgotten")
+        until(lambda: service.process.poll() is not None, "the server to end")
+        assert service.process.returncode == 0
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn", "gunicorn-preload", "uvicorn"])
+def test_workers_are_one_instance(agent: Consul, folder: Path, server: str) -> None:
+    """Workers behind one port are registered once, and the end of one of them, in whatever way, takes nothing out."""
+    with running(server, agent, folder, workers=3) as service:
+        until(lambda: len({service.answers() for _ in range(30)}) > 1, "several workers to answer")
+        assert len(entries(agent)) == 1
+        pids = sorted({int(service.answers()) for _ in range(50)})
+        os.kill(pids[0], signal.SIGTERM)
+        os.kill(pids[-1], signal.SIGKILL)
+        assert holds(lambda: passing(agent) == [service.port], seconds=3)
+        if service.process.poll() is None:
+            service.terminate()
+            until(lambda: not entries(agent), "the instance to be gone")
+
+
+def test_another_worker_takes_over(agent: Consul, folder: Path) -> None:
+    """When the worker that registered is killed, another one keeps the instance registered, also in an empty Consul."""
+    with running("gunicorn", agent, folder, workers=2) as service:
+        for worker in service.workers():
+            worker.kill()
+            until(lambda: bool(service.workers()), "a new worker")
+        agent.stop()
+        agent.start()
+        until(lambda: passing(agent) == [service.port], "the instance to be back")
+
+
+def test_it_registers_again_in_a_consul_that_lost_it(agent: Consul, folder: Path) -> None:
+    """A Consul that was restarted, or was told to forget it, has the instance back within seconds."""
+    with running("granian", agent, folder) as service:
+        agent.stop()
+        agent.start()
+        assert entries(agent) == []
+        until(service.is_registered, "the instance to be back")
+
+
+def test_without_renewal_it_stays_lost(agent: Consul, folder: Path) -> None:
+    """It is the renewal that brings the instance back."""
+    with running("granian", agent, folder, WITHOUT_RENEWAL="1") as service:
+        agent.stop()
+        agent.start()
+        assert holds(lambda: entries(agent) == [], seconds=6)
+        assert service.answers()
+
+
+@pytest.mark.parametrize(
+    ("host", "advertise", "address"),
+    [("0.0.0.0", "", ""), ("0.0.0.0", "127.0.0.2", "127.0.0.2"), ("127.0.0.1", "", "127.0.0.1")],
+)
+def test_the_address_that_others_reach(agent: Consul, folder: Path, host: str, advertise: str, address: str) -> None:
+    """What is told goes first, then what the server is bound to; the agent beside it knows the machine's address."""
+    with running("uvicorn", agent, folder, UVICORN_HOST=host, **{wire.ADVERTISE: advertise}):
+        assert entries(agent)[0]["Service"]["Address"] == address
+
+
+ACL = 'acl { enabled = true, default_policy = "deny", tokens { master = "root-token" } }'
+
+
+def test_a_token_is_shown_to_consul(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> None:
+    """With access control the token of the variable lets a process register and look up; without it neither is done."""
+    with consul(tmp_path_factory.mktemp("consul"), ACL) as guarded:
+        more: dict[str, Any] = {wire.DISCOVERY_TOKEN: "root-token"}
+        with running("gunicorn", guarded, folder, registers=False, **more) as service:
+            until(lambda: passing(guarded, token="root-token") == [service.port], "the instance")
+        with running("gunicorn", guarded, folder, registers=False) as service:
+            until(lambda: "ACLPermissionDenied" in service.log.read_text(), "the refusal")
+            assert service.port not in passing(guarded, token="root-token")
+            assert "root-token" not in service.log.read_text()
