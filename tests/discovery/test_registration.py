@@ -218,3 +218,12 @@ def test_the_own_sockets_are_seen() -> None:
         listening.listen()
         assert Listener(host="127.0.0.1", port=listening.getsockname()[1]) in list(own_sockets())
     assert Listener(host="::", port=1).own_url == "http://[::1]:1"
+
+
+def test_it_registers_once_sigterm_is_heard(tmp_path: Path) -> None:
+    """A server sets its own handler when it starts: nobody is entered while that one would not take them out again."""
+    book, heard = Book(), iter([False, False, True])
+    process = registration(book, Days(2), tmp_path)
+    process._hears = lambda: next(heard, True)
+    process.run()
+    assert book.told == ["register True", "withdraw"]

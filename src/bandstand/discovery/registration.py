@@ -35,6 +35,7 @@ RENEW: Final = 4.0
 
 _FOLLOW: Final = 0.5  # seconds after which another worker notices that the one that led is gone
 _POLLS: Final = (0.1, 2.0)  # seconds between two looks for the listening socket: the first, and the longest
+_SETTLING: Final = 1.0  # seconds that the server's own handling of signals may take to settle
 _PATIENCE: Final = 10.0  # seconds without one, after which the log says why
 _GOODBYE: Final = 3.0  # seconds that leaving may hold up the end of the process
 
@@ -51,6 +52,7 @@ class Registration:
         ask: Callable[[str, str, str], tuple[int, str]] = ask,
         join: Callable[[str], Crew] = Crew,
         pause: Callable[[float], bool] = health.wait_until_draining,
+        hears: Callable[[], bool] = health.hears_sigterm,
     ) -> None:
         self._registrar = registrar
         self._settings = settings
@@ -59,6 +61,7 @@ class Registration:
         self._ask = ask
         self._join = join
         self._pause = pause
+        self._hears = hears
         self._process = os.getpid()
         self._own_url = ""
         self._crew: Crew | None = None
@@ -78,7 +81,7 @@ class Registration:
         """Wait until the process listens, register, renew, and leave when it drains."""
         try:
             entry = self._await_entry()
-            if entry is not None:
+            if entry is not None and self._settles():
                 self._entry, self._crew = entry, self._join(entry.id)
                 while not self._pause(self.tend(entry, self._crew)):
                     pass
@@ -87,6 +90,10 @@ class Registration:
             logger.exception("The process can't be registered.")
         finally:
             self._left.set()
+
+    def _settles(self) -> bool:
+        """Wait until SIGTERM is heard here, which takes a moment after the server set its own handler."""
+        return not any(self._pause(_SETTLING / 10) for _ in range(10) if not self._hears())
 
     def tend(self, entry: Entry, crew: Crew) -> float:
         """Do what is to be done now, and return the seconds until the next time."""

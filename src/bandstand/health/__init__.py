@@ -5,13 +5,15 @@
   moment, so that probes cost little.
 - ``start_draining()``: readiness answers 503 from now on. ``is_draining()`` says so. ``drain_on_sigterm()`` lets
   SIGTERM do it, and holds the server's own stop back for ``BANDSTAND["HEALTH"]["DRAIN"]`` seconds.
-  ``wait_until_draining(timeout)`` is for threads, ``when_drained(function)`` for what is done last.
+  ``wait_until_draining(timeout)`` is for threads, ``when_drained(function)`` for what is done last, and
+  ``hears_sigterm()`` says whether SIGTERM would come here first.
 - ``bandstand.health.urls``: ``/health/``, ``/health/live/`` and ``/health/ready/``.
 """
 
 from bandstand.health import database
 from bandstand.health.drain import (
     drain_on_sigterm,
+    hears_sigterm,
     is_draining,
     start_draining,
     wait_until_draining,
@@ -24,6 +26,7 @@ __all__ = [
     "Check",
     "Report",
     "drain_on_sigterm",
+    "hears_sigterm",
     "is_draining",
     "register",
     "report",

@@ -20,6 +20,7 @@ from bandstand.conf import get_settings
 __all__ = [
     "SigtermDrain",
     "drain_on_sigterm",
+    "hears_sigterm",
     "is_draining",
     "start_draining",
     "wait_until_draining",
@@ -54,6 +55,11 @@ def when_drained(function: Callable[[], None]) -> None:
     """Call ``function`` when the drain time is over, before the server is told to stop, which waits for it."""
     if function not in _at_end:
         _at_end.append(function)
+
+
+def hears_sigterm() -> bool:
+    """Say whether a SIGTERM at this moment would be taken first here, where that is wanted at all."""
+    return all(drain.is_in_front() for drain in _installed)
 
 
 def drain_on_sigterm(*, serving: bool = False) -> None:
@@ -101,6 +107,10 @@ class SigtermDrain:
             signal.setitimer(signal.ITIMER_REAL, _WATCH_INTERVAL, _WATCH_INTERVAL)
             # While Python ends it takes its handlers away, and a tick would then kill the process.
             atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+
+    def is_in_front(self) -> bool:
+        """Say whether no later handler took the place of this one."""
+        return signal.getsignal(signal.SIGTERM) == self._handle
 
     def _stand_in_front(self) -> None:
         present = signal.getsignal(signal.SIGTERM)
