@@ -1,6 +1,6 @@
 """Named places in the code where a fault test may end or pause the process. Inert unless a test asks.
 
-``BANDSTAND_TESTING=1 BANDSTAND_FAILPOINTS="relay.after_publish=kill:3,consumer.without_inbox"`` kills the process with
+``BANDSTAND_TESTING=1 BANDSTAND_FAILPOINTS="relay.after_publish=kill:3,consumer.inbox"`` kills the process with
 SIGKILL at the third passage of the first and switches the second, a protection, off. Without ``BANDSTAND_TESTING``
 the other variable is ignored.
 """

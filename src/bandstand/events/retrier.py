@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import connections, reset_queries
 
 from bandstand.conf.settings import EventsSettings
+from bandstand.events import failpoints
 from bandstand.events.deliveries import Deliveries, DeliveryRow, Letter
 from bandstand.events.envelope import Message, decode
 from bandstand.events.handling import HandlerFailed, Handling
@@ -99,7 +100,8 @@ class Retrier:
         """Do what is to be done now; return for how many seconds nothing will be."""
         try:
             self._settle_abandoned()
-            self._deliveries.renew(list(self._held), self._settings.lease)
+            if not failpoints.switched_off("consumer.leases"):
+                self._deliveries.renew(list(self._held), self._settings.lease)
             return self._claim() if self._claiming else self._settings.lease / 3
         except DatabaseError as error:
             logger.warning("Retries can't use the database", extra={"error": str(error)})
@@ -170,7 +172,7 @@ class Retrier:
         try:
             message, data = decode(row.body)
             letter = Letter.of(row.subscription, message, row.body)
-            if row.deaths >= self._settings.max_deaths:
+            if row.deaths >= self._settings.max_deaths and not failpoints.switched_off("consumer.deaths"):
                 self._give_up_deadly(row, letter)
                 return
             self._attempt(row, letter, subscription, message, data)
@@ -189,11 +191,11 @@ class Retrier:
         except HandledElsewhere:
             self._deliveries.release([row.position], delay=self._settings.lease)
         except HandlerFailed as error:
-            attempts = row.attempts + 1
-            if attempts >= len(self._settings.retry_delays):
+            attempts, delays = row.attempts + 1, self._settings.retry_delays
+            if attempts >= len(delays) and not failpoints.switched_off("consumer.attempts"):
                 self._give_up(letter, error, attempts=attempts, deaths=row.deaths)
             else:
-                delay = self._settings.retry_delays[attempts]
+                delay = delays[min(attempts, len(delays) - 1)]
                 self._deliveries.postpone(row, delay=delay, error=_told(error))
 
     def _entrance(self, row: DeliveryRow) -> Callable[[], Entry]:

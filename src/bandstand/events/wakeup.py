@@ -15,6 +15,8 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import on_commit as django_on_commit
 
+from bandstand.events import failpoints
+
 __all__ = ["CHANNEL", "Listener", "notify", "on_commit"]
 
 logger: Final = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def on_commit(connection: BaseDatabaseWrapper) -> None:
     A savepoint that is rolled back takes its callbacks with it, so what counts is the list of those that are left.
     Where the commit brings the notification along, one that turned out to be needless is harmless.
     """
-    if connection.vendor != "postgresql":
+    if connection.vendor != "postgresql" or failpoints.switched_off("relay.notification"):
         return
     follow_commit = getattr(connection, "follow_commit", None)
     if follow_commit is not None:  # of ``bandstand.postgresql``: in the round trip of the commit

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
+from bandstand.events import failpoints
+from bandstand.events.failpoints import FailPoint
 from tests.integration.events.conftest import ZERO, Rig
 from tests.integration.servers import Nats, Postgres
 
@@ -179,6 +181,32 @@ def test_a_worker_that_was_paused_repeats_nothing(rig: Rig) -> None:
     assert other.poll() is None
 
 
+def test_without_the_inbox_a_late_wake_would_repeat(rig: Rig) -> None:
+    """The tooth: with the inbox switched off, the paused worker's own transaction is a second effect."""
+    process = rig.ready_worker(failpoints="consumer.inbox")
+    rig.write(0, key="slow", do="sleep:0.5")
+    rig.until(lambda: rig.count("attempt") == 1, 10, "the handler has begun")
+    process.send_signal(signal.SIGSTOP)
+    rig.ready_worker(failpoints="consumer.inbox")
+    rig.until(lambda: bool(rig.effects()), 20, "the other worker's effect")
+    process.send_signal(signal.SIGCONT)
+    rig.until(lambda: rig.effects() == [0, 0], 20, "the effect of the one that woke")
+
+
+def test_without_the_drain_what_is_in_flight_is_begun_again(rig: Rig) -> None:
+    """The tooth of what follows: a worker that does not wait for its handlers leaves them to be handled again."""
+    process = rig.ready_worker(failpoints="consumer.drain")
+    for number in range(4):
+        rig.write(number, do="sleep:2")
+    rig.until(lambda: rig.count("attempt") >= 3, 20, "handlers run")
+    rig.stop(process)
+    assert rig.effects() == []
+    rig.ready_worker()
+    rig.until(rig.settled, 30, "all effects")
+    assert rig.count("attempt") > 4
+    assert rig.ledger() == ZERO, "and yet nothing is lost or repeated"
+
+
 def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
     """A worker that is asked to stop ends its handlers, gives nothing back, and the next one repeats nothing."""
     process = rig.ready_worker()
@@ -245,6 +273,60 @@ def test_a_database_that_is_killed_loses_nothing(rig: Rig, postgres: Postgres) -
     assert set(acknowledged) <= set(rig.effects())
     assert rig.ledger() == rig.ledger("watcher") == ZERO
     assert process.poll() is None, "the worker itself never died"
+
+
+@pytest.mark.parametrize("switch", ["", "consumer.healing"])
+def test_a_broken_connection_is_healed_before_the_handler(rig: Rig, switch: str) -> None:
+    """When the server ended the idle sessions, the next event is handled at once; without healing it has to wait."""
+    rig.ready_worker("--only", "consumer", failpoints=switch)
+    rig.ready_worker("--only", "relay")
+    rig.write(0)
+    rig.until(rig.settled, 20, "the first")
+    connections[rig.platform].close()
+    rig.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+        rig.platform,
+    )
+    rig.write_many(8, 1)
+    rig.until(rig.settled, 30, "the others")
+    assert ("An event has to wait" in rig.log.read_text()) == bool(switch)
+    assert rig.ledger() == ZERO
+
+
+def test_a_commit_wakes_the_relay(rig: Rig) -> None:
+    """With a poll interval of ten minutes an event is sent at its commit; without the notification it lies there."""
+    rig.ready_worker("--only", "relay", events={"POLL_INTERVAL": 600})
+    listening = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN%%'"
+    rig.until(lambda: bool(rig.query(listening, rig.platform)), 20, "the relay listens")
+    rig.write(0)
+    rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 20, "it is sent")
+    time.sleep(1)
+    failpoints._points["relay.notification"] = FailPoint("off")
+    try:
+        rig.write(1)
+    finally:
+        del failpoints._points["relay.notification"]
+    time.sleep(1.5)
+    assert rig.count("bandstand_outbox WHERE sent_at IS NULL") == 1
+
+
+@pytest.mark.parametrize("switch", ["", "relay.polling"])
+def test_a_lost_notification_costs_a_poll_interval(rig: Rig, switch: str) -> None:
+    """Polling finds what no notification told of; without it the event lies there."""
+    rig.ready_worker("--only", "relay", failpoints=switch, events={"POLL_INTERVAL": 0.5})
+    listening = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN%%'"
+    rig.until(lambda: bool(rig.query(listening, rig.platform)), 20, "the relay listens")
+    time.sleep(1)
+    failpoints._points["relay.notification"] = FailPoint("off")
+    try:
+        rig.write(0)
+    finally:
+        del failpoints._points["relay.notification"]
+    if switch:
+        time.sleep(1.5)
+        assert rig.count("bandstand_outbox WHERE sent_at IS NULL") == 1
+    else:
+        rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 20, "it is sent")
 
 
 def test_a_deleted_stream_comes_back(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 """What NATS itself brings: the rules of all brokers on the real server, and its own troubles."""
 
 import contextlib
+import itertools
 import logging
 import signal
 import time
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from bandstand.events.brokers import Binding, Broker, BrokerOptions
-from bandstand.events.brokers.nats import NatsBroker
+from bandstand.events.brokers.nats import NatsBroker, publisher
 from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
@@ -30,6 +31,53 @@ class TestNatsBroker(BrokerConformance):
 
     def build(self, options: BrokerOptions) -> Broker:
         return NatsBroker(self.url, options)
+
+
+def test_without_an_id_a_repetition_would_be_delivered(
+    nats: Nats, connect: Callable[..., NatsBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tooth of the duplicate window: what a relay sends twice comes twice when the broker does not know its id."""
+    numbers = itertools.count()
+
+    class Nameless(bytes):
+        def __mod__(self, identifier: object) -> bytes:
+            return bytes(self) % f"{time.time_ns()}-{next(numbers)}".encode()
+
+    monkeypatch.setattr(publisher, "_HEAD", Nameless(publisher._HEAD))
+    inbox = Inbox()
+    broker = connect(nats.url(), inbox, "repetition.seen")
+    until(lambda: broker.connected)
+    twice = message(f"twice-{time.time_ns()}", event_type="repetition.seen")
+    assert [*broker.publish([twice]), *broker.publish([twice])] == [None, None]
+    inbox.wait(2)
+
+
+def test_without_reconciling_a_changed_filter_would_leave_a_service_deaf(
+    nats: Nats, connect: Callable[..., NatsBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tooth of the durable consumers: one that is only made where it is missing keeps the old release's filter."""
+
+    async def only_make(self: Session, binding: Binding) -> None:
+        name = self._names.durable(binding.subscription)
+        if name not in {each.name for each in await self._stream.consumers_info(self._names.stream)}:
+            await declare(self, binding)
+
+    declare = Session.declare_consumer
+    first = connect(nats.url(), Inbox(), "filter.old")
+    until(lambda: first.connected)
+    first.close()
+    monkeypatch.setattr(Session, "declare_consumer", only_make)
+    inbox = Inbox()
+    deaf = connect(nats.url(), inbox, "filter.new")
+    until(lambda: deaf.connected)
+    assert deaf.publish([message(f"filter-{time.time_ns()}", event_type="filter.new")]) == [None]
+    time.sleep(0.5)
+    assert inbox.received == []
+    deaf.close()
+    monkeypatch.undo()
+    hearing = connect(nats.url(), inbox, "filter.new")
+    until(lambda: hearing.connected)
+    inbox.wait(1)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The claims on the real PostgreSQL: two relays at the same moment, and what would happen without the protections."""
 
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from bandstand.conf import get_settings
 from bandstand.events import outbox as module
 from bandstand.events import wakeup
 from bandstand.events.brokers import Outgoing
-from bandstand.events.outbox import OutboxRow, open_outbox
+from bandstand.events.outbox import Outbox, OutboxRow, open_outbox
 from bandstand.events.queries import queries
 from bandstand.events.relay import Relay
 from bandstand.exceptions import BrokerError
@@ -76,6 +77,42 @@ def test_each_part_of_the_claim_is_needed(
 
 
 @pytest.mark.parametrize("rig", ["bandstand.postgresql", "django.db.backends.postgresql"], indirect=True)
+class Cursor(Outbox):
+    """The outbox that many write first: it remembers the last id that it has seen, and asks for what is above."""
+
+    last = 0
+
+    def claim(self, limit: int, lease: float) -> list[OutboxRow]:
+        claimed = [row for row in super().claim(limit, lease) if row.position > self.last]
+        self.last = max([self.last, *(row.position for row in claimed)])
+        return claimed
+
+
+@pytest.mark.parametrize(("kind", "relayed"), [(open_outbox, {1, 2}), (Cursor, {2})])
+def test_claims_by_state_pass_over_no_late_commit(rig: Rig, kind: Any, relayed: set[int]) -> None:
+    """An event whose id is lower than that of one which was sent before its commit is sent; with a cursor, never."""
+    outbox = kind(rig.platform)
+    found: set[int] = set()
+
+    def relay() -> None:
+        rows = outbox.claim(10, 0.001)
+        found.update(json.loads(row.body)["data"]["number"] for row in rows)
+        outbox.mark_sent(rows)
+
+    def younger() -> None:
+        rig.write(2)
+        relay()
+        connections[rig.platform].close()
+
+    with transaction.atomic(using=rig.platform):
+        rig.write(1)
+        thread = threading.Thread(target=younger)
+        thread.start()
+        thread.join(20)
+    relay()
+    assert found == relayed
+
+
 def test_a_commit_wakes_the_relays_once(rig: Rig) -> None:
     """One notification for a transaction however many events it has; none for one that is rolled back."""
     woken = threading.Semaphore(0)
