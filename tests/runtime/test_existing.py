@@ -91,6 +91,6 @@ def test_the_page_is_true() -> None:
     ]
     assert Login.parse(servers["postgres"]).query == "sslmode=require"
     with_worker, without = workspace(Path("/w")).services
-    assert max_connections([with_worker]) == 2 * with_worker.threads + 14 + 20
+    assert max_connections([with_worker]) == 2 * with_worker.threads + 15 + 20
     assert max_connections([without]) == without.threads + 9 + 20
     assert max_connections([with_worker] * 4) == 140
