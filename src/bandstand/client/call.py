@@ -31,7 +31,6 @@ from bandstand.exceptions import (
     ServiceUnavailable,
 )
 from bandstand.identity import service_token
-from bandstand.resilience import Policy
 
 __all__ = ["Attempt", "Call"]
 
@@ -49,7 +48,7 @@ _seconds: Final = histogram(
 class Attempt:
     """One request to one instance, as a context: inside it the transport runs, after it ``outcome`` is known."""
 
-    __slots__ = ("_began", "_call", "_known", "instance", "outcome", "request")
+    __slots__ = ("_began", "_call", "_known", "good", "instance", "outcome", "request")
 
     def __init__(self, call: "Call", instance: Instance, known: Sequence[Instance], request: Request) -> None:
         self._call = call
@@ -69,23 +68,14 @@ class Attempt:
     ) -> bool:
         if isinstance(error, TransportError):
             self.outcome = error
-        call = self._call
-        good, slow = self._findings(call.target.policy)
-        call.target.balancer.end(
-            self.instance.url, self._known, good=good, seconds=call.clock() - self._began if good or slow else None
-        )
-        return error is not None and error is self.outcome
-
-    def _findings(self, policy: Policy) -> tuple[bool | None, bool]:
-        """Say whether the instance did what it should, None if that is not known, and whether it took all its time."""
-        outcome = self.outcome
-        if outcome is None:  # the call was cancelled
-            return None, False
+        call, outcome = self._call, self.outcome
+        # None when the call was cancelled, or had so little time left that a good instance may well have needed more.
         slow = isinstance(outcome, TimedOut)
-        # With little time left, the last attempt of a call may well end too early for a good instance.
-        if slow and self.request.timeout < policy.timeout / 2:
-            return None, True
-        return good(outcome), slow
+        late = slow and self.request.timeout < call.target.policy.timeout / 2
+        self.good = None if outcome is None or late else good(outcome)
+        seconds = call.clock() - self._began if self.good or slow else None
+        call.target.balancer.end(self.instance.url, self._known, good=self.good, seconds=seconds)
+        return error is not None and error is outcome
 
 
 class Call:
@@ -121,12 +111,11 @@ class Call:
         self._ended = False
         self.instead: Response
         context = current()
-        # What the callee is told is the time of this call, not all that the caller has left.
         deadline = policy.deadline(self._began, timeout=timeout, inherited=context.deadline)
         self._deadline = deadline
         # A time-out of a call that had little time from the start says nothing of the callee.
         self._fair = deadline - self._began >= policy.timeout / 2
-        self._context = context.replace(deadline=deadline)
+        self._context = context
         # Whoever tries again already has its calls tried once only, so that a chain does not multiply.
         self._once = context.do_not_retry and not policy.retry_marked
         self._marked = self._once
@@ -159,7 +148,7 @@ class Call:
             service=order.service,
             method=order.method,
             url=instance.url + order.target,
-            headers=self._headers(),
+            headers=self._headers(left),
             body=order.body,
             timeout=left,
             connect_timeout=min(left, policy.connect_timeout),
@@ -176,6 +165,10 @@ class Call:
         """
         outcome = attempt.outcome
         assert outcome is not None, "the attempt was not made"
+        if isinstance(outcome, Response) and outcome.status < 300:  # what usually happens needs no judgement
+            self._good = True
+            self._end(outcome)
+            return outcome
         self._good = good(outcome) or (None if isinstance(outcome, TimedOut) and not self._fair else False)
         verdict = judge(
             outcome,
@@ -243,10 +236,10 @@ class Call:
             unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
             raise self._failed(unavailable) from error
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, left: float) -> dict[str, str]:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
         order = self._order
-        headers = {**order.headers, **to_headers(self._context)}
+        headers = {**order.headers, **to_headers(self._context, remaining=left)}
         if self._marked or self.target.budget.exhausted:
             headers[wire.DO_NOT_RETRY] = "1"
         if not order.anonymous and get_settings().identity.service_key_file:

@@ -13,7 +13,7 @@ from bandstand.client.messages import Response
 from bandstand.client.paging import MAX_PAGES, Page, Walk
 from bandstand.client.policies import configured_policy
 from bandstand.client.preparation import LoadOptions, Options, prepare
-from bandstand.client.targets import target_of
+from bandstand.client.targets import Target, target_of
 from bandstand.client.transports import async_transport, transport
 from bandstand.resilience import Policy
 
@@ -43,6 +43,7 @@ class _Client(Generic[R]):
         self.service = service
         self._policy = policy
         self._fallback = checked_fallback(fallback)
+        self._known: Target | None = None
         self._resources = resources or {}
 
     @property
@@ -76,8 +77,14 @@ class _Client(Generic[R]):
     def _call(self, method: str, path: str, options: Options) -> Call:
         order = prepare(self.service, method, path, options)
         fallback = checked_fallback(options["fallback"]) if "fallback" in options else self._fallback
-        target = target_of(self.service, self.policy)
-        return Call(order, target, timeout=options.get("timeout"), fallback=fallback)
+        return Call(order, self._target(), timeout=options.get("timeout"), fallback=fallback)
+
+    def _target(self) -> Target:
+        """What this process knows of the service; looking it up costs more than looking whether it still holds."""
+        policy, target = self.policy, self._known
+        if target is None or target.forgotten or target.policy is not policy:
+            target = self._known = target_of(self.service, policy)
+        return target
 
     def _loading(self, resource: str | Resource[T], ids: Iterable[K]) -> tuple[Resource[T], Loading[K, T]]:
         if isinstance(resource, str):

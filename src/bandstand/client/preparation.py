@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypedDict
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -125,7 +126,7 @@ def _target(path: str, params: Query | None) -> str:
             raise ValueError(f"The path {path!r} does not begin with a slash.")
         before, mark, query = path.partition("?")
         checked = quote(before, safe=_SAFE_IN_PATH) + mark + quote(query, safe=_SAFE_IN_QUERY)
-    if _DOT_SEGMENT.search(checked.partition("?")[0]):
+    if ("." in checked or "%" in checked) and _DOT_SEGMENT.search(checked.partition("?")[0]):
         raise ValueError(f"The path {path!r} has a dot segment, which leads elsewhere. Quote ids: quote(id, safe='').")
     if not params:
         return checked
@@ -174,9 +175,11 @@ def encode(value: Any, name: str) -> bytes:
 
 
 def _headers(options: Options, body: bytes | None) -> dict[str, str]:
-    headers = {"Accept": "application/json, application/problem+json", "User-Agent": _user_agent()}
+    headers = _usual_headers(get_settings().service).copy()
     if body:
         headers["Content-Type"] = "application/json"
+    if not options:
+        return headers
     for name, value in (options.get("headers") or {}).items():
         headers[_checked_name(name)] = _checked(name, value)
     key = options.get("idempotency_key")
@@ -205,5 +208,9 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _user_agent() -> str:
-    return f"{get_settings().service} bandstand/{__version__}"
+@lru_cache(maxsize=8)
+def _usual_headers(service: str) -> dict[str, str]:
+    return {
+        "Accept": "application/json, application/problem+json",
+        "User-Agent": f"{service} bandstand/{__version__}",
+    }

@@ -36,6 +36,9 @@ _fallbacks: Final = counter(
 class Target:
     """The protections of calls to one service under one policy, and what calls so far have shown."""
 
+    forgotten = False
+    """Whether another one has taken the place of this one."""
+
     def __init__(self, service: str, policy: Policy, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.service = service
         self.policy = policy
@@ -144,6 +147,10 @@ class _Targets:
             )
         return target
 
+    def forget(self) -> None:
+        for target in tuple(self._known.values()):
+            target.forgotten = True
+
     def named(self, service: str) -> Iterator[Target]:
         return (target for (name, _), target in tuple(self._known.items()) if name == service)
 
@@ -161,8 +168,9 @@ def forget_targets() -> None:
 
     The locks of the parent may have been taken at the moment of the fork, by threads that the child does not have.
     """
-    global _targets  # noqa: PLW0603 - one assignment, which needs no lock
-    _targets = _Targets()
+    global _targets
+    before, _targets = _targets, _Targets()
+    before.forget()
 
 
 os.register_at_fork(after_in_child=forget_targets)

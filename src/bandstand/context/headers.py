@@ -51,12 +51,16 @@ def from_environ(environ: Mapping[str, Any]) -> Context:
     return _context(get(correlation_id), get(traceparent), get(tracestate), get(timeout), get(once))
 
 
-def to_headers(context: Context) -> dict[str, str]:
-    """Return the headers that go along with a call made now on behalf of ``context``; the call is a new span."""
-    headers = {wire.CORRELATION_ID: context.correlation_id, wire.TRACEPARENT: context.trace.child().traceparent}
+def to_headers(context: Context, *, remaining: float | None = None) -> dict[str, str]:
+    """Return the headers that go along with a call made now on behalf of ``context``; the call is a new span.
+
+    ``remaining`` is the time that the call has, in seconds, where that is less than what the context has left.
+    """
+    headers = {wire.CORRELATION_ID: context.correlation_id, wire.TRACEPARENT: context.trace.child_traceparent()}
     if context.trace.state:
         headers[wire.TRACESTATE] = context.trace.state
-    remaining = context.remaining()
+    if remaining is None:
+        remaining = context.remaining()
     if remaining is not None:
         headers[wire.REQUEST_TIMEOUT_MS] = str(int(remaining * 1000))
     if context.do_not_retry:

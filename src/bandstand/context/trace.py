@@ -46,6 +46,10 @@ class TraceContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return the context of an operation that this one causes: same trace, new span."""
         return TraceContext(trace_id=self.trace_id, span_id=new_span_id(), flags=self.flags, state=self.state)
 
+    def child_traceparent(self) -> str:
+        """Return the header of a new :meth:`child`, which nobody needs but its callee."""
+        return f"00-{self.trace_id}-{new_span_id()}-{self.flags:02x}"
+
     @property
     def traceparent(self) -> str:
         """The header that names this operation as the parent."""

@@ -67,6 +67,7 @@ class _Line:
         self.process = os.getpid()
         self._answer = _Answer()
         self._guarded = False
+        self._plain = False  # the call before was a GET without a body
         self._handle = handle = pycurl.Curl()
         self._setopt: Callable[[int, Any], None] = handle.setopt
         handle.setopt(pycurl.NOSIGNAL, 1)  # signals and threads don't mix
@@ -101,18 +102,24 @@ class _Line:
     def _describe(self, request: Request) -> None:
         setopt = self._setopt
         setopt(pycurl.URL, request.url)
-        setopt(pycurl.HTTPGET, 1)  # forgets the body and the NOBODY of the call before
-        if request.method == "HEAD":
-            setopt(pycurl.NOBODY, 1)
-        elif request.body is not None:
-            setopt(pycurl.POSTFIELDS, request.body)
-        setopt(pycurl.CUSTOMREQUEST, request.method)
+        if request.method != "GET" or request.body is not None or not self._plain:
+            self._describe_method(request)
         setopt(pycurl.HTTPHEADER, _REMOVED + [f"{name}: {value}" for name, value in request.headers.items()])
         setopt(pycurl.TIMEOUT_MS, _milliseconds(request.timeout))
         setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
         if self._guarded == request.repeatable:
             self._guarded = not request.repeatable
             setopt(pycurl.PREREQFUNCTION, self._answer.once if self._guarded else None)
+
+    def _describe_method(self, request: Request) -> None:
+        setopt = self._setopt
+        setopt(pycurl.HTTPGET, 1)  # forgets the body and the NOBODY of the call before
+        if request.method == "HEAD":
+            setopt(pycurl.NOBODY, 1)
+        elif request.body is not None:
+            setopt(pycurl.POSTFIELDS, request.body)
+        setopt(pycurl.CUSTOMREQUEST, request.method)
+        self._plain = request.method == "GET" and request.body is None
 
     def _failure(self, request: Request, number: int, text: str) -> TransportError:
         return self._kind(number)(f"{request.url.partition('?')[0]}: {text} (libcurl {number})")
