@@ -93,4 +93,4 @@ def test_the_page_is_true() -> None:
     with_worker, without = workspace(Path("/w")).services
     assert max_connections([with_worker]) == 2 * with_worker.threads + 15 + 20
     assert max_connections([without]) == without.threads + 9 + 20
-    assert max_connections([with_worker] * 4) == 140
+    assert max_connections([with_worker] * 4) == 144
