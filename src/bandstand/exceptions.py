@@ -5,6 +5,7 @@
     BandstandError
     ├── ConfigurationError          also Django's ImproperlyConfigured; lists every fault at once
     ├── DeadlineExceeded            nobody waits for this work any more
+    ├── MigrationBlocked            somebody else migrates, or holds a table, for too long
     ├── IdentityError
     │   ├── InvalidToken            expired, forged, for somebody else: 401
     │   ├── CallerNotAllowed        a known service that is not on the list: 403
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidToken",
     "KeySetUnavailable",
     "ManifestError",
+    "MigrationBlocked",
     "MigrationFailed",
     "NoInstances",
     "NotInTransaction",
@@ -98,6 +100,12 @@ class DeadlineExceeded(BandstandError):
     """The caller's deadline has passed, so the work was not begun or was given up."""
 
     code = "deadline_exceeded"
+
+
+class MigrationBlocked(BandstandError):
+    """A migration could not have what it needs; the text says of whom, and how to find them."""
+
+    code = "migration_blocked"
 
 
 class IdentityError(BandstandError):

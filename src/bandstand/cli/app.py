@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bandstand import __version__
+from bandstand.cli.check import check
 from bandstand.cli.contracts import contracts
 from bandstand.cli.down import down
 from bandstand.cli.events import events
@@ -46,6 +47,7 @@ app.command(epilog=epilog("migrate"))(migrate)
 app.command(epilog=epilog("reload"))(reload)
 app.command(epilog=epilog("export"))(export)
 app.command(epilog=epilog("secrets"))(secrets)
+app.add_typer(check, name="check")
 app.add_typer(contracts, name="contracts")
 app.add_typer(events, name="events")
 app.add_typer(policy, name="policy")

@@ -17,6 +17,7 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand secrets", "make passwords and keys for it"),
         ("bandstand contracts check", "can every consumer read its events?"),
         ("bandstand policy explain A B", "what holds for calls of A to B"),
+        ("bandstand check migrations", "does the release before survive them?"),
         ("bandstand events status", "where the events of all services are"),
         ("bandstand down", "stop everything"),
     ),

@@ -19,7 +19,9 @@ _OWN: Final = frozenset(value for name, value in vars(wire).items() if name.isup
 _FOREIGN: Final = ("DJANGO_", "BANDSTAND_", "PYTEST_", "COVERAGE_")
 
 
-def ask(workspace: Workspace, service: Service, command: str, *, outer: Mapping[str, str] | None = None) -> bytes:
+def ask(
+    workspace: Workspace, service: Service, command: str, *arguments: str, outer: Mapping[str, str] | None = None
+) -> bytes:
     """Return the last line that ``manage.py COMMAND --json`` of ``service`` prints.
 
     It inherits the environment ``outer``, by default this process's own, without what would change its answer.
@@ -29,7 +31,7 @@ def ask(workspace: Workspace, service: Service, command: str, *, outer: Mapping[
     """
     try:
         done = subprocess.run(
-            [sys.executable, "manage.py", command, "--json"],
+            [sys.executable, "manage.py", command, "--json", *arguments],
             cwd=service.folder,
             env=_environment(workspace, service, os.environ if outer is None else outer),
             capture_output=True,

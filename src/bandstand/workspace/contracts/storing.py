@@ -1,18 +1,17 @@
 """The contracts of before: what ``contracts/`` holds, and what it held in another commit."""
 
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.contracts.checking import Promise
 from bandstand.workspace.contracts.findings import Finding
 from bandstand.workspace.contracts.model import Event
 from bandstand.workspace.contracts.rendering import MARK
 from bandstand.workspace.export import File, RenderedFolder
+from bandstand.workspace.revisions import commit_of, git, known_commit
 
 __all__ = ["Baseline", "baseline", "stale", "write"]
 
@@ -66,32 +65,14 @@ def baseline(folder: Path, revision: str | None) -> Baseline:
     Raises:
         WorkspaceError: git does not know the revision.
     """
-    commit = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision or 'HEAD'}^{{commit}}")
+    beside = folder.parent  # the folder itself need not exist
+    commit = known_commit(beside, revision) if revision else commit_of(beside, "HEAD")
     if commit is not None:
-        names = (_git(folder, "ls-tree", "--name-only", commit.strip(), f"{folder.name}/") or "").splitlines()
-        shown = (_git(folder, "show", f"{commit.strip()}:./{name}") for name in names if name.endswith(".json"))
+        names = (git(beside, "ls-tree", "--name-only", commit, f"{folder.name}/") or "").splitlines()
+        shown = (git(beside, "show", f"{commit}:./{name}") for name in names if name.endswith(".json"))
         return Baseline(name=revision or "HEAD", promises=_promises(filter(None, shown)))
-    if revision is not None:
-        raise WorkspaceError(
-            f"git does not know {revision!r} here.",
-            hint="Name a branch, tag or commit that this clone has (in CI, fetch it first: git fetch origin main).",
-        )
     texts = (path.read_text(encoding="utf-8") for path in _ours(folder) if path.suffix == ".json")
     return Baseline(name=f"{folder.name}/", promises=_promises(texts))
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """The answer of git, run beside ``folder``, which need not exist; None if it has none."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder.parent), *arguments],  # noqa: S607 - the git of whoever runs this
-            capture_output=True,
-            check=False,
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode() if done.returncode == 0 else None
 
 
 def _promises(texts: Iterable[str]) -> dict[Event, Promise]:
