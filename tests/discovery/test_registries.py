@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bandstand.discovery import Instance, MemoryRegistry, Registry
+from bandstand.discovery import Instance, MemoryRegistry, Registry, is_address
 from bandstand.discovery.backends.file import FileRegistry
 from bandstand.discovery.backends.static import StaticRegistry
 from bandstand.exceptions import NoInstances, UnknownService
@@ -112,3 +112,15 @@ def test_a_slash_at_the_end_does_not_matter() -> None:
     """URL and path are joined without a second slash."""
     (instance,) = MemoryRegistry({"user-service": ["http://host:1/"]}).instances("user-service")
     assert instance.url == "http://host:1"
+
+
+def test_addresses_are_told_from_names() -> None:
+    """Who was found by address has to be asked by name."""
+    assert [
+        is_address(url) for url in ("http://10.0.0.1:1", "http://[::1]", "http://10.test", "http://user-service:1")
+    ] == [
+        True,
+        True,
+        False,
+        False,
+    ]

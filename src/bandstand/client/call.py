@@ -19,7 +19,7 @@ from bandstand.client.transports.base import TimedOut, TransportError
 from bandstand.client.verdicts import Retry, good, judge, marked, outcome_word
 from bandstand.conf import get_settings, wire
 from bandstand.context import current, histogram, to_headers
-from bandstand.discovery import Instance, instances
+from bandstand.discovery import Instance, instances, is_address
 from bandstand.exceptions import (
     BandstandError,
     CircuitOpen,
@@ -148,7 +148,7 @@ class Call:
             service=order.service,
             method=order.method,
             url=instance.url + order.target,
-            headers=self._headers(left),
+            headers=self._headers(instance.url, left),
             body=order.body,
             timeout=left,
             connect_timeout=min(left, policy.connect_timeout),
@@ -236,10 +236,12 @@ class Call:
             unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
             raise self._failed(unavailable) from error
 
-    def _headers(self, left: float) -> dict[str, str]:
+    def _headers(self, url: str, left: float) -> dict[str, str]:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
         order = self._order
         headers = {**order.headers, **to_headers(self._context, remaining=left)}
+        if is_address(url):  # which is none of the callee's allowed hosts, and its name is one
+            headers["Host"] = order.service
         if self._marked or self.target.budget.exhausted:
             headers[wire.DO_NOT_RETRY] = "1"
         if not order.anonymous and get_settings().identity.service_key_file:

@@ -3,6 +3,8 @@
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from bandstand.conf.settings import DiscoverySettings
 from bandstand.exceptions import NoInstances, UnknownService
 
-__all__ = ["Instance", "Registry", "base_url"]
+__all__ = ["Instance", "Registry", "base_url", "is_address"]
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,16 @@ class Registry(ABC):
         if not healthy:
             raise NoInstances(_sentences(f"No instance of {service} is ready now.", self.trouble()))
         return healthy
+
+
+@lru_cache(maxsize=4096)
+def is_address(url: str) -> bool:
+    """Say whether the host of an instance's URL is an IP address and not a name."""
+    try:
+        ip_address(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+    return True
 
 
 def base_url(text: str) -> str:
