@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bandstand import __version__
 from bandstand.cli.app import app
 
-COMMANDS = ("up", "down", "ps", "logs", "migrate", "reload", "export", "exec")
+COMMANDS = ("up", "down", "ps", "logs", "migrate", "reload", "restart", "export", "exec")
 
 MANIFEST = """
 [platform]
@@ -59,7 +59,7 @@ def test_the_version_is_told() -> None:
     assert run("--version").stdout == f"bandstand {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["up", "down", "ps", "migrate", "reload"])
+@pytest.mark.parametrize("command", ["up", "down", "ps", "migrate", "reload", "restart"])
 def test_outside_of_a_workspace(tmp_path: Path, command: str) -> None:
     """Each command says that there is no manifest, on standard error, with status 1; with --json as an object too."""
     arguments = [command, "-C", tmp_path, *(["--detach"] if command == "up" else [])]

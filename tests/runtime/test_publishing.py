@@ -11,6 +11,7 @@ from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.publishing import Publisher, health_of
+from bandstand.workspace.runtime.resources import Process
 from bandstand.workspace.runtime.supervision import Status
 from tests.runtime.plans import facts, workspace
 
@@ -79,3 +80,22 @@ def test_workers_and_servers_are_nobodys_business(published: Published) -> None:
 def test_every_phase_has_a_health() -> None:
     """None but a ready instance gets new requests."""
     assert [phase for phase in Phase if health_of(phase) is Health.HEALTHY] == [Phase.READY]
+
+
+def test_an_instance_that_is_gone_for_good(published: Published) -> None:
+    """Two instances are told of while one takes the other's place; then nothing is left of the old one."""
+    old = published.plan.resource("user-service-web")
+    assert isinstance(old, Process)
+    new = msgspec.structs.replace(old, name="user-service-web-2", port=29_999, url="http://127.0.0.1:29999")
+    published.tell("user-service-web", Phase.READY)
+    published.publisher.changed(Status(resource=new, phase=Phase.READY))
+    assert [one["id"] for one in published.registry()["services"]["user-service"]] == [
+        "user-service-web-1",
+        "user-service-web-2-1",
+    ]
+    published.publisher.changed(Status(resource=old, phase=Phase.STOPPING, gone=True))
+    assert [one["url"] for one in published.registry()["services"]["user-service"]] == ["http://127.0.0.1:29999"]
+    published.publisher.changed(Status(resource=old, phase=Phase.STOPPED, gone=True))
+    content = (published.folder.envoy / "eds-user-service.json").read_text()
+    assert "29999" in content
+    assert str(old.port) not in content

@@ -9,13 +9,16 @@ from bandstand.workspace.runtime.messages import (
     Answered,
     Ask,
     Broke,
+    Change,
     Ended,
     Event,
     Exited,
     Finished,
     HurryRequested,
+    JoinRequested,
     Kill,
     Launch,
+    LeaveRequested,
     Missed,
     Passed,
     Perform,
@@ -363,3 +366,75 @@ def test_a_process_that_dies_while_others_stop_is_not_started_anew() -> None:
     replay.tell(Exited(name="web", status=1))
     assert Ended() in replay.tell(Exited(name="gateway", status=0))
     assert names(replay.acts, Launch) == ["web", "gateway"]
+
+
+def test_one_that_joins_takes_the_place_of_one_that_leaves() -> None:
+    """The new process starts at once and is asked; the old one works on for a while, ends, and is forgotten."""
+    replay = Replay(plan(process("web")))
+    replay.ready("web")
+    replay.tell(JoinRequested(name="web-2", process=process("web-2")))
+    assert (names(replay.last, Launch), names(replay.last, Ask)) == (["web-2"], ["web-2"])
+    replay.ready("web-2")
+    assert (replay.phase("web"), replay.phase("web-2")) == (Phase.READY, Phase.READY)
+    replay.tell(LeaveRequested(name="web"))
+    (stop,) = [act for act in replay.last if isinstance(act, Stop)]
+    assert (stop.name, stop.hurry, stop.linger) == ("web", False, replay.rules.policy.linger)
+    replay.tell(Exited(name="web", status=0))
+    assert Change(name="web", phase=Phase.STOPPED) in replay.last
+    replay.tell(Passed(name="web-2"))
+    assert set(replay.rules.statuses) == {"web-2"}
+    replay.tell(Exited(name="web-2", status=1))  # from now on it is kept up as the old one was
+    assert replay.phase("web-2") is Phase.BACKOFF
+
+
+def test_one_that_leaves_is_killed_only_after_its_time() -> None:
+    """What it has begun has its whole grace, from the moment when it is asked to end."""
+    replay = Replay(plan(process("web")))
+    replay.ready("web")
+    replay.tell(LeaveRequested(name="web"))
+    (wake,) = [act for act in replay.last if isinstance(act, Wake)]
+    assert wake.delay == 10.0 + replay.rules.policy.linger
+    replay.wake("web")
+    assert names(replay.last, Kill) == ["web"]
+
+
+@pytest.mark.parametrize("end", [Exited(name="web-2", status=1), None])
+def test_one_that_joins_in_vain_changes_nothing(end: Event | None) -> None:
+    """A new process that dies, or is not ready in time, is given up; the platform and the old one go on."""
+    replay = Replay(plan(process("web")))
+    replay.ready("web")
+    replay.tell(JoinRequested(name="web-2", process=process("web-2")))
+    if end is None:
+        replay.wake("web-2")
+        assert names(replay.last, Kill) == ["web-2"]
+        end = Exited(name="web-2", status=-9)
+    replay.tell(end)
+    assert Change(name="web-2", phase=Phase.STOPPED) in replay.last
+    assert names(replay.last, Launch) == []
+    replay.tell(Passed(name="web"))
+    assert (set(replay.rules.statuses), replay.phase("web"), replay.rules.stopping) == ({"web"}, Phase.READY, False)
+
+
+def test_one_that_is_down_leaves_at_once() -> None:
+    """A process that waits to be started again is not started again."""
+    replay = Replay(plan(process("web"), process("other")))
+    replay.ready("web", "other")
+    replay.tell(Exited(name="web", status=1))
+    replay.tell(LeaveRequested(name="web"))
+    assert replay.phase("web") is Phase.STOPPED
+    wake = next(act for act in reversed(replay.acts) if isinstance(act, Wake) and act.name == "web")
+    replay.tell(Passed(name="other"))
+    assert "web" not in replay.rules.statuses
+    assert replay.tell(Woke(name="web", generation=wake.generation)) == []
+
+
+def test_a_stop_ends_those_that_joined_too() -> None:
+    """Who came later ends with the others."""
+    replay = Replay(plan(process("web")))
+    replay.ready("web")
+    replay.tell(JoinRequested(name="web-2", process=process("web-2")))
+    replay.ready("web-2")
+    replay.tell(StopRequested())
+    assert names(replay.last, Stop) == ["web", "web-2"]
+    replay.done("web", "web-2")
+    assert replay.rules.ended

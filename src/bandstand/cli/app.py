@@ -18,6 +18,7 @@ from bandstand.cli.migrate import migrate
 from bandstand.cli.policy import policy
 from bandstand.cli.ps import ps
 from bandstand.cli.reload import reload
+from bandstand.cli.restart import restart
 from bandstand.cli.secrets import secrets
 from bandstand.cli.up import up
 
@@ -45,6 +46,7 @@ app.command(epilog=epilog("ps"))(ps)
 app.command(epilog=epilog("logs"))(logs)
 app.command(epilog=epilog("migrate"))(migrate)
 app.command(epilog=epilog("reload"))(reload)
+app.command(epilog=epilog("restart"))(restart)
 app.command(epilog=epilog("export"))(export)
 app.command(epilog=epilog("secrets"))(secrets)
 app.add_typer(check, name="check")

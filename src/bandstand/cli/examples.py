@@ -13,6 +13,7 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand exec user-service bash", "a shell with its environment"),
         ("bandstand migrate order-service", "apply migrations of one service"),
         ("bandstand reload", "give the gateway changed routes"),
+        ("bandstand restart user-service", "new processes, no failed request"),
         ("bandstand export compose", "render the platform for production"),
         ("bandstand secrets", "make passwords and keys for it"),
         ("bandstand contracts check", "can every consumer read its events?"),
@@ -57,6 +58,10 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "policy explain": (
         ("bandstand policy explain order-service user-service", ""),
         ("bandstand policy explain order-service user-service --json", ""),
+    ),
+    "restart": (
+        ("bandstand restart", "all services, one after the other"),
+        ("bandstand restart order-service", "after a change of its code"),
     ),
     "exec": (
         ("bandstand exec user-service python manage.py shell", ""),

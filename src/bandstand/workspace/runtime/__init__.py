@@ -1,8 +1,8 @@
 """Starts a whole platform on this machine, keeps it running, and leaves nothing behind.
 
 ``run_platform`` is a run in the foreground, ``start_in_background`` one that outlives its command; both tell a
-``Reporter`` what happens. ``look``, ``stop_platform``, ``reload_platform``, ``run_migrations`` and
-``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable, and
+``Reporter`` what happens. ``look``, ``stop_platform``, ``reload_platform``, ``restart_services``, ``run_migrations``
+and ``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable, and
 ``write_secrets`` makes the passwords and keys of production.
 
 Inside, a plan is data (``plan.py`` makes it from a workspace and the facts of this machine, ``resources.py`` is what
@@ -18,6 +18,7 @@ from bandstand.workspace.runtime.operations import (
     command_environment,
     look,
     reload_platform,
+    restart_services,
     stop_platform,
 )
 from bandstand.workspace.runtime.plan import make_plan
@@ -61,6 +62,7 @@ __all__ = [
     "make_plan",
     "reload_platform",
     "render_record",
+    "restart_services",
     "run_migrations",
     "run_platform",
     "start_in_background",

@@ -36,6 +36,11 @@ class StateFolder(msgspec.Struct, frozen=True):
         return self.root / "state.json"
 
     @property
+    def restart_request(self) -> Path:
+        """Where a command writes which services are to be restarted."""
+        return self.root / "restart.json"
+
+    @property
     def credentials(self) -> Path:
         return self.root / "secrets.json"
 

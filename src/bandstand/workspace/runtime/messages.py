@@ -2,13 +2,16 @@
 
 ::
 
-    events   Exited, Passed, Missed, Answered, Silent, Finished, Broke, Woke, StopRequested, HurryRequested
+    events   Exited, Passed, Missed, Answered, Silent, Finished, Broke, Woke, JoinRequested, LeaveRequested,
+             StopRequested, HurryRequested
     acts     Launch, Ask, Perform, Stop, Kill, Wake, Change, PlatformReady, Ended
 """
 
 from enum import StrEnum
 
 import msgspec
+
+from bandstand.workspace.runtime.resources import Process
 
 __all__ = [
     "Act",
@@ -21,8 +24,10 @@ __all__ = [
     "Exited",
     "Finished",
     "HurryRequested",
+    "JoinRequested",
     "Kill",
     "Launch",
+    "LeaveRequested",
     "Missed",
     "Passed",
     "Perform",
@@ -97,6 +102,16 @@ class Woke(_Message, frozen=True, kw_only=True):
     generation: int
 
 
+class JoinRequested(_Message, frozen=True, kw_only=True):
+    """One more process is to run beside those of the plan."""
+
+    process: Process
+
+
+class LeaveRequested(_Message, frozen=True, kw_only=True):
+    """A process is to end for good, while the platform goes on."""
+
+
 class StopRequested(msgspec.Struct, frozen=True):
     """Somebody wants the platform to end in good order."""
 
@@ -105,7 +120,20 @@ class HurryRequested(msgspec.Struct, frozen=True):
     """Somebody does not want to wait for good order."""
 
 
-Event = Exited | Passed | Missed | Answered | Silent | Finished | Broke | Woke | StopRequested | HurryRequested
+Event = (
+    Exited
+    | Passed
+    | Missed
+    | Answered
+    | Silent
+    | Finished
+    | Broke
+    | Woke
+    | JoinRequested
+    | LeaveRequested
+    | StopRequested
+    | HurryRequested
+)
 
 
 class Launch(_Message, frozen=True, kw_only=True):
@@ -121,9 +149,10 @@ class Perform(_Message, frozen=True, kw_only=True):
 
 
 class Stop(_Message, frozen=True, kw_only=True):
-    """Ask the process to end; with ``hurry`` without draining it first."""
+    """Ask the process to end; with ``hurry`` without draining it first. ``linger``: in so many seconds."""
 
     hurry: bool = False
+    linger: float = 0.0
 
 
 class Kill(_Message, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -12,11 +12,11 @@ import msgspec
 from bandstand.exceptions import NotRunning, WorkspaceError
 from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.facts import access
-from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.plan import environment_of
 from bandstand.workspace.runtime.state import ProcessState, end_leftovers, memory, read_state, running
 
-__all__ = ["Overview", "command_environment", "look", "reload_platform", "stop_platform"]
+__all__ = ["Overview", "command_environment", "look", "reload_platform", "restart_services", "stop_platform"]
 
 # Longer than a worker may take to finish what it has begun.
 _STOP_PATIENCE: Final = 40.0
@@ -83,6 +83,28 @@ def reload_platform(folder: StateFolder, *, patience: float = 15.0) -> tuple[boo
     if result.refused:
         raise WorkspaceError(f"The old routes stay, because:\n{result.text}", hint="Mend it and reload again.")
     return result.changed, result.text
+
+
+def restart_services(folder: StateFolder, services: Sequence[str], *, patience: float = 150.0) -> None:
+    """Let the runner replace the processes of ``services`` one after the other, without a failed request.
+
+    ``patience`` is in seconds for each service.
+
+    Raises:
+        NotRunning: nothing runs.
+        WorkspaceError: a new process did not become ready, so that the old one stays, or there was no answer.
+    """
+    pid = running(folder)
+    if pid is None:
+        raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
+    before = read_state(folder).restarting.number
+    replace_file(folder.restart_request, msgspec.json.encode(list(services)))
+    os.kill(pid, signal.SIGUSR2)
+    if not _eventually(lambda: read_state(folder).restarting.number > before, patience * len(services)):
+        raise WorkspaceError("The runner did not answer.", hint=f"Look at {folder.log('runner')}.")
+    result = read_state(folder).restarting
+    if result.failed:
+        raise WorkspaceError(result.text, hint="The old process goes on. Look at its log, mend it, and restart again.")
 
 
 def command_environment(workspace: Workspace, service: Service) -> tuple[dict[str, str], bool]:

@@ -42,7 +42,10 @@ class Publisher:
             return
         before = self._webs.get(web.name)
         self._webs[web.name] = (web, status.phase)
-        if before is None or health_of(before[1]) != health_of(status.phase):
+        if status.gone and status.phase is Phase.STOPPED:
+            del self._webs[web.name]
+            self._publish(web.service)
+        elif before is None or health_of(before[1]) != health_of(status.phase):
             self._publish(web.service)
 
     def ready(self) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import Process, Step
-from bandstand.workspace.runtime.state import ProcessState, Reloading, RunState, started_at, write_state
+from bandstand.workspace.runtime.state import ProcessState, Reloading, Restarting, RunState, started_at, write_state
 from bandstand.workspace.runtime.supervision import Status
 
 __all__ = ["Recorder"]
@@ -38,6 +39,8 @@ class Recorder:
         name = status.resource.name
         before = self._processes.get(name)
         self._processes[name] = self._describe(status, before)
+        if status.gone and status.phase is Phase.STOPPED:
+            del self._processes[name]
         self._write()
 
     def ready(self) -> None:
@@ -49,6 +52,12 @@ class Recorder:
         number = self._state.reloading.number + 1
         result = Reloading(number=number, changed=changed, refused=refused, text=text)
         self._state = msgspec.structs.replace(self._state, reloading=result)
+        self._write()
+
+    def restarted(self, text: str, *, failed: bool = False) -> None:
+        """Note how a restart of processes went."""
+        result = Restarting(number=self._state.restarting.number + 1, failed=failed, text=text)
+        self._state = msgspec.structs.replace(self._state, restarting=result)
         self._write()
 
     def end(self) -> None:

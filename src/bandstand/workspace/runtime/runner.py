@@ -19,6 +19,7 @@ from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.reloading import Reloader
 from bandstand.workspace.runtime.reports import Notice, Ready, Reporter
 from bandstand.workspace.runtime.resources import Plan, Process
+from bandstand.workspace.runtime.restarting import Restarter
 from bandstand.workspace.runtime.servers.postgres import prepare_folder
 from bandstand.workspace.runtime.services import migrate_name
 from bandstand.workspace.runtime.session import Session
@@ -108,14 +109,19 @@ async def _platform(
     recorder = Recorder(facts.folder, platform=workspace.name, ports=facts.ports, pid_of=session.pid_of)
     publisher = Publisher(workspace, gateway_runtime(facts), facts.folder)
     reloader = Reloader(manifest, publisher, recorder, facts, report)
+    restarter = Restarter(session, publisher, recorder, facts, report)
     announcement = _Announcement(_ready(workspace, plan, facts), report, began)
     publisher.begin()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, reloader.request)
-    watching = asyncio.create_task(reloader.watch(_WATCH_INTERVAL))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, reloader.request)
+    loop.add_signal_handler(signal.SIGUSR2, restarter.request)
+    watching = [loop.create_task(reloader.watch(_WATCH_INTERVAL)), loop.create_task(restarter.watch())]
+    observers = (publisher, recorder, restarter, announcement)
     try:
-        await session.run(publisher, recorder, announcement, hang_up=None if hang_up_stops else reloader.request)
+        await session.run(*observers, hang_up=None if hang_up_stops else reloader.request)
     finally:
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         recorder.end()
 
 

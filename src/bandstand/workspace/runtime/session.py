@@ -42,6 +42,14 @@ class Session:
         """Ask for an orderly end; asked a second time, for a quick one."""
         self._supervisor.stop()
 
+    def join(self, process: Process) -> None:
+        """Run one more process."""
+        self._supervisor.join(process)
+
+    def leave(self, name: str) -> None:
+        """End a process for good."""
+        self._supervisor.leave(name)
+
     async def run(self, *observers: Observer, hang_up: Callable[[], None] | None = None) -> None:
         """Return when everything has ended; ``hang_up`` is called at SIGHUP, which stops where it is None.
 

@@ -16,6 +16,7 @@ from bandstand.workspace.runtime.folder import StateFolder, replace_file
 __all__ = [
     "ProcessState",
     "Reloading",
+    "Restarting",
     "RunState",
     "claim",
     "end_leftovers",
@@ -56,6 +57,14 @@ class Reloading(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
+class Restarting(msgspec.Struct, frozen=True, kw_only=True):
+    """How the last restart of processes went; ``number`` grows with each. ``text`` says why one ``failed``."""
+
+    number: int = 0
+    failed: bool = False
+    text: str = ""
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """A run of a workspace. ``ports`` outlives it, so that the next run has the same addresses."""
 
@@ -68,6 +77,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     ports: dict[str, int] = {}
     processes: tuple[ProcessState, ...] = ()
     reloading: Reloading = Reloading()
+    restarting: Restarting = Restarting()
 
     @property
     def services(self) -> dict[str, str]:

@@ -21,8 +21,10 @@ from bandstand.workspace.runtime.messages import (
     Exited,
     Finished,
     HurryRequested,
+    JoinRequested,
     Kill,
     Launch,
+    LeaveRequested,
     Missed,
     Passed,
     Perform,
@@ -53,6 +55,7 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ``patience`` is how often a process may die before it was ever ready; ``calm`` how long it must be ready for the
     backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life, and ``questions``
     how many of them must have stayed without an answer meanwhile: one alone may fall into a pause of the machine.
+    ``linger`` is how long a process that leaves still works, until everybody knows that it is not to be asked.
     """
 
     base: float = 0.2
@@ -61,6 +64,7 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     calm: float = 10.0
     silence: float = 30.0
     questions: int = 3
+    linger: float = 1.5
 
     def delay(self, deaths: int, fraction: float) -> float:
         """Return the pause after ``deaths`` deaths in a row: between half and the whole of the exponential value."""
@@ -84,6 +88,8 @@ class Status(msgspec.Struct, kw_only=True):
     silent_since: float | None = None
     silences: int = 0  # questions in a row without an answer
     killed_because: str = ""
+    joined: bool = False  # after the start, in order to take the place of another
+    gone: bool = False  # for good
 
     @property
     def fulfilled(self) -> bool:
@@ -130,12 +136,17 @@ class Supervision:
     def react(self, event: Event, now: float) -> list[Act]:
         """Return what is to be done because of ``event``."""
         self.now = now
+        self._forget_gone()
         match event:
             case StopRequested():
                 self.stopping = True
             case HurryRequested():
                 self._hurry()
-            case _:
+            case JoinRequested():
+                self.statuses[event.name] = Status(resource=event.process, joined=True)
+            case LeaveRequested():
+                self._leave(self.statuses[event.name])
+            case _ if event.name in self.statuses:  # else it was forgotten, and only its alarm was still set
                 self._tell(self.statuses[event.name], event)
         self._advance()
         return self._taken()
@@ -149,6 +160,20 @@ class Supervision:
             and now - status.launched >= after
             and self._fulfilled(status.resource.needs)
         ]
+
+    # --- who comes and goes while the platform runs ----------------------------------------------
+
+    def _leave(self, status: Status) -> None:
+        status.gone = True
+        if status.alive:
+            self._stop(status, linger=self.policy.linger)
+        else:
+            self._enter(status, Phase.STOPPED)
+
+    def _forget_gone(self) -> None:
+        """Those who watch have been told of the end by now."""
+        for name in [name for name, status in self.statuses.items() if status.gone and status.phase is Phase.STOPPED]:
+            del self.statuses[name]
 
     # --- what an event does to its resource -----------------------------------------------------
 
@@ -231,6 +256,10 @@ class Supervision:
         calm = status.phase is Phase.READY and self.now - status.since >= self.policy.calm
         status.deaths = 1 if calm else status.deaths + 1
         status.reason = status.killed_because or _describe_exit(code)
+        if status.joined and not status.was_ready:  # the one whose place it should take is still there
+            status.gone = True
+            self._enter(status, Phase.STOPPED)
+            return
         if self._hopeless(status):
             self._fail(status, status.reason, code)
             return
@@ -322,14 +351,15 @@ class Supervision:
             self.ended = True
             self._acts.append(Ended())
 
-    def _stop(self, status: Status) -> None:
+    def _stop(self, status: Status, linger: float = 0.0) -> None:
         if status.phase is Phase.STOPPING:
             return
         self._enter(status, Phase.STOPPING)
         grace = status.resource.grace if isinstance(status.resource, Process) else 5.0
         # Who was never ready has no requests in flight, and may not be able to say so.
-        self._acts.append(Stop(name=status.resource.name, hurry=self.hurrying or not status.was_ready))
-        self._wake(status, 3.0 if self.hurrying else grace)
+        hurry = self.hurrying or not status.was_ready
+        self._acts.append(Stop(name=status.resource.name, hurry=hurry, linger=linger))
+        self._wake(status, 3.0 if self.hurrying else grace + linger)
 
     def _hurry(self) -> None:
         """Give what the platform stands on a moment to end well, and nothing else any time at all."""

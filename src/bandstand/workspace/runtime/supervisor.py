@@ -23,8 +23,10 @@ from bandstand.workspace.runtime.messages import (
     Exited,
     Finished,
     HurryRequested,
+    JoinRequested,
     Kill,
     Launch,
+    LeaveRequested,
     Missed,
     Passed,
     Perform,
@@ -93,6 +95,15 @@ class Supervisor:
         """Ask for an orderly end; asked a second time, for a quick one."""
         self._events.put_nowait(HurryRequested() if self.stopping else StopRequested())
 
+    def join(self, process: Process) -> None:
+        """Run one more process."""
+        self._resources[process.name] = process
+        self._events.put_nowait(JoinRequested(name=process.name, process=process))
+
+    def leave(self, name: str) -> None:
+        """End a process for good."""
+        self._events.put_nowait(LeaveRequested(name=name))
+
     def pid_of(self, name: str) -> int | None:
         """Return the process id of a resource that runs now."""
         child = self._children.get(name)
@@ -112,7 +123,7 @@ class Supervisor:
                 case Launch() | Ask() | Perform():
                     self._begin(act, self._resources[act.name])
                 case Stop():
-                    self._spawn(self._stop(act.name, hurry=act.hurry))
+                    self._spawn(self._stop(act.name, hurry=act.hurry, linger=act.linger))
                 case Kill():
                     self._kill(act.name)
                 case Wake():
@@ -174,8 +185,9 @@ class Supervisor:
         self._forget_probe(name)
         self._events.put_nowait(Exited(name=name, status=status))
 
-    async def _stop(self, name: str, *, hurry: bool) -> None:
+    async def _stop(self, name: str, *, hurry: bool, linger: float) -> None:
         resource = self._resources[name]
+        await asyncio.sleep(linger)
         if isinstance(resource, Process) and resource.drain is not None and not hurry:
             with suppress(OSError, NotReady):
                 await resource.drain.perform()

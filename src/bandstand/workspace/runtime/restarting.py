@@ -1,0 +1,147 @@
+"""Replaces the processes of services while the platform runs, without a failed request.
+
+The new process starts beside the old one. Once it is ready, gateway and services are told of both; then of the new one
+alone; then the old one is asked to end, and finishes what it has begun. When the new one does not become ready, the old
+one stays.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+import msgspec
+
+from bandstand.conf import wire
+from bandstand.workspace.manifest import Service
+from bandstand.workspace.runtime.facts import Facts
+from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.messages import Phase
+from bandstand.workspace.runtime.plan import make_plan
+from bandstand.workspace.runtime.ports import free_port
+from bandstand.workspace.runtime.publishing import Publisher
+from bandstand.workspace.runtime.recording import Recorder
+from bandstand.workspace.runtime.reports import Notice, Reporter
+from bandstand.workspace.runtime.resources import Process
+from bandstand.workspace.runtime.supervision import Status
+
+__all__ = ["Restarter", "renamed"]
+
+_SETTLE: Final = 1.0  # seconds until everybody has read that there is a second instance
+
+
+class Crew(Protocol):
+    """Whoever runs processes: a session."""
+
+    def join(self, process: Process) -> None:
+        """Run one more process."""
+
+    def leave(self, name: str) -> None:
+        """End a process for good."""
+
+
+class Restarter:
+    """Restarts services when it is asked to, one process at a time. It is an observer, so that it knows what became."""
+
+    def __init__(self, crew: Crew, publisher: Publisher, recorder: Recorder, facts: Facts, report: Reporter) -> None:
+        self._crew = crew
+        self._publisher = publisher
+        self._recorder = recorder
+        self._facts = facts
+        self._report = report
+        self._asked = asyncio.Event()
+        self._names: dict[str, str] = {}  # of the process that has the place of the planned one now
+        self._number = 1
+        self._ready = False
+        self._statuses: dict[str, Status] = {}
+        self._news = asyncio.Event()
+
+    def request(self) -> None:
+        """Look soon which services are to be restarted."""
+        self._asked.set()
+
+    def changed(self, status: Status) -> None:
+        """Note what became of a process."""
+        self._statuses[status.resource.name] = status
+        self._news.set()
+
+    def ready(self) -> None:
+        """Only what is there can be replaced."""
+        self._ready = True
+
+    async def watch(self) -> None:
+        """Restart what is asked for, for ever."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            for name in self._requested():
+                if (fault := await self._restart(self._publisher.workspace.service(name))) is not None:
+                    self._report(Notice(text=fault))
+                    self._recorder.restarted(fault, failed=True)
+                    break
+            else:
+                self._recorder.restarted("")
+
+    def _requested(self) -> list[str]:
+        """The file is taken away, so that nothing is done twice."""
+        path = self._facts.folder.restart_request
+        names: list[str] = []
+        with suppress(OSError, msgspec.MsgspecError):
+            names = msgspec.json.decode(path.read_bytes(), type=list[str])
+        path.unlink(missing_ok=True)
+        return [name for name in names if name in self._publisher.workspace.service_names]
+
+    async def _restart(self, service: Service) -> str | None:
+        """Replace each process of ``service``; return why that was not possible."""
+        if not self._ready:
+            return "The platform is still starting, so there is nothing to restart yet."
+        for base in [process.name for process in service.processes]:
+            if (fault := await self._replace(service, base)) is not None:
+                return fault
+        return None
+
+    async def _replace(self, service: Service, base: str) -> str | None:
+        old = self._names.get(base, base)
+        new = self._prepared(service, base)
+        self._report(Notice(text=f"{new.label} is started anew."))
+        self._crew.join(new)
+        status = await self._until(new.name, (Phase.READY, Phase.STOPPED))
+        if status.phase is Phase.STOPPED:
+            return f"{new.label} did not become ready: {status.reason}. The old process stays."
+        await asyncio.sleep(_SETTLE)
+        self._names[base] = new.name
+        self._crew.leave(old)
+        await self._until(old, (Phase.STOPPED,))
+        self._report(Notice(text=f"{new.label} was replaced."))
+        return None
+
+    def _prepared(self, service: Service, base: str) -> Process:
+        """The process as the plan has it, at another port and under another name."""
+        self._number += 1
+        ports = {**self._facts.ports, f"{service.name}-web": free_port(taken=self._used_ports())}
+        plan = make_plan(self._publisher.workspace, msgspec.structs.replace(self._facts, ports=ports))
+        process = plan.resource(base)
+        assert isinstance(process, Process)
+        return renamed(process, f"{base}-{self._number}", self._facts.folder)
+
+    def _used_ports(self) -> Sequence[int]:
+        running = [status.resource for status in self._statuses.values() if isinstance(status.resource, Process)]
+        return [*self._facts.ports.values(), *(process.port for process in running if process.port is not None)]
+
+    async def _until(self, name: str, phases: tuple[Phase, ...]) -> Status:
+        """Wait until the process is in one of ``phases``; the rules see to it that there is an end."""
+        while name not in self._statuses or self._statuses[name].phase not in phases:
+            self._news.clear()
+            await self._news.wait()
+        return self._statuses[name]
+
+
+def renamed(process: Process, name: str, folder: StateFolder) -> Process:
+    """Return ``process`` under another name, with a file of its own in which it says that it is ready."""
+    if process.ready_file is None:
+        return msgspec.structs.replace(process, name=name)
+    ready_file = folder.ready(name)
+    environment = {**process.command.environment, wire.READY_FILE: str(ready_file)}
+    command = msgspec.structs.replace(process.command, environment=environment)
+    probe = msgspec.structs.replace(process.probe, path=ready_file)
+    return msgspec.structs.replace(process, name=name, ready_file=ready_file, command=command, probe=probe)

@@ -1,0 +1,142 @@
+"""Every process of every service is replaced while people use the shop."""
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.platform.conftest import Person, Shop, eventually, run
+
+pytestmark = pytest.mark.platform
+
+CLIENTS = 4
+REQUESTS = int(os.environ.get("BANDSTAND_FAULT_REQUESTS", "2000"))
+
+Request = tuple[str, str, dict[str, str], Any]
+
+
+class Load:
+    """Clients with connections of their own, for a ``with`` block; ``outcomes`` counts what came of the requests."""
+
+    def __init__(self, shop: Shop, requests: Callable[[], Iterator[Request]]) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self._address = urlsplit(shop.gateway).netloc
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(requests(),)) for _ in range(CLIENTS)]
+
+    @property
+    def total(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def failed(self) -> dict[str, int]:
+        return {outcome: count for outcome, count in self.outcomes.items() if not outcome.startswith("2")}
+
+    def _run(self, requests: Iterator[Request]) -> None:
+        connection = http.client.HTTPConnection(self._address, timeout=20)
+        while not self._over.is_set():
+            method, path, headers, body = next(requests)
+            try:
+                connection.request(method, path, None if body is None else json.dumps(body), headers)
+                response = connection.getresponse()
+                content = response.read()
+                outcome = str(response.status)
+                if response.status >= 400:
+                    outcome += f" {method} {path.partition('?')[0][:30]} {content.decode()[:300]}"
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                outcome = repr(error)
+            self.outcomes[outcome] += 1
+        connection.close()
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def everything(person: Person, product: str) -> Callable[[], Iterator[Request]]:
+    """What a person does: looks around, looks at what they bought, and buys."""
+    headers = {"Authorization": f"Bearer {person.client.token}", "Accept": "application/json"}
+
+    def requests() -> Iterator[Request]:
+        for number in itertools.count():
+            yield "GET", "/api/products/", {}, None
+            yield "GET", f"/api/users/{person.id}/", headers, None
+            yield "GET", f"/api/users/{person.id}/orders/", headers, None  # asks the order service
+            yield "GET", "/api/notifications/", headers, None
+            if number % 5 == 0:
+                order = {"items": [{"product_id": product, "quantity": 1}]}
+                key = {"Idempotency-Key": uuid.uuid4().hex, "Content-Type": "application/json"}
+                yield "POST", "/api/orders/", {**headers, **key}, order
+
+    return requests
+
+
+def catalogue() -> Iterator[Request]:
+    """The list that everybody may see."""
+    while True:
+        yield "GET", "/api/products/", {}, None
+
+
+def processes(shop: Shop) -> dict[str, tuple[str, int]]:
+    """The process of each place: its name now and its id."""
+    known = json.loads(run(shop.folder, "ps", "--json").stdout)["processes"]
+    return {
+        f"{one['service']} {'worker' if 'worker' in one['name'] else 'web'}": (one["name"], one["pid"])
+        for one in known
+        if one["service"] and ("-web" in one["name"] or "-worker" in one["name"])
+    }
+
+
+def test_no_request_fails_while_everything_is_replaced(shop: Shop) -> None:
+    """All services are restarted under load through the gateway: each process is another one, and no request failed."""
+    person = shop.person("restart")
+    product = shop.client.get("/api/products/?in_stock=true").body["results"][0]["id"]
+    before = processes(shop)
+    with Load(shop, everything(person, product)) as load:
+        rounds = 0
+        while rounds == 0 or load.total < REQUESTS:
+            restarted = run(shop.folder, "restart", "--json", timeout=600)
+            assert restarted.returncode == 0, restarted.stdout + restarted.stderr
+            rounds += 1
+    print(f"{load.total} requests in {rounds} rounds of restarts, failed: {load.failed}")
+    assert load.failed == {}
+    assert load.total >= REQUESTS
+    after = processes(shop)
+    assert set(after) == set(before)
+    assert not {pid for _, pid in before.values()} & {pid for _, pid in after.values()}
+
+
+def test_tooth_a_process_that_just_ends_is_missed(shop: Shop) -> None:
+    """The old way, end it and let it be started again: for a moment nobody answers."""
+    name, pid = processes(shop)["product-service web"]
+    with Load(shop, catalogue) as load:
+        eventually(lambda: load.total > 50)
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(3)
+    assert load.failed
+    eventually(lambda: processes(shop)["product-service web"] != (name, pid), seconds=30)
+    eventually(lambda: shop.client.get("/api/products/").status == 200, seconds=60)
+
+
+def test_a_service_that_is_not_known(shop: Shop) -> None:
+    """A typing mistake changes nothing, and is answered with the nearest name."""
+    result = run(shop.folder, "restart", "order-servce")
+    assert result.returncode == 1
+    assert "Did you mean order-service?" in result.stderr
