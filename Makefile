@@ -10,7 +10,7 @@ EXPORTS := dockerfile compose envoy kong
 SHOP_SERVICES := user-service product-service order-service notification-service
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench chaos deploy lock clean
+.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench chaos faults deploy lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=12
 
 deploy: $(STAMP) ## Render the shop for production into deploy/
 	@for kind in $(EXPORTS); do $(BIN)/bandstand -C shop export $$kind --out deploy/$$kind; done
+
+faults: $(STAMP) ## Run the fault tests at full length: 30 s outages, 10,000 requests during restarts
+	BANDSTAND_FAULT_SECONDS=30 BANDSTAND_FAULT_REQUESTS=10000 $(BIN)/python -m pytest -s tests/integration/resilience tests/platform/test_restart.py
 
 lock: ## Write the hash-locked requirements anew (needs uv)
 	requirements/lock.sh

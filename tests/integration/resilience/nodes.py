@@ -76,6 +76,7 @@ def drive(
     count: int = 0,
     until: Callable[[], bool] = lambda: False,
     method: str = "GET",
+    pause: float = 0.0,
 ) -> list[Answer]:
     """Let ``clients`` ask one after the other, ``count`` times in all or ``until`` something holds."""
     answers: list[Answer] = []
@@ -90,6 +91,7 @@ def drive(
             if number is None:
                 break
             answers.append(_ask(connection, method, path.replace("{n}", str(number))))
+            time.sleep(pause)
         connection.close()
 
     threads = [threading.Thread(target=ask) for _ in range(clients)]
