@@ -19,7 +19,7 @@ _PATIENCE: Final = 2.0
 
 
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """``at_broker``: not brought to any worker yet; ``in_hand``: brought, and not settled yet. Both are None where the
+    """``at_broker``: not brought to any worker yet; ``in_hand``: brought, and not settled yet. Each is None where the
     broker can't tell.
 
     ``retrying`` after a failure, ``waiting`` behind an older event of its key or since a replay, ``running`` again

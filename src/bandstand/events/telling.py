@@ -61,7 +61,8 @@ def status_lines(status: Status) -> Iterator[str]:
 
 def _subscription_line(each: SubscriptionStatus) -> str:
     where = each.pattern if each.known else "no handler any more"
-    broker = "" if each.at_broker is None else f"{each.at_broker} at the broker, {each.in_hand} in hand, "
+    broker = "" if each.at_broker is None else f"{each.at_broker} at the broker, "
+    broker += "" if each.in_hand is None else f"{each.in_hand} in hand, "
     return (
         f"{each.name} ({where}): {broker}{each.waiting} waiting, {each.retrying} retrying, {each.running} running, "
         f"{each.dead} dead, oldest {each.oldest:.0f} s"

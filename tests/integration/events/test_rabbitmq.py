@@ -267,6 +267,20 @@ def test_bindings_of_earlier_releases_are_removed(rabbit: Rabbit, connect: Calla
     assert inbox.bodies() == [b"2"]
 
 
+def test_without_unbinding_what_a_service_left_would_still_come(
+    connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tooth: RabbitMQ keeps a binding until somebody takes it away."""
+
+    async def nothing(self: Intake) -> None: ...
+
+    connect(Inbox(), "user.*").close()
+    monkeypatch.setattr(Intake, "_forget_others", nothing)
+    inbox = Inbox()
+    connect(inbox, "order.placed").publish([message("1", "user.deleted"), message("2", "order.placed")])
+    inbox.wait(2)
+
+
 @pytest.mark.usefixtures("attentive")
 def test_a_release_that_another_one_unbound_hears_what_it_missed(connect: Callable[..., RabbitMqBroker]) -> None:
     """While two releases with different patterns run, the one that started first notices and gets everything."""

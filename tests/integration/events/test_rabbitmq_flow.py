@@ -128,3 +128,22 @@ def test_sigterm_leaves_nothing_that_counts_as_repeated(service: Rig) -> None:
     service.until(service.settled, 30, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
     assert "An event has to wait" not in service.log.read_text()
+
+
+def test_the_status_knows_what_is_in_the_queues(service: Rig, rabbit: Rabbit) -> None:
+    """What nobody has consumed yet is counted in the queues; asking declares nothing, and a wrong password is told."""
+    service.stop(service.ready_worker(events=LEASE))
+    service.write_many(5)
+    service.ready_worker("--only", "relay", events=LEASE)
+    service.until(lambda: at_broker(service) == {5}, 20, "all is relayed")
+    assert "5 at the broker, 0 waiting" in service.command("events", "status")
+    options = BrokerOptions(platform=service.platform, service="ledger-service")
+    assert RabbitMqBroker(rabbit.url(), options).waiting(["nobody"], 5.0) == {}
+    refused = service.command("events", "status", BROKER_URL=rabbit.url("nobody", "secret"))
+    assert "does not know the user 'nobody'" in refused
+    assert "secret" not in refused
+
+
+def at_broker(service: Rig) -> set[int | None]:
+    status = json.loads(service.command("events", "status", "--json"))
+    return {each["at_broker"] for each in status["subscriptions"]}

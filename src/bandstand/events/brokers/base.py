@@ -49,12 +49,12 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What a broker still has for a subscription. ``pending``: never brought yet; ``unsettled``: brought, and neither
-    acknowledged nor released.
+    """What a broker still has for a subscription. ``pending``: not with any worker; ``unsettled``: brought, and neither
+    acknowledged nor released, or None where the broker does not tell.
     """
 
     pending: int
-    unsettled: int
+    unsettled: int | None
 
 
 class Incoming(ABC):

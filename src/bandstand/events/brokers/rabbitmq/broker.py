@@ -2,15 +2,17 @@
 
 import logging
 import random
+from collections.abc import Collection
 from functools import partial
 from typing import Final
 
-from bandstand.events.brokers.base import BrokerOptions
+from bandstand.events.brokers.base import BrokerOptions, Waiting
 from bandstand.events.brokers.looped import FIRST_PAUSE, LONGEST_PAUSE, LoopedBroker
+from bandstand.events.brokers.rabbitmq.asking import ask
 from bandstand.events.brokers.rabbitmq.link import TROUBLE, connection_parameters, explained
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.session import History, Session, read_history
-from bandstand.exceptions import BrokerError
+from bandstand.exceptions import BrokerError, BrokerUnavailable
 
 __all__ = ["RabbitMqBroker"]
 
@@ -32,6 +34,12 @@ class RabbitMqBroker(LoopedBroker[Session]):
     def connected(self) -> bool:
         session = self._session
         return session is not None and session.ready
+
+    def waiting(self, subscriptions: Collection[str], timeout: float) -> dict[str, Waiting]:
+        try:
+            return ask(self._parameters, self._names, subscriptions, timeout)
+        except TROUBLE as error:
+            raise BrokerUnavailable(f"{explained(error, self.url)} What waits there is not known.") from error
 
     async def _keep_connected(self) -> None:
         history = History(partial(read_history, self._parameters, self._names, self._bindings))

@@ -244,17 +244,27 @@ class Link:
 
     async def exists(self, *, queue: str = "", exchange: str = "") -> bool:
         """Say whether there is such a queue or exchange. Needs no permission."""
+        if queue:
+            return await self.count(queue) is not None
         async with self.borrowed() as channel:
             try:
-                if queue:
-                    await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
-                else:
-                    await channel.call(channel.raw.exchange_declare, exchange=exchange, passive=True)
+                await channel.call(channel.raw.exchange_declare, exchange=exchange, passive=True)
             except ChannelClosedByBroker as error:
                 if error.reply_code != _NOT_FOUND:
                     raise
                 return False
         return True
+
+    async def count(self, queue: str) -> int | None:
+        """Return how many messages lie in the queue, with no consumer; None if there is no such queue."""
+        async with self.borrowed() as channel:
+            try:
+                answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
+            except ChannelClosedByBroker as error:
+                if error.reply_code != _NOT_FOUND:
+                    raise
+                return None
+        return int(answer.method.message_count)
 
     async def close(self) -> None:
         """Close the connection, also one that is still being opened. Never raises."""

@@ -1,0 +1,37 @@
+"""What waits at RabbitMQ, asked on a connection of its own that is closed after the answer; nothing is declared."""
+
+import asyncio
+from collections.abc import Collection
+
+import pika
+
+from bandstand.events.brokers.base import Waiting
+from bandstand.events.brokers.rabbitmq.link import Link
+from bandstand.events.brokers.rabbitmq.names import Names
+
+__all__ = ["ask"]
+
+
+def ask(
+    parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str], timeout: float
+) -> dict[str, Waiting]:
+    """Return what waits for each subscription that has a queue, within ``timeout`` seconds.
+
+    The server tells what lies in a queue, and not what it has brought.
+
+    Raises:
+        OSError, AMQPError: there was no answer.
+    """
+    return asyncio.run(asyncio.wait_for(_ask(parameters, names, subscriptions), timeout))
+
+
+async def _ask(
+    parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str]
+) -> dict[str, Waiting]:
+    waiting: dict[str, Waiting] = {}
+    async with Link.connected(parameters) as link:
+        for subscription in subscriptions:
+            count = await link.count(names.queue(subscription))
+            if count is not None:
+                waiting[subscription] = Waiting(pending=count, unsettled=None)
+    return waiting
