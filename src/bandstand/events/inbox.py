@@ -12,7 +12,7 @@ from django.db.models.constants import OnConflict
 from bandstand.events import failpoints
 from bandstand.events.clock import after, now_sql
 from bandstand.events.models import DeadLetter, InboxMessage
-from bandstand.events.queries import queries
+from bandstand.events.queries import queries, run_direct
 from bandstand.events.tables import DELIVERIES, INBOX
 from bandstand.exceptions import EventError
 
@@ -120,12 +120,14 @@ class Inbox:
         insert = f"{operations.insert_statement(on_conflict=OnConflict.IGNORE)} {INBOX} {_COLUMNS}"
         nothing = "FROM DUAL" if connection.vendor == "mysql" else ""
         ignore = operations.on_conflict_suffix_sql([], OnConflict.IGNORE, [], _UNIQUE)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"{insert} SELECT %s, %s, {now_sql(connection)} {nothing} WHERE {condition} {ignore}",
-                [subscription, message_id, *parameters],
-            )
-            return bool(cursor.rowcount == 1)
+        statement = f"{insert} SELECT %s, %s, {now_sql(connection)} {nothing} WHERE {condition} {ignore}"
+        values = [subscription, message_id, *parameters]
+        rows = run_direct(connection, statement, values)
+        if rows is None:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                rows = cursor.rowcount
+        return rows == 1
 
 
 @contextmanager

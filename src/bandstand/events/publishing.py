@@ -15,6 +15,7 @@ from bandstand.events import failpoints, metrics, wakeup
 from bandstand.events.envelope import enclose, encode_data, uuid7
 from bandstand.events.event import Event, is_event_type
 from bandstand.events.publications import PUBLICATIONS
+from bandstand.events.queries import run_direct
 from bandstand.events.tables import OUTBOX
 from bandstand.exceptions import InvalidEvent, NotInTransaction
 
@@ -27,10 +28,8 @@ _MAX_KEY: Final = 200
 _MAX_CORRELATION: Final = 64  # the rule for correlation ids; a context that was made by hand may break it
 
 _COLUMNS: Final = "message_id, type, key, correlation_id, body, created_at"
-_INSERT: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS}) VALUES"
-_INSERT_BY_CURSOR: Final = f"{_INSERT} (%s, %s, %s, %s, %s, %s)"
-_INSERT_IN_MYSQL: Final = _INSERT_BY_CURSOR.replace(" key,", " `key`,")  # where it is a word of the language
-_INSERT_DIRECTLY: Final = f"{_INSERT} ($1, $2, $3, $4, $5, $6)"
+_INSERT: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608 - constant names
+_INSERT_IN_MYSQL: Final = _INSERT.replace(" key,", " `key`,")  # where it is a word of the language
 
 
 def publish(event: Event, *, key: str) -> str:
@@ -111,14 +110,11 @@ def _write(data: bytes, event_type: str, version: int, *, key: str | None, name:
 
 
 def _insert(connection: Any, values: list[str]) -> None:
-    """By the shortest way that the database has; see ``bandstand.postgresql``."""
     now = timezone.now()
-    run_direct = getattr(connection, "run_direct", None)
-    if run_direct is not None and run_direct(_INSERT_DIRECTLY, [*values, str(now)]):
-        return
-    with connection.cursor() as cursor:
-        insert = _INSERT_IN_MYSQL if connection.vendor == "mysql" else _INSERT_BY_CURSOR
-        cursor.execute(insert, [*values, connection.ops.adapt_datetimefield_value(now)])
+    if run_direct(connection, _INSERT, [*values, str(now)]) is None:
+        with connection.cursor() as cursor:
+            insert = _INSERT_IN_MYSQL if connection.vendor == "mysql" else _INSERT
+            cursor.execute(insert, [*values, connection.ops.adapt_datetimefield_value(now)])
 
 
 def _data_of(event: Event) -> bytes:

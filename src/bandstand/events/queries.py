@@ -1,11 +1,12 @@
-"""Queries that lie in ``.sql`` files, each with its name and what it is for."""
+"""Queries that lie in ``.sql`` files, each with its name and what it is for; and the shortest way to run one."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["queries"]
+__all__ = ["queries", "run_direct"]
 
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -15,6 +16,13 @@ def queries(file: str) -> dict[str, str]:
     """Return the queries of ``sql/<file>.sql`` by name, without their comments."""
     _, *parts = _NAME.split(files("bandstand.events").joinpath("sql", f"{file}.sql").read_text())
     return {name: _bare(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def run_direct(connection: Any, statement: str, parameters: Sequence[str]) -> int | None:
+    """Return what ``bandstand.postgresql`` returns of the same name: None if a cursor has to be used, as elsewhere."""
+    shortest = getattr(connection, "run_direct", None)
+    rows: int | None = None if shortest is None else shortest(statement, parameters)
+    return rows
 
 
 def _bare(text: str) -> str:

@@ -11,7 +11,7 @@ from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 
 from bandstand.postgresql import direct
-from bandstand.postgresql.deadlines import explained, is_limited_already, keep_deadline
+from bandstand.postgresql.deadlines import explained, keep_deadline, limit_statement
 from bandstand.postgresql.pool import HealingPool
 from bandstand.postgresql.timestamps import with_fast_timestamps
 
@@ -37,7 +37,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
-    _follower = b""
+    _follower = ""
 
     if TYPE_CHECKING:
         # Django's type information does not know the pool yet.
@@ -68,55 +68,53 @@ class DatabaseWrapper(base.DatabaseWrapper):
             parameters["context"] = with_fast_timestamps(parameters["context"], self.timezone)
         return parameters
 
-    def run_direct(self, statement: str, parameters: Sequence[str]) -> bool:
-        """Run a statement with ``$1``, ``$2``… past the cursors, inside the transaction that has begun.
+    def run_direct(self, statement: str, parameters: Sequence[str]) -> int | None:
+        """Run a statement of an ``atomic`` block past the cursors, with ``parameters`` (text) instead of each ``%s``;
+        return how many rows it touched. BEGIN and the deadline's limit go along in the same round trip.
 
-        Returns False, and does nothing, where a cursor is needed: nothing was run in the transaction yet, the deadline
-        is not known to the server, somebody listens to the statements (``execute_wrapper``, the log of queries), or a
-        parameter holds a NUL.
+        Returns None, and does nothing, where a cursor is needed: somebody listens to the statements
+        (``execute_wrapper``, the log of queries), no time is left, or a parameter holds a NUL.
 
         Raises:
             django.db.Error: it failed.
             DeadlineExceeded: the time that was left ended meanwhile.
         """
-        if self.connection is None or self.queries_logged or self.execute_wrappers != [keep_deadline]:
-            return False
-        if (
-            not is_limited_already(self)
-            or not direct.in_transaction(self.connection)
-            or any("\0" in each for each in parameters)
-        ):
-            return False
+        if self.connection is None or not self.in_atomic_block or not direct.is_ready(self.connection):
+            return None
+        if self.queries_logged or self.execute_wrappers != [keep_deadline] or any("\0" in each for each in parameters):
+            return None
+        limit = limit_statement(self)
+        if limit is None:
+            return None
         try:
             with self.wrap_database_errors:
-                direct.run_command(self.connection, statement.encode(), [each.encode() for each in parameters])
+                return direct.run_command(self.connection, statement, parameters, before=limit)
         except OperationalError as error:
             raise explained(error) from error.__cause__
-        return True
 
     def follow_commit(self, statement: str) -> None:
         """Run ``statement`` just after the commit of the present transaction, in the same round trip.
 
         Nobody hears of an error in it but the log: what was committed is committed.
         """
-        self._follower = statement.encode()
+        self._follower = statement
 
     def _commit(self) -> None:
-        follower, self._follower = self._follower, b""
+        follower, self._follower = self._follower, ""
         if not follower or self.connection is None or not direct.in_transaction(self.connection):
             super()._commit()  # type: ignore[misc] # unknown to the type information, as the next two
             return
         with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
-            error = direct.run_together(self.connection, b"COMMIT", follower)
+            error = direct.run_together(self.connection, "COMMIT", follower)
         if error:
             logger.warning("What should follow a commit failed", extra={"error": error})
 
     def _rollback(self) -> None:
-        self._follower = b""
+        self._follower = ""
         super()._rollback()  # type: ignore[misc]
 
     def _close(self) -> None:
-        self._follower = b""
+        self._follower = ""
         super()._close()  # type: ignore[misc]
 
     def _new_pool(self, options: dict[str, Any]) -> HealingPool:

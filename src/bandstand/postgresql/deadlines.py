@@ -19,7 +19,7 @@ from bandstand.exceptions import DeadlineExceeded
 if TYPE_CHECKING:
     from bandstand.postgresql.base import DatabaseWrapper
 
-__all__ = ["explained", "is_limited_already", "keep_deadline"]
+__all__ = ["explained", "keep_deadline", "limit_statement"]
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -69,12 +69,19 @@ def keep_deadline(execute: Execute, sql: Any, params: Any, many: bool, context: 
     return None
 
 
-def is_limited_already(connection: "DatabaseWrapper") -> bool:
-    """Whether a short statement may go out as it is: with the limit that the one before it got, or none holds."""
+def limit_statement(connection: "DatabaseWrapper") -> str | None:
+    """Return what to send before a statement in an ``atomic`` block that no cursor executes: nothing, or its limit.
+
+    None means that it must not go out so, because no time is left or another limit has to be taken off first.
+    """
     now = bound()
     if now is None or now.deadline is None:
-        return not connection.limited
-    return connection.limited and not now.expired()
+        return None if connection.limited else ""
+    milliseconds = math.ceil((now.remaining() or 0.0) * 1000)
+    if milliseconds <= 0:
+        return None
+    connection.limited = True
+    return _LIMIT.replace("%s", str(milliseconds))
 
 
 def explained(error: OperationalError) -> Exception:

@@ -15,7 +15,7 @@ from bandstand.exceptions import DeadlineExceeded
 from .conftest import Connect
 from .server import RestartablePostgres
 
-INSERT = "INSERT INTO direct (name) VALUES ($1)"
+INSERT = "INSERT INTO direct (name) VALUES (%s)"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_text_arrives_as_it_is(connection: Any, name: str) -> None:
     """Nothing in a value has a meaning."""
     with transaction.atomic():
         begin(connection)
-        assert connection.run_direct(INSERT, [name])
+        assert connection.run_direct(INSERT, [name]) == 1
     assert names(connection) == [name]
 
 
@@ -72,18 +72,36 @@ def test_it_belongs_to_the_transaction(connection: Any) -> None:
     assert names(connection) == ["kept"]
 
 
-def test_a_cursor_does_what_it_can_not(connection: Any) -> None:
-    """Without a transaction that has begun, with somebody who listens, and for a NUL, it says so and does nothing."""
+def test_it_begins_the_transaction(connection: Any) -> None:
+    """When it comes first, as the inbox row does, BEGIN goes along; the rest of the transaction goes on as ever."""
+    with pytest.raises(RuntimeError), transaction.atomic():  # noqa: PT012 - the block fails as a whole
+        assert connection.run_direct(INSERT, ["first"]) == 1
+        assert names(connection) == ["first"]
+        raise RuntimeError
+    assert names(connection) == []
     with transaction.atomic():
-        assert not connection.run_direct(INSERT, ["nothing was run yet"])
-        begin(connection)
+        assert connection.run_direct(INSERT, ["first"]) == 1
+    assert connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert names(connection) == ["first"]
+
+
+def test_it_counts_rows(connection: Any) -> None:
+    """As a cursor's ``rowcount`` does."""
+    with transaction.atomic():
+        assert connection.run_direct(INSERT, ["a"]) == 1
+        assert connection.run_direct("INSERT INTO direct SELECT %s WHERE false", ["b"]) == 0
+
+
+def test_a_cursor_does_what_it_can_not(connection: Any) -> None:
+    """Outside a block, with somebody who listens, and for a NUL, it says so and does nothing."""
+    with transaction.atomic():
         with connection.execute_wrapper(lambda execute, *arguments: execute(*arguments)):
-            assert not connection.run_direct(INSERT, ["somebody listens"])
+            assert connection.run_direct(INSERT, ["somebody listens"]) is None
         connection.force_debug_cursor = True
-        assert not connection.run_direct(INSERT, ["somebody listens"])
+        assert connection.run_direct(INSERT, ["somebody listens"]) is None
         connection.force_debug_cursor = False
-        assert not connection.run_direct(INSERT, ["a\0b"])
-    assert not connection.run_direct(INSERT, ["outside"])
+        assert connection.run_direct(INSERT, ["a\0b"]) is None
+    assert connection.run_direct(INSERT, ["outside"]) is None
     assert names(connection) == []
 
 
@@ -96,18 +114,16 @@ def test_errors_are_djangos(connection: Any) -> None:
 
 
 def test_the_deadline_holds(connection: Any) -> None:
-    """It has the limit of the statement before it, and is left to a cursor, which refuses it, when no time is left."""
-    with pytest.raises(DeadlineExceeded), bind(new_context(timeout=0.3)), transaction.atomic():  # noqa: PT012
-        begin(connection)
-        connection.run_direct("SELECT pg_sleep($1::float)", ["20"])
+    """It gets the time that is left as its limit; without any left, or under a limit that must go, a cursor is used."""
+    sleep = "SELECT pg_sleep(%s::text::float)"
+    with pytest.raises(DeadlineExceeded), bind(new_context(timeout=0.3)), transaction.atomic():
+        connection.run_direct(sleep, ["20"])
     with bind(new_context(timeout=0.0)), transaction.atomic():
-        with bind(new_context()):
-            begin(connection)
-        assert not connection.run_direct(INSERT, ["late"])
+        assert connection.run_direct(INSERT, ["late"]) is None
     with transaction.atomic():
         with bind(new_context(timeout=20.0)):
             begin(connection)
-        assert not connection.run_direct(INSERT, ["with the limit of another"])
+        assert connection.run_direct(INSERT, ["with the limit of another"]) is None
     assert names(connection) == []
 
 
