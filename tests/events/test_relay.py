@@ -19,8 +19,14 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def relay(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Relay:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses, and connections that outlive the relay."""
     monkeypatch.setattr("bandstand.events.relay.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("bandstand.events.relay.connections.close_all", lambda: None)
+
+
+@pytest.fixture
+def relay(broker: FakeBroker, quick: None) -> Relay:
     return Relay(broker, open_outbox("default"), EventsSettings(batch=10))
 
 
@@ -185,3 +191,47 @@ def test_the_backlog_is_measured() -> None:
     backlog = outbox.backlog()
     assert (backlog.pending, backlog.parked) == (2, 1)
     assert backlog.oldest == pytest.approx(90, abs=2)
+
+
+class Patience:
+    """Stands for the event on which the relay waits; notes for how long it would, and ends it after ``looks``."""
+
+    def __init__(self, relay: Relay, looks: int) -> None:
+        self._relay = relay
+        self._looks = looks
+        self.waited: list[float] = []
+
+    def clear(self) -> None:
+        """As an event."""
+
+    def set(self) -> None:
+        """As an event."""
+
+    def wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
+        if len(self.waited) >= self._looks:
+            self._relay._stopping = True
+
+
+@pytest.mark.parametrize(
+    ("told", "keys", "outcome", "expected"),
+    [
+        (True, "", None, [5.0, 5.0]),  # told of commits, and nothing waits
+        (False, "", None, [1.0, 1.0]),  # told of nothing
+        (True, "a", None, [1.0, 5.0]),  # sent, then nothing waits
+        (True, "a", BrokerUnavailable("down"), [1.0, 1.0]),  # what could not be sent is tried again soon
+        (True, "a", BrokerError("too large"), [1.0, 1.0]),  # parked, so it waits until it is due
+    ],
+)
+@pytest.mark.usefixtures("quick")
+def test_a_relay_with_nothing_to_do_looks_seldom(
+    broker: FakeBroker, told: bool, keys: str, outcome: BrokerError | None, expected: list[float]
+) -> None:
+    """It looks five times less while nothing waits and it would be told; never while something waits."""
+    relay = Relay(broker, open_outbox("default"), EventsSettings(batch=10, poll_interval=1.0), is_told=lambda: told)
+    patience = Patience(relay, looks=2)
+    relay._awake = patience  # type: ignore[assignment]
+    write(*keys)
+    broker.outcome = lambda message: outcome
+    relay._run(relay._lead)
+    assert patience.waited == expected

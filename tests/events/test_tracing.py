@@ -297,12 +297,12 @@ def test_metrics_follow_the_tables(desk: Desk) -> None:
     keeper = Housekeeping(open_outbox("default"), EventsSettings())
     desk.bring(UserCreated(user_id="1"))
     published("1", correlation="correlation-a")
-    keeper.keep()
+    keeper.measure()
     assert sample("bandstand_events_deliveries", subscription="welcome", state="retrying") == 1
     assert sample("bandstand_outbox_pending") == 1
     for _ in range(4):
         desk.pass_time()
-    keeper.keep()
+    keeper.measure()
     assert sample("bandstand_events_dead_letters", subscription="welcome") == 1
     assert sample("bandstand_events_deliveries", subscription="welcome", state="retrying") == 0
     failed = sample("bandstand_events_handler_seconds_count", subscription="welcome", outcome="failed")
@@ -311,7 +311,7 @@ def test_metrics_follow_the_tables(desk: Desk) -> None:
     mending = Mending("default", desk.registry)
     mending.replay(mending.find(Choice()))
     desk.pass_time()
-    keeper.keep()
+    keeper.measure()
     assert sample("bandstand_events_dead_letters", subscription="welcome") == 0
 
 

@@ -1,5 +1,6 @@
 """What has to be done now and then: old rows deleted in small batches, the backlog measured."""
 
+import itertools
 import logging
 from collections.abc import Callable
 from threading import Event, Thread
@@ -19,7 +20,8 @@ __all__ = ["Housekeeping"]
 
 logger: Final = logging.getLogger(__name__)
 
-_EVERY: Final = 10.0
+_EVERY: Final = 15.0
+_PURGE_EVERY: Final = 4  # as many times as the backlog is measured
 _BATCH: Final = 500
 _PAUSE: Final = 0.05  # between two batches, so that the relay is never kept waiting
 
@@ -45,9 +47,12 @@ class Housekeeping:
         self._stopping.set()
 
     def _run(self) -> None:
+        rounds = itertools.count(1)
         while not self._stopping.wait(_EVERY):
             try:
-                self.keep()
+                self.measure()
+                if next(rounds) % _PURGE_EVERY == 0:
+                    self.purge()
             except DatabaseError as error:
                 logger.warning("Housekeeping can't use the database", extra={"error": str(error)})
             except Exception:
@@ -56,10 +61,13 @@ class Housekeeping:
                 reset_queries()
                 connections.close_all()
 
-    def keep(self) -> None:
-        """Measure the backlog, delete what is old."""
+    def measure(self) -> None:
+        """Measure the backlog."""
         self._measure_outbox()
         self._measure_subscriptions()
+
+    def purge(self) -> None:
+        """Delete what is old."""
         self._purge(lambda: self._outbox.purge(self._settings.outbox_retention, _BATCH))
         self._purge(lambda: self._inbox.purge(self._settings.inbox_retention, _BATCH))
         self._purge(lambda: self._history.purge(self._settings.inbox_retention, _BATCH))

@@ -79,6 +79,10 @@ class Outbox:
             self._of(claimed).update(held_until=after(lease))
         return claimed
 
+    def waits(self) -> bool:
+        """Whether anything waits, be it held or not."""
+        return self._waiting.exists()
+
     def mark_sent(self, rows: Collection[OutboxRow]) -> None:
         """Record that the broker confirmed ``rows``."""
         if rows:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
+from enum import Enum
 from threading import Event, Thread
 from time import monotonic
 from typing import Final
@@ -23,6 +24,7 @@ logger: Final = logging.getLogger(__name__)
 
 _LONGEST_PARKING: Final = 60.0
 _PAUSE: Final = 0.2  # after the broker failed as a whole
+_QUIET: Final = 5  # poll intervals from one look to the next while nothing waits and the database says what comes
 
 
 def waves(rows: Collection[OutboxRow]) -> Iterator[list[OutboxRow]]:
@@ -48,10 +50,19 @@ class Relay:
     alone. Many may run, in one process or in several.
     """
 
-    def __init__(self, broker: Broker, outbox: Outbox, settings: EventsSettings) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        outbox: Outbox,
+        settings: EventsSettings,
+        *,
+        is_told: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``is_told`` says whether ``wake`` will be called for what is committed from now on."""
         self._broker = broker
         self._outbox = outbox
         self._settings = settings
+        self._is_told = is_told
         self._awake = Event()
         self._backlog = Event()
         self._stopping = False
@@ -91,39 +102,60 @@ class Relay:
 
     def _lead(self) -> None:
         self._awake.clear()
-        if not self._turn():
-            self._awake.wait(None if failpoints.switched_off("relay.polling") else self._settings.poll_interval)
+        found = self._turn()
+        if found is not _Found.MUCH:
+            self._awake.wait(None if failpoints.switched_off("relay.polling") else self._pause(found))
+
+    def _pause(self, found: "_Found") -> float:
+        quiet = found is _Found.NOTHING and self._is_told()
+        return self._settings.poll_interval * (_QUIET if quiet else 1)
 
     def _help(self) -> None:
         """Costs nothing unless there is a backlog: it has no clock of its own."""
         self._backlog.wait()
         self._backlog.clear()
-        while not self._stopping and self._turn():
+        while not self._stopping and self._turn() is _Found.MUCH:
             continue
         connections[self._settings.database].close()
+        self.wake()  # what was committed meanwhile may have had to wait for the keys of these batches
 
-    def _turn(self) -> bool:
-        """Relay one batch and keep house; say whether there may be more to relay at once."""
+    def _turn(self) -> "_Found":
+        """Relay one batch and keep house."""
         try:
-            return self._broker.connected and self.relay() >= self._settings.batch
+            return self._relay()[0] if self._broker.connected else _Found.SOME
         except DatabaseError as error:
             # Healed by closing: the next query opens a new connection. What was claimed comes free with its lease.
             logger.warning("The relay can't use the database", extra={"error": str(error)})
             connections[self._settings.database].close()
-            return False
+            return _Found.SOME
         except Exception:
             logger.exception("The relay failed in a way that it must not; it goes on")
-            return False
+            return _Found.SOME
         finally:
             reset_queries()
 
     def relay(self) -> int:
         """Send one batch; return how many rows the broker confirmed."""
-        rows = self._outbox.claim(self._settings.batch, self._settings.lease)
-        if len(rows) >= self._settings.batch:
+        return self._relay()[1]
+
+    def _relay(self) -> "tuple[_Found, int]":
+        batch = self._settings.batch
+        rows = self._outbox.claim(batch, self._settings.lease)
+        if len(rows) >= batch:
             self._backlog.set()
         failpoints.hit("relay.after_claim")
-        return _Batch(self._broker, self._outbox, rows, lease=self._settings.lease).send() if rows else 0
+        if not rows:
+            return (_Found.SOME if self._outbox.waits() else _Found.NOTHING), 0
+        sent = _Batch(self._broker, self._outbox, rows, lease=self._settings.lease).send()
+        return _Found.MUCH if sent >= batch else _Found.SOME, sent
+
+
+class _Found(Enum):
+    """What a look at the outbox says about the next one."""
+
+    NOTHING = "nothing waits"
+    SOME = "some, or some wait behind what is held, or it could not be seen"
+    MUCH = "a full batch, so there may be more at once"
 
 
 class _Batch:

@@ -78,6 +78,8 @@ class Listener:
         self._alias = alias
         self._wake = wake
         self._stopping = Event()
+        self.listening = False
+        """Whether what is committed now will be told."""
         self._thread = Thread(target=self._run, name="bandstand-listener", daemon=True)
 
     def start(self) -> None:
@@ -94,6 +96,7 @@ class Listener:
             try:
                 self._listen()
             except Exception as error:  # noqa: BLE001 - whatever the driver raises: polling goes on, this tries again
+                self.listening = False
                 logger.warning("The outbox can't be listened to, so the relay polls", extra={"error": str(error)})
                 self._stopping.wait(_RETRY)
 
@@ -103,6 +106,7 @@ class Listener:
         parameters = {**wrapper.get_connection_params(), "autocommit": True}
         with wrapper.Database.connect(**parameters) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
+            self.listening = True
             for wake in self._wake.values():  # what was committed before we listened
                 wake()
             while not self._stopping.is_set():

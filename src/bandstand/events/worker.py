@@ -49,10 +49,10 @@ class Worker:
         )
         self._broker = build_broker(events.broker_url, options)
         outbox = open_outbox(events.database)
-        self._relay = Relay(self._broker, outbox, events) if relay else None
         self._consumer = Consumer(self._broker, registry, events) if consume else None
         self._housekeeping = Housekeeping(outbox, events)
         self._listener = Listener(events.database, {"outbox": self._wake_relay, "deliveries": self._wake_retrier})
+        self._relay = Relay(self._broker, outbox, events, is_told=lambda: self._listener.listening) if relay else None
         self._ready_file = Path(path) if (path := os.environ.get(wire.READY_FILE)) else None
         address = os.environ.get(wire.WORKER_PORT)
         self._exposure = Exposure(address, self._is_ready) if address else None
