@@ -1,136 +1,71 @@
-"""From the commit of an event to its handler in another process, at rest: one event now and then, nothing waiting.
+"""From the commit of an event to its handler in another process: at rest, and at 200 events a second.
 
 Real PostgreSQL (fsync on) and NATS JetStream from the wheels, a real `manage.py worker` that relays and handles. Each
 event is timed from just before its COMMIT to the first line of its handler, on the clock of this machine, so the flush
-of the commit itself is part of it. Prints a table and one JSON object a line. Takes about 20 s.
+of the commit itself is part of it. Events are due at fixed times, whatever became of those before; the rate that was
+reached is printed. Takes about 25 s.
 """
 
-import contextlib
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from event_rig import Report, order_placed, service, started, worker
+from tests.integration.servers import Nats, Postgres
 
-from tests.integration.servers import Nats, Postgres, tied  # noqa: E402 - the path has to be set first
+WARM_UP = 50
+LOADS = (("rest", 40, 400), ("200_a_second", 200, 2000))
+"""Name, events a second, how many."""
 
-LIMIT = 100.0  # milliseconds, p99
-EVENTS = 500
-PAUSE = 0.02
-WARM_UP = 20
-
-SERVICE = """
-import time
-from django.db import connection
-from bandstand.events import Event, subscribe
-
-class Timed(Event, type="bench.timed", version=1):
-    number: int
-
-@subscribe("bench.timed", name="bench")
-def timed(event: Timed) -> None:
-    now = time.time()
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO handled VALUES (%s, %s)", [event.number, now])
-"""
-SETTINGS = """
-import os, dj_database_url
-SECRET_KEY = "bench"
-USE_TZ = True
-INSTALLED_APPS = ["django.contrib.contenttypes", "bandstand.events", "bench_service"]
-DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"], engine="bandstand.postgresql")}
-DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}}
-BANDSTAND = {"SERVICE": "bench-service", "PLATFORM": "bench", "EVENTS": {"BROKER_URL": os.environ["BROKER_URL"]}}
-"""
+P50, P99 = 5.0, 25.0  # milliseconds, to reach at 200 a second
+KEYS = 500
 
 
-def prepare(folder: Path, postgres: Postgres, nats: Nats) -> None:
-    """Make a service in ``folder`` and point this process and its children to it."""
-    (folder / "bench_service").mkdir()
-    (folder / "bench_service" / "__init__.py").touch()
-    (folder / "bench_service" / "events.py").write_text(SERVICE)
-    (folder / "bench_settings.py").write_text(SETTINGS)
-    sys.path.insert(0, str(folder))
-    os.environ.update(
-        DATABASE_URL=postgres.url(),
-        BROKER_URL=nats.url(),
-        DJANGO_SETTINGS_MODULE="bench_settings",
-        PYTHONPATH=str(folder),
-        BANDSTAND_READY_FILE=str(folder / "ready"),
-    )
-    postgres.execute("CREATE TABLE handled (number int, at float8)")
-
-
-def start_worker(folder: Path) -> "subprocess.Popen[bytes]":
-    log = (folder / "log").open("wb")
-    command = tied([sys.executable, "-m", "django", "worker"])
-    worker = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    deadline = time.monotonic() + 30
-    while not (folder / "ready").exists():
-        if worker.poll() is not None or time.monotonic() > deadline:
-            sys.exit(f"The worker did not start:\n{(folder / 'log').read_text()}")
-        time.sleep(0.02)
-    return worker
-
-
-def publish_all() -> dict[int, float]:
-    """Publish the events one by one; return when each was committed."""
-    import django
-    from django.core.management import call_command
+def publish_all(first: int, rate: float, count: int) -> tuple[dict[int, float], float]:
+    """Publish events from number ``first``, each when it is due; return when each was committed, and the rate."""
     from django.db import transaction
-
-    django.setup()
-    call_command("migrate", verbosity=0)
-    from bench_service.events import Timed
 
     from bandstand.events import publish
 
     committed: dict[int, float] = {}
-    worker = start_worker(Path(os.environ["PYTHONPATH"]))
-    try:
-        for number in range(WARM_UP + EVENTS):
-            with transaction.atomic():
-                publish(Timed(number=number), key=str(number % 50))
-                committed[number] = time.time()
-            time.sleep(PAUSE)
-        time.sleep(1.0)
-    finally:
-        worker.terminate()
-        worker.wait(20)
-    return committed
+    begun = time.perf_counter()
+    for number in range(first, first + count):
+        time.sleep(max(0.0, begun + (number - first) / rate - time.perf_counter()))
+        with transaction.atomic():
+            publish(order_placed(number), key=str(number % KEYS))
+            committed[number] = time.time()
+    return committed, count / (time.perf_counter() - begun)
+
+
+def handled(postgres: Postgres, numbers: dict[int, float]) -> list[float]:
+    """Wait for all of them; return the milliseconds of each, sorted."""
+    deadline = time.monotonic() + 30
+    while True:
+        at = dict(postgres.execute("SELECT number, at FROM bench_receipt"))
+        if at.keys() >= numbers.keys():
+            return sorted(1000 * (at[number] - committed) for number, committed in numbers.items())
+        if time.monotonic() > deadline:
+            sys.exit(f"{len(numbers.keys() - at.keys()):,} events were not handled in time.")
+        time.sleep(0.2)
 
 
 def main() -> None:
     """Measure, print, and say the machine."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.closing(Postgres()) as postgres,
-        contextlib.closing(Nats()) as nats,
-    ):
-        postgres.start()
-        nats.start()
-        prepare(Path(folder), postgres, nats)
-        committed = publish_all()
-        handled = dict(postgres.execute("SELECT number, at FROM handled"))
-    measured = sorted(1000 * (handled[number] - committed[number]) for number in range(WARM_UP, WARM_UP + EVENTS))
-    p50, p99 = statistics.median(measured), measured[int(len(measured) * 0.99)]
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    print(f"machine: {machine}, load {os.getloadavg()[0]:.1f}")
-    print(
-        f"commit to handler, {EVENTS} events at rest: p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {measured[-1]:.1f} ms"
-    )
-    for name, value in (("events.latency.p50", p50), ("events.latency.p99", p99)):
-        ratio = round(value / LIMIT, 3)
-        print(json.dumps({"name": name, "value": round(value, 2), "unit": "ms", "ratio_to": "limit", "ratio": ratio}))
-    if p99 > LIMIT:
-        sys.exit(f"p99 is {p99:.1f} ms, above the limit of {LIMIT:.0f} ms.")
+    report = Report()
+    with started(Nats()) as nats, service(nats.url()) as postgres, worker(BENCH_HANDLER="sql"):
+        handled(postgres, publish_all(0, 100, WARM_UP)[0])
+        first = WARM_UP
+        for load, rate, count in LOADS:
+            committed, reached = publish_all(first, rate, count)
+            first += count
+            times = handled(postgres, committed)
+            name = f"events.latency.{load}"
+            p50, p99 = statistics.median(times), times[int(len(times) * 0.99)]
+            report.add(f"{name}.p50", p50, "ms", to=("limit of 5 ms", P50), target="at most 5")
+            report.add(f"{name}.p99", p99, "ms", to=("limit of 25 ms", P99), target="at most 25")
+            report.add(f"{name}.worst", times[-1], "ms")
+            report.add(f"{name}.rate", reached, "events/s", to=("asked for", float(rate)), note=f"({count:,} events)")
+    report.end()
 
 
 if __name__ == "__main__":

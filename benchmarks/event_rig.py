@@ -67,11 +67,11 @@ def service(broker_url: str = "memory://") -> Iterator[Postgres]:
 
 
 @contextlib.contextmanager
-def worker(*options: str, broker_url: str | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `manage.py worker` of the service; it is connected when this begins."""
+def worker(*options: str, broker_url: str | None = None, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `manage.py worker` of the service, with ``more`` in its environment; it is connected when this begins."""
     with tempfile.TemporaryDirectory() as name:
         ready, log = Path(name) / "ready", Path(name) / "log"
-        environment = {**os.environ, "BANDSTAND_READY_FILE": str(ready)}
+        environment = {**os.environ, "BANDSTAND_READY_FILE": str(ready), **more}
         if broker_url:
             environment["BROKER_URL"] = broker_url
         with log.open("wb") as sink:
