@@ -13,10 +13,12 @@ from bandstand.client import (
     AsyncTransport,
     ConnectionBroken,
     Headers,
+    Policy,
     Request,
     Response,
     ServiceClient,
     Transport,
+    force_circuit,
     use_transport,
 )
 from bandstand.conf import wire
@@ -82,6 +84,22 @@ def test_forced_open_nothing_is_sent(call: Call, settings: Settings) -> None:
             call(SERVICE, "GET", "/x/")
         assert call("order-service", "GET", "/x/").status == 200
     assert len(fake.calls) == 1
+
+
+def test_a_circuit_can_be_forced_while_the_process_runs(call: Call) -> None:
+    """What is forced holds for targets known before and for those made later, until it is taken back."""
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", json={})
+        force_circuit(SERVICE, "open")
+        fail(call, 1)
+        with pytest.raises(CircuitOpen):
+            ServiceClient(SERVICE, policy=Policy(timeout=9)).get("/x/")
+        assert sample("bandstand_client_breaker_state") == 2
+        force_circuit(SERVICE, "auto")
+        assert call(SERVICE, "GET", "/x/").status == 200
+    assert len(fake.calls) == 1
+    with pytest.raises(ValueError, match="ajar"):
+        force_circuit(SERVICE, "ajar")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 429, 500])

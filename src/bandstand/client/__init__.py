@@ -6,7 +6,7 @@
   call; ``Page`` is what the first gives, ``Resource`` says how something is loaded by ids.
 - ``Policy`` (of ``bandstand.resilience``): the limits of a client's calls, from ``BANDSTAND["CLIENT"]`` unless given;
   ``configured_policies()`` returns those of the settings. What a process learns of a service (its circuit, its budget
-  of retries) it keeps in memory; ``forget_targets()`` begins anew.
+  of retries) it keeps in memory; ``force_circuit(service, mode)`` overrides it, ``forget_targets()`` begins anew.
 - ``Transport``, ``AsyncTransport``, ``Request``, ``Response``, ``Headers`` and ``TransportError`` with its kinds: the
   seam to the network, where ``use_transport(sync, asynchronous)`` puts others in place, as
   ``bandstand.testing.services`` does.
@@ -17,7 +17,7 @@ from bandstand.client.loading import Resource
 from bandstand.client.messages import Headers, Request, Response
 from bandstand.client.paging import Page
 from bandstand.client.policies import configured_policies
-from bandstand.client.targets import forget_targets
+from bandstand.client.targets import force_circuit, forget_targets
 from bandstand.client.transports import (
     AnswerTooLarge,
     AsyncTransport,
@@ -50,6 +50,7 @@ __all__ = [
     "TransportError",
     "call_service",
     "configured_policies",
+    "force_circuit",
     "forget_targets",
     "use_transport",
 ]

@@ -5,14 +5,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, get_args
 
 from bandstand.client.balancing import Balancer
 from bandstand.context import counter, gauge
 from bandstand.exceptions import CircuitOpen, ServiceUnavailable, TooManyCalls
-from bandstand.resilience import Circuit, CircuitBreaker, Limit, Outliers, Policy, Refused, RetryBudget
+from bandstand.resilience import Circuit, CircuitBreaker, Limit, Mode, Outliers, Policy, Refused, RetryBudget
 
-__all__ = ["Target", "forget_targets", "target_of"]
+__all__ = ["Target", "force_circuit", "forget_targets", "target_of"]
 
 logger = logging.getLogger("bandstand.client")
 
@@ -132,12 +132,15 @@ class _Targets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, Policy], Target] = {}
+        self._forced: dict[str, Mode] = {}
 
     def of(self, service: str, policy: Policy) -> Target:
         target = self._known.get((service, policy))
         if target is None:
             with self._lock:
                 target = self._known.setdefault((service, policy), Target(service, policy))
+                if service in self._forced:
+                    target.breaker.force(self._forced[service])
             # Looked at when the metrics are read: both change by time alone.
             _states.labels(service).set_function(
                 lambda: max((each.breaker.state for each in self.named(service)), default=0)
@@ -146,6 +149,12 @@ class _Targets:
                 lambda: max((each.balancer.outliers.count() for each in self.named(service)), default=0)
             )
         return target
+
+    def force(self, service: str, mode: Mode) -> None:
+        with self._lock:
+            self._forced[service] = mode
+            for target in self.named(service):
+                target.breaker.force(mode)
 
     def forget(self) -> None:
         for target in tuple(self._known.values()):
@@ -161,6 +170,17 @@ _targets = _Targets()
 def target_of(service: str, policy: Policy) -> Target:
     """Return what this process knows of ``service`` as far as ``policy`` is concerned."""
     return _targets.of(service, policy)
+
+
+def force_circuit(service: str, mode: Mode) -> None:
+    """Hold the circuit to ``service`` ``open`` or ``closed`` in this process, or let it find its own state (``auto``).
+
+    Raises:
+        ValueError: ``mode`` is none of the three.
+    """
+    if mode not in get_args(Mode):
+        raise ValueError(f"{mode!r} is no state of a circuit; write one of {', '.join(get_args(Mode))}.")
+    _targets.force(service, mode)
 
 
 def forget_targets() -> None:

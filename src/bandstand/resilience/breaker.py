@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["Circuit", "CircuitBreaker", "Refused"]
+__all__ = ["Circuit", "CircuitBreaker", "Mode", "Refused"]
 
 Mode = Literal["auto", "open", "closed"]
 
