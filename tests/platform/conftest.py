@@ -80,9 +80,14 @@ class Shop:
 
     folder: Path
     gateway: str
-    services: dict[str, str]
     mail: Path
     seconds: float
+
+    @property
+    def services(self) -> dict[str, str]:
+        """The URL of each service now: a restart moves it to another port."""
+        state = json.loads((self.folder / ".bandstand" / "state.json").read_text())
+        return {one["service"]: one["url"] for one in state["processes"] if one["service"] and one["url"]}
 
     @property
     def client(self) -> Client:
@@ -161,7 +166,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield Shop(
             folder=folder,
             gateway=said["gateway"].rstrip("/"),
-            services=said["services"],
             mail=Path(said["mail"]),
             seconds=said["seconds"],
         )

@@ -94,14 +94,10 @@ def catalogue() -> Iterator[Request]:
         yield "GET", "/api/products/", {}, None
 
 
-def processes(shop: Shop) -> dict[str, tuple[str, int]]:
-    """The process of each place: its name now and its id."""
+def processes(shop: Shop) -> dict[str, int]:
+    """The id of each process of a service that stays."""
     known = json.loads(run(shop.folder, "ps", "--json").stdout)["processes"]
-    return {
-        f"{one['service']} {'worker' if 'worker' in one['name'] else 'web'}": (one["name"], one["pid"])
-        for one in known
-        if one["service"] and ("-web" in one["name"] or "-worker" in one["name"])
-    }
+    return {one["name"]: one["pid"] for one in known if one["name"].endswith(("-web", "-worker"))}
 
 
 def test_no_request_fails_while_everything_is_replaced(shop: Shop) -> None:
@@ -120,18 +116,19 @@ def test_no_request_fails_while_everything_is_replaced(shop: Shop) -> None:
     assert load.total >= REQUESTS
     after = processes(shop)
     assert set(after) == set(before)
-    assert not {pid for _, pid in before.values()} & {pid for _, pid in after.values()}
+    assert len(after) == 8
+    assert not set(before.values()) & set(after.values())
 
 
 def test_tooth_a_process_that_just_ends_is_missed(shop: Shop) -> None:
     """The old way, end it and let it be started again: for a moment nobody answers."""
-    name, pid = processes(shop)["product-service web"]
+    pid = processes(shop)["product-service-web"]
     with Load(shop, catalogue) as load:
         eventually(lambda: load.total > 50)
         os.kill(pid, signal.SIGTERM)
         time.sleep(3)
     assert load.failed
-    eventually(lambda: processes(shop)["product-service web"] != (name, pid), seconds=30)
+    eventually(lambda: processes(shop)["product-service-web"] not in {pid, None}, seconds=60)
     eventually(lambda: shop.client.get("/api/products/").status == 200, seconds=60)
 
 

@@ -128,4 +128,23 @@ def test_a_web_process_needs_no_file(tmp_path: Path) -> None:
     """A process that says otherwise that it is ready gets no more than another name."""
     web = make_plan(workspace(tmp_path), facts(tmp_path)).resource("user-service-web")
     assert isinstance(web, Process)
-    assert renamed(web, "x", facts(tmp_path).folder) == msgspec.structs.replace(web, name="x")
+    assert renamed(web, "x", facts(tmp_path).folder) == msgspec.structs.replace(web, name="x", place=web.name)
+
+
+def test_it_is_shown_under_the_name_of_its_place(tmp_path: Path) -> None:
+    """Two processes of one place are told apart; the one that stays has the name that everybody knows."""
+    known = facts(tmp_path)
+    known.folder.prepare()
+    web = make_plan(workspace(tmp_path), known).resource("user-service-web")
+    assert isinstance(web, Process)
+    new = renamed(web, "user-service-web-2", known.folder)
+    recorder = Recorder(known.folder, platform="shop", ports=known.ports, pid_of=lambda _: None)
+
+    def shown() -> list[str]:
+        return [process.name for process in read_state(known.folder).processes]
+
+    recorder.changed(Status(resource=web, phase=Phase.READY))
+    recorder.changed(Status(resource=new, phase=Phase.READY))
+    assert shown() == ["user-service-web", "user-service-web-2"]
+    recorder.changed(Status(resource=web, phase=Phase.STOPPED, gone=True))
+    assert shown() == ["user-service-web"]

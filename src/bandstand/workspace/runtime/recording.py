@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,8 @@ from bandstand.workspace.runtime.state import ProcessState, Reloading, Restartin
 from bandstand.workspace.runtime.supervision import Status
 
 __all__ = ["Recorder"]
+
+_STEP: Final = Step.__name__.lower()
 
 
 class Recorder:
@@ -27,6 +30,7 @@ class Recorder:
         self._folder = folder
         self._pid_of = pid_of
         self._processes: dict[str, ProcessState] = {}
+        self._places: dict[str, str] = {}
         self._state = RunState(
             platform=platform,
             pid=os.getpid(),
@@ -39,8 +43,11 @@ class Recorder:
         name = status.resource.name
         before = self._processes.get(name)
         self._processes[name] = self._describe(status, before)
+        if isinstance(status.resource, Process):
+            self._places[name] = status.resource.place or name
         if status.gone and status.phase is Phase.STOPPED:
             del self._processes[name]
+            del self._places[name]
         self._write()
 
     def ready(self) -> None:
@@ -86,8 +93,14 @@ class Recorder:
         )
 
     def _write(self) -> None:
-        shown = tuple(process for process in self._processes.values() if process.kind != Step.__name__.lower())
+        shown = tuple(self._shown(process) for process in self._processes.values() if process.kind != _STEP)
         write_state(self._folder, msgspec.structs.replace(self._state, processes=shown))
+
+    def _shown(self, process: ProcessState) -> ProcessState:
+        """Under the name that the plan has for its place, unless two processes share that now."""
+        place = self._places.get(process.name, process.name)
+        alone = sum(other == place for other in self._places.values()) < 2
+        return msgspec.structs.replace(process, name=place) if alone else process
 
 
 def _started(pid: int | None) -> float | None:

@@ -105,6 +105,7 @@ class Process(Resource, frozen=True, kw_only=True):
 
     ``data`` is the folder that holds what it would lose if one began anew.
     To end it, ``drain`` is performed and then ``stop_signal`` sent; after ``grace`` seconds it is killed.
+    ``place`` is the name in the plan of the process that it replaces, if it does.
     """
 
     command: Command
@@ -119,6 +120,7 @@ class Process(Resource, frozen=True, kw_only=True):
     drain: Action | None = None
     data: Path | None = None
     liveness: Probe | None = None
+    place: str = ""
 
 
 class Task(Resource, frozen=True, kw_only=True):

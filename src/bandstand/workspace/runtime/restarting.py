@@ -138,10 +138,11 @@ class Restarter:
 
 def renamed(process: Process, name: str, folder: StateFolder) -> Process:
     """Return ``process`` under another name, with a file of its own in which it says that it is ready."""
+    process = msgspec.structs.replace(process, name=name, place=process.name)
     if process.ready_file is None:
-        return msgspec.structs.replace(process, name=name)
+        return process
     ready_file = folder.ready(name)
     environment = {**process.command.environment, wire.READY_FILE: str(ready_file)}
     command = msgspec.structs.replace(process.command, environment=environment)
     probe = msgspec.structs.replace(process.probe, path=ready_file)
-    return msgspec.structs.replace(process, name=name, ready_file=ready_file, command=command, probe=probe)
+    return msgspec.structs.replace(process, ready_file=ready_file, command=command, probe=probe)
