@@ -350,8 +350,9 @@ def test_when_even_the_bookkeeping_fails_the_broker_keeps_the_event(
     assert Group.objects.count() == 1, "it was released, so its repetition is no suspicion"
 
 
-def test_the_same_event_in_flight_is_settled_by_its_newer_delivery(desk: Desk) -> None:
-    """After a reconnection the broker brings what is still being handled: it is not handled twice, and not lost."""
+def test_copies_of_what_is_being_handled_are_settled_with_it(desk: Desk) -> None:
+    """What comes again while it is handled, after a reconnection or published twice, is not handled twice, and no copy
+    stays in hand: with as many of them as a subscription may hold, nothing would ever come again."""
     body = body_of(UserCreated(user_id="1"))
     again = []
 
@@ -361,8 +362,23 @@ def test_the_same_event_in_flight_is_settled_by_its_newer_delivery(desk: Desk) -
 
     desk.handle(handler)
     first = desk.bring(body)
-    assert (first.settled, again[0].settled) == ([], ["acknowledged"])
+    assert (first.settled, again[0].settled) == (["acknowledged"], ["acknowledged"])
     assert Group.objects.count() == 1
+
+
+def test_copies_of_what_has_to_wait_are_given_back_with_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the database down the broker keeps all of them; the inbox knows them when they come again."""
+    body, again = body_of(UserCreated(user_id="1")), []
+
+    def fail(*arguments: object) -> None:
+        again.append(desk.bring(body))
+        raise connection.Database.OperationalError("the database is down")
+
+    desk.handle(write)
+    monkeypatch.setattr(desk.consumer._inbox, "enter", fail)
+    monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.close", lambda self: None)
+    first = desk.bring(body)
+    assert first.settled == again[0].settled == ["released for 1.0"]
 
 
 def test_old_inbox_rows_are_purged(desk: Desk) -> None:

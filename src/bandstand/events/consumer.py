@@ -73,7 +73,7 @@ class Consumer:
             registry=registry,
             settings=settings,
         )
-        self._flights: dict[Flight, Incoming] = {}
+        self._flights: dict[Flight, list[Incoming]] = {}
         self._released: set[Flight] = set()
         self._gatherings: dict[str, Gathering[Arrival]] = {}
         self._lock = Lock()
@@ -99,7 +99,7 @@ class Consumer:
         self._lanes.close()
         self.retrier.stop()
         with self._lock:
-            left = list(self._flights.values())
+            left = [incoming for copies in self._flights.values() for incoming in copies]
         for incoming in left:
             incoming.release(0.0)
         return finished
@@ -145,12 +145,16 @@ class Consumer:
         return found
 
     def _take_off(self, flight: Flight, incoming: Incoming) -> bool:
-        """Remember what is being handled. The same again, after a reconnection, is only the newer way to settle it."""
+        """Remember what is being handled, and say whether it was not yet.
+
+        The same again, after a reconnection or because it was published twice, is handled with it and settled with it:
+        one that was not would be in hand for ever, and take the room of others.
+        """
         with self._lock:
-            known = flight in self._flights
-            self._flights[flight] = incoming
+            copies = self._flights.setdefault(flight, [])
+            copies.append(incoming)
             self._released.discard(flight)
-        return not known
+        return len(copies) == 1
 
     def _fly(self, flight: Flight, work: Callable[[], None]) -> None:
         """Do ``work``, then settle the message. If even the bookkeeping fails, the broker keeps the message."""
@@ -185,9 +189,10 @@ class Consumer:
 
     def _settle(self, flight: Flight) -> None:
         with self._lock:
-            incoming = self._flights.pop(flight)
+            copies = self._flights.pop(flight)
         failpoints.hit("consumer.before_acknowledge")
-        incoming.acknowledge()
+        for incoming in copies:
+            incoming.acknowledge()
 
     def _give_back(self, flights: Collection[Flight], error: Exception) -> None:
         connections[self._settings.database].close()
@@ -195,8 +200,9 @@ class Consumer:
             logger.warning("An event has to wait", extra={"subscription": flight[0], "error": repr(error)})
             with self._lock:
                 self._released.add(flight)
-                incoming = self._flights.pop(flight)
-            incoming.release(_RELEASE)
+                copies = self._flights.pop(flight)
+            for incoming in copies:
+                incoming.release(_RELEASE)
 
     def _together(self, subscription: Subscription, arrivals: Sequence[Arrival]) -> Collection[str]:
         """Return the ids of what was handled; nothing, if that has to be tried one by one.

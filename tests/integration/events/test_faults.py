@@ -7,6 +7,7 @@ ledger would notice.
 
 import contextlib
 import itertools
+import json
 import random
 import signal
 import threading
@@ -40,7 +41,6 @@ def dies(rig: Rig, process: Any, seconds: float = 20) -> None:
 
 def messages(rig: Rig) -> list[tuple[str, int]]:
     """Return (key, number) of all messages in the stream, in order."""
-    import json
 
     async def read(stream: Any, name: str) -> list[tuple[str, int]]:
         last = (await stream.stream_info(name)).state.last_seq
@@ -207,6 +207,34 @@ def test_without_the_drain_what_is_in_flight_is_begun_again(rig: Rig) -> None:
     assert rig.ledger() == ZERO, "and yet nothing is lost or repeated"
 
 
+@pytest.mark.parametrize("inbox", [True, False])
+def test_two_workers_that_have_the_same_event_at_the_same_time(rig: Rig, inbox: bool) -> None:
+    """Copies that the broker gives to two workers at once have one effect; the tooth: without the inbox, several."""
+    for _ in range(2):
+        rig.ready_worker(failpoints="" if inbox else "consumer.inbox")
+    event = {"specversion": "1.0", "source": "stranger", "id": "both", "type": "number.counted"}
+    body = json.dumps({**event, "data": {"number": 0, "do": "sleep:0.3"}}).encode()
+
+    async def send(stream: Any, name: str) -> None:
+        del name
+        for _ in range(60):  # more than one worker may hold
+            await stream.publish(f"{rig.platform}.events.stranger.number.counted", body)
+
+    rig.stream(send)
+    rig.until(lambda: bool(rig.effects()), 15, "the effect")
+
+    async def unsettled(stream: Any, name: str) -> int:
+        found = await stream.consumer_info(name, "ledger-service__counted")
+        return int(found.num_pending + found.num_ack_pending)
+
+    if inbox:
+        rig.until(lambda: rig.stream(unsettled) == 0, 20, "all copies are settled")
+        assert rig.effects() == rig.effects("watcher") == [0]
+        assert rig.count("attempt") == 1
+    else:
+        rig.until(lambda: len(rig.effects()) > 1, 15, "repeated effects")
+
+
 def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
     """A worker that is asked to stop ends its handlers, gives nothing back, and the next one repeats nothing."""
     process = rig.ready_worker()
@@ -253,6 +281,26 @@ def test_a_broker_that_is_down_fails_no_write(rig: Rig, own_nats: Nats) -> None:
     waited = rig.until(rig.settled, 25, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
     assert waited < 20
+
+
+def test_a_broker_that_is_down_for_longer_than_it_remembers(rig: Rig, own_nats: Nats) -> None:
+    """What it had taken, and nobody recorded, is sent and taken again when it is back; its effects are there once."""
+
+    async def make(stream: Any, name: str) -> None:
+        await stream.add_stream(name=name, subjects=[f"{rig.platform}.events.>"], duplicate_window=0.5)
+
+    rig.stream(make)
+    rig.write_many(30)
+    dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"))
+    own_nats.kill()
+    rig.worker("--only", "relay")
+    rig.write_many(30, 30)
+    time.sleep(1.5)
+    own_nats.start()
+    rig.ready_worker()
+    rig.until(rig.settled, 25, "all effects")
+    assert len(messages(rig)) > 60, "the tooth: the broker alone would have delivered twice"
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
 def test_a_database_that_is_killed_loses_nothing(rig: Rig, postgres: Postgres) -> None:

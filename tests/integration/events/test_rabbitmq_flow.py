@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bandstand.events.brokers import Binding, BrokerOptions
+from bandstand.events.brokers import Binding, BrokerOptions, Outgoing
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker
 from bandstand.testing.broker_conformance import Inbox
 from tests.integration.events.conftest import ZERO, Rig
@@ -102,6 +102,59 @@ def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(service: 
     assert starts <= 6
     service.until(lambda: service.done(*range(1, 11)), 15, "the others")
     assert service.ledger("counted", range(1, 11)) == ZERO
+
+
+def test_a_worker_that_was_paused_repeats_nothing(service: Rig) -> None:
+    """A worker stopped for longer than its lease loses its connection; another does its work, and its own comes to
+    nothing when it wakes up."""
+    process = service.ready_worker(events=LEASE)
+    service.write(0, key="slow", do="sleep:0.5")
+    service.until(lambda: service.count("attempt") == 1, 10, "the handler has begun")
+    process.send_signal(signal.SIGSTOP)
+    service.write_many(30, 1)
+    service.ready_worker(events=LEASE)
+    service.until(lambda: service.done(*range(1, 31)), 40, "the others")
+    process.send_signal(signal.SIGCONT)
+    service.until(service.settled, 30, "all effects")
+    assert service.ledger() == service.ledger("watcher") == ZERO
+
+
+@pytest.mark.parametrize("inbox", [True, False])
+def test_two_workers_that_have_the_same_event_at_the_same_time(service: Rig, rabbit: Rabbit, inbox: bool) -> None:
+    """RabbitMQ takes an event as often as it comes. Copies at two workers at once have one effect; the tooth: without
+    the inbox, several."""
+    for _ in range(2):
+        service.ready_worker(events=LEASE, failpoints="" if inbox else "consumer.inbox")
+    event = {"specversion": "1.0", "source": "stranger", "id": "both", "type": "number.counted"}
+    body = json.dumps({**event, "data": {"number": 0, "do": "sleep:0.3"}}).encode()
+    stranger = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="stranger"))
+    with contextlib.closing(stranger):
+        stranger.open(lambda: None)
+        service.until(lambda: stranger.connected, 10, "the stranger is connected")
+        copies = [Outgoing(id="both", type="number.counted", body=body)] * 60  # more than one worker may hold
+        assert stranger.publish(copies) == [None] * 60
+    service.until(lambda: bool(service.effects()), 15, "the effect")
+    if inbox:
+        service.write(1)
+        service.until(lambda: service.effects() == service.effects("watcher") == [0, 1], 20, "one effect each")
+        assert service.count("attempt") == 1
+    else:
+        service.until(lambda: len(service.effects()) > 1, 15, "repeated effects")
+
+
+def test_what_nobody_can_read_is_dead_at_once(service: Rig, rabbit: Rabbit) -> None:
+    """Rubbish is a dead letter of each subscription that hears its type, and what comes after it is handled."""
+    service.ready_worker(events=LEASE)
+    stranger = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="stranger"))
+    with contextlib.closing(stranger):
+        stranger.open(lambda: None)
+        service.until(lambda: stranger.connected, 10, "the stranger is connected")
+        assert stranger.publish([Outgoing(id="rubbish", type="number.counted", body=b"\x00\xff")]) == [None]
+    dead = "bandstand_dead_letter WHERE message_id = 'rubbish' AND reason = 'invalid' AND attempts = 0"
+    service.until(lambda: service.count(dead) == 3, 15, "a dead letter for each subscription")
+    service.write(0)
+    service.until(service.settled, 15, "the worker goes on")
+    assert service.ledger() == ZERO
 
 
 def test_a_server_without_memory_has_no_row_marked_sent(service: Rig, rabbit: Rabbit) -> None:
