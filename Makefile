@@ -59,7 +59,7 @@ format: $(STAMP) ## Format the code and apply safe fixes
 bench: $(STAMP) ## Run the benchmarks (each prints its figures; none is a test)
 	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
 
-chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=120 SEED= TOOTH=)
+chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=120 SEED= BROKER=nats|rabbitmq TOOTH=)
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --broker $(BROKER) $(if $(SEED),--seed $(SEED)) $(if $(TOOTH),--tooth $(TOOTH))
 
 deploy: $(STAMP) ## Render the shop for production into deploy/

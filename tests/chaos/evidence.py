@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from tests.chaos.ledger import Event, Note, Order, Seen, Tables
+from tests.chaos.ledger import Dead, Event, Note, Order, Seen, Tables
 from tests.chaos.platform import WITNESSED
 
 __all__ = ["read_tables", "still_open"]
@@ -16,7 +16,7 @@ __all__ = ["read_tables", "still_open"]
 OUTBOX: Final = "SELECT message_id, type, key, sent_at IS NOT NULL FROM bandstand_outbox"
 UNSENT: Final = "SELECT count(*) FROM bandstand_outbox WHERE sent_at IS NULL"
 WAITING: Final = "SELECT count(*) FROM bandstand_delivery"
-DEAD: Final = "SELECT count(*) FROM bandstand_dead_letter"
+DEAD: Final = "SELECT subscription, message_id, reason FROM bandstand_dead_letter"
 WITNESS: Final = "SELECT event FROM witness"
 USERS: Final = "SELECT id, email FROM users_user WHERE email LIKE %s"
 ORDERS: Final = """
@@ -31,7 +31,9 @@ QUEUED: Final = "SELECT count(*) FROM notifications_notification WHERE status = 
 MESSAGE_ID: Final = re.compile(r"^Message-ID: <([0-9a-f-]{36})\.([a-z_]+)@", re.MULTILINE)
 
 
-def read_tables(databases: Mapping[str, str], mails: Path, *, seeded: Mapping[str, int], domain: str) -> Tables:
+def read_tables(
+    databases: Mapping[str, str], mails: Path, *, seeded: Mapping[str, int], domain: str, poison: frozenset[str]
+) -> Tables:
     """Return what there is; of the users those with an address in ``domain``, of the products those ``seeded``."""
     stock = dict(_rows(databases, "product-service", STOCK))
     return Tables(
@@ -59,7 +61,12 @@ def read_tables(databases: Mapping[str, str], mails: Path, *, seeded: Mapping[st
             for (event,) in _rows(databases, service, WITNESS)
         ),
         waiting=_total(databases, WAITING),
-        dead=_total(databases, DEAD),
+        dead=tuple(
+            Dead(service=service, subscription=subscription, event=event, reason=reason)
+            for service in databases
+            for subscription, event, reason in _rows(databases, service, DEAD)
+        ),
+        poison=poison,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-__all__ = ["Event", "Intent", "Ledger", "Note", "Order", "Seen", "Tables", "account"]
+__all__ = ["Dead", "Event", "Intent", "Ledger", "Note", "Order", "Seen", "Tables", "account"]
 
 NOTE_OF: Final = {"confirmed": "order_confirmed", "rejected": "order_rejected", "cancelled": "order_cancelled"}
 RESERVATIONS_OF: Final = {
@@ -82,12 +82,22 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dead:
+    """A dead letter of ``service``, with the reason in one word."""
+
+    service: str
+    subscription: str
+    event: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tables:
     """What the databases and the mail folder hold when all is quiet.
 
     ``users`` are the addresses by id. ``stock`` is by product, as seeded and as left. ``mails`` are the pairs of event
     and kind of which a mail was sent. ``waiting`` are the events that a service holds back to try again, ``dead`` the
-    dead letters.
+    dead letters, and ``poison`` the ids of messages of the type ``order.placed`` that nobody can read.
     """
 
     users: Mapping[str, str] = field(default_factory=dict)
@@ -99,7 +109,8 @@ class Tables:
     events: tuple[Event, ...] = ()
     seen: tuple[Seen, ...] = ()
     waiting: int = 0
-    dead: int = 0
+    dead: tuple[Dead, ...] = ()
+    poison: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +170,7 @@ class _Accounting:
         self._intruders()
         self._repetitions()
         self._deliveries()
+        self._poison()
         self._stocks()
         self._leftovers()
         counts = {name: len(self._faults[name]) for name in ("lost", "ghosts", "duplicates", "stuck")}
@@ -242,6 +254,14 @@ class _Accounting:
                 if not times:
                     self._fault("lost", f"{event.type} {event.id}: never handled by {service}")
 
+    def _poison(self) -> None:
+        """What can't be read is kept, by everybody who heard it."""
+        kept = {(dead.service, dead.event) for dead in self._tables.dead if dead.reason == "invalid"}
+        for event in self._tables.poison:
+            for service in (name for name, types in HEARD.items() if "order." in types):
+                if (service, event) not in kept:
+                    self._fault("lost", f"{event}: {service} has no dead letter")
+
     def _stocks(self) -> None:
         """What was there and what is left differ by what the confirmed orders hold."""
         held: Counter[str] = Counter()
@@ -265,7 +285,9 @@ class _Accounting:
             if not note.sent:
                 self._fault("stuck", f"notification {note.kind} of {note.event}: queued")
         self._faults["stuck"] += ["an event that waits to be handled again"] * self._tables.waiting
-        self._faults["stuck"] += ["a dead letter"] * self._tables.dead
+        for dead in self._tables.dead:
+            if dead.event not in self._tables.poison:
+                self._fault("stuck", f"dead letter {dead.event} of {dead.subscription} ({dead.service}): {dead.reason}")
 
     def _surplus(self, count: int, what: str) -> None:
         for _ in range(count - 1):

@@ -1,23 +1,42 @@
 """A copy of the shop in a folder of its own, with a witness in each service that hears events."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import nats
 import psutil
 
+from bandstand.events.brokers import BrokerOptions, Outgoing, build_broker
 from tests.platform.conftest import BANDSTAND, copy_shop
 
 __all__ = ["WITNESSED", "CommandFailed", "Platform", "copied"]
 
 WITNESS: Final = Path(__file__).with_name("witness")
 WITNESSED: Final = ("product-service", "order-service", "notification-service")
+BROKER: Final = 'nats = "embedded"'
+DUPLICATE_WINDOW: Final = 2.0  # seconds
+LATE: Final = """
+import sys, time
+import django
+django.setup()
+from django.db import transaction
+from bandstand.events import Event, publish
+class Late(Event, type="order.late", version=1):
+    seconds: float
+with transaction.atomic():
+    publish(Late(seconds=float(sys.argv[1])), key="late")
+    time.sleep(float(sys.argv[1]))
+"""
 LIMITS: Final = {"minute = 100,": "minute = 1000000,", "hour = 1000 ": "hour = 10000000 "}
 
 
@@ -31,11 +50,24 @@ class Platform:
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    broker: str = "nats"
 
     def up(self) -> str:
         """Start it; return the gateway's URL without a slash at the end."""
         gateway: str = self.bandstand("up", "--detach")["gateway"]
+        if self.broker == "nats":
+            asyncio.run(self._forget_quickly())
         return gateway.rstrip("/")
+
+    async def _forget_quickly(self) -> None:
+        """Make each outage longer than the time for which NATS drops what comes twice; RabbitMQ never does."""
+        secrets = json.loads((self.folder / ".bandstand" / "secrets.json").read_text())
+        client = await nats.connect(f"nats://bandstand:{secrets['nats']}@127.0.0.1:{self._state['ports']['nats']}")
+        stream = client.jetstream()
+        config = (await stream.stream_info("shop-events")).config
+        config.duplicate_window = DUPLICATE_WINDOW
+        await stream.update_stream(config)
+        await client.close()
 
     def down(self) -> None:
         """Stop it; no error where it does not run."""
@@ -52,18 +84,71 @@ class Platform:
 
     def kill(self, name: str) -> bool:
         """Send SIGKILL to the process of that name; return False where it is down already."""
-        state = json.loads((self.folder / ".bandstand" / "state.json").read_text())
-        row = next(row for row in state["processes"] if row["name"] == name)
-        if row["pid"] is None:
-            return False
+        process = self._process(name)
+        with suppress(psutil.NoSuchProcess):
+            if process is not None:
+                process.kill()
+                return True
+        return False
+
+    def pause(self, name: str, seconds: float) -> bool:
+        """Stop the process of that name and let it go on later; return False where it is down already."""
+        process = self._process(name)
+        with suppress(psutil.NoSuchProcess):
+            if process is not None:
+                process.suspend()
+                time.sleep(seconds)
+                process.resume()
+                return True
+        return False
+
+    def keep_down(self, name: str, seconds: float) -> int:
+        """Kill the process of that name whenever it is there, for so long; return how often."""
+        end, kills = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            kills += self.kill(name)
+            time.sleep(0.2)
+        return kills
+
+    def poison(self, service: str, name: str, patience: float) -> bool:
+        """Publish what nobody can read as ``service``, with the id ``name``; say whether the broker confirmed it."""
+        options = BrokerOptions(platform="shop", service=service)
+        message = Outgoing(id=name, type="order.placed", body=b"{this is no event")
+        end = time.monotonic() + patience
+        with closing(build_broker(self._variables(service)["BROKER_URL"], options)) as broker:
+            broker.open(lambda: None)
+            while time.monotonic() < end:
+                if broker.connected and broker.publish([message]) == [None]:
+                    return True
+                time.sleep(0.2)
+        return False
+
+    def commit_late(self, service: str, seconds: float) -> bool:
+        """Publish an event in a transaction that stays open for so long; say whether it was committed."""
         try:
-            process = psutil.Process(row["pid"])
-            if abs(process.create_time() - row["started"]) > 1.0:
-                return False  # another process has its number by now
-            process.kill()
-        except psutil.NoSuchProcess:
+            self._run("exec", service, "python", "-c", LATE, str(seconds))
+        except (CommandFailed, subprocess.TimeoutExpired):  # the database was killed after all
             return False
         return True
+
+    @property
+    def restarts(self) -> int:
+        """How often a process of the platform ended and was started again."""
+        return sum(row["restarts"] for row in self._state["processes"])
+
+    @property
+    def _state(self) -> Any:
+        return json.loads((self.folder / ".bandstand" / "state.json").read_text())
+
+    def _process(self, name: str) -> psutil.Process | None:
+        row = next(row for row in self._state["processes"] if row["name"] == name)
+        with suppress(psutil.NoSuchProcess):
+            if (
+                row["pid"] is not None
+                and abs((process := psutil.Process(row["pid"])).create_time() - row["started"]) < 1
+            ):
+                return process  # else another process has its number by now
+        return None
 
     @cached_property
     def databases(self) -> dict[str, str]:
@@ -97,15 +182,15 @@ class Platform:
         return ran.stdout
 
 
-def copied(target: Path) -> Path:
-    """Copy the shop to ``target``, without limits for one address and with a witness; return its folder."""
+def copied(target: Path, broker: str = "nats") -> Path:
+    """Copy the shop to ``target``, on that broker, without limits for one address, with a witness; return where."""
     folder = copy_shop(target)
     manifest = folder / "bandstand.toml"
     text = manifest.read_text()
-    for limit, raised in LIMITS.items():
-        if limit not in text:
-            raise ValueError(f"shop/bandstand.toml no longer says {limit!r}; mend LIMITS in {__file__}.")
-        text = text.replace(limit, raised)
+    for written, wanted in {**LIMITS, BROKER: f'{broker} = "embedded"'}.items():
+        if written not in text:
+            raise ValueError(f"shop/bandstand.toml no longer says {written!r}; mend {__file__}.")
+        text = text.replace(written, wanted)
     manifest.write_text(text)
     for service in WITNESSED:
         shutil.copytree(WITNESS, folder / service / "witness", ignore=shutil.ignore_patterns("__pycache__"))
@@ -121,5 +206,5 @@ def _on_the_way(service: Mapping[str, Any]) -> str:
     counts = {name: outbox[name] for name in ("pending", "in_flight", "parked")}
     for subscription in service["subscriptions"]:
         for name in ("at_broker", "in_hand", "retrying", "waiting", "running"):
-            counts[name] = counts.get(name, 0) + subscription[name]
+            counts[name] = counts.get(name, 0) + (subscription[name] or 0)  # None: the broker can't tell
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)

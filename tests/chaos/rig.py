@@ -14,12 +14,14 @@ from tests.chaos import load as clients
 from tests.chaos.evidence import read_tables, still_open
 from tests.chaos.ledger import Ledger, account
 from tests.chaos.platform import Platform, copied
-from tests.chaos.schedule import Kill, schedule
+from tests.chaos.schedule import Fault, Strike, failpoints, schedule
 
 __all__ = ["TEETH", "Run", "Verdict", "run"]
 
 TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:100"}
 """Protections to switch off, with a death that shows that they are missing."""
+QUIET_LOOKS: Final = 2
+LATE_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Run:
     seed: int
     seconds: float
     rate: float = 8.0
+    broker: str = "nats"
     tooth: str = ""
     patience: float = 60.0
     drain: float = 240.0
@@ -39,7 +42,8 @@ class Run:
 class Verdict:
     """``folder`` is where the shop was; it is kept when something is wrong. ``drained`` is in seconds, ``open`` what
     was still on its way when the patience ended, and ``shed`` the intents that were not begun: too many clients waited;
-    ``silence`` is the longest time in seconds in which no client saw an answer 2xx.
+    ``silence`` is the longest time in seconds in which no client saw an answer 2xx, ``fallen`` how many processes died
+    without being killed by the rig (at a named point), and ``trials`` how often each other fault came to pass.
     """
 
     ledger: Ledger
@@ -49,6 +53,8 @@ class Verdict:
     drained: float
     open: str
     silence: float
+    fallen: int
+    trials: Counter[Fault]
     folder: Path
 
     @property
@@ -60,7 +66,7 @@ class Verdict:
 def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = None) -> Verdict:
     """Do it in a new folder, of ``under`` if told; ``say`` gets a line whenever something worth telling happens."""
     place = Path(tempfile.mkdtemp(prefix="bandstand-chaos-", dir=under))
-    platform = Platform(folder=copied(place), environment=_environment(order.tooth))
+    platform = Platform(folder=copied(place, order.broker), environment=_environment(order), broker=order.broker)
     verdict = None
     try:
         verdict = _Drive(order, platform, say).verdict()
@@ -73,8 +79,11 @@ def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = 
             say(f"kept: {platform.folder} (logs in .bandstand/logs; `bandstand up` there starts it again)")
 
 
-def _environment(tooth: str) -> dict[str, str]:
-    return {"BANDSTAND_TESTING": "1", "BANDSTAND_FAILPOINTS": TEETH[tooth]} if tooth else {}
+def _environment(order: Run) -> dict[str, str]:
+    return {
+        "BANDSTAND_TESTING": "1",
+        "BANDSTAND_FAILPOINTS": TEETH[order.tooth] if order.tooth else failpoints(order.seed),
+    }
 
 
 class _Drive:
@@ -83,6 +92,8 @@ class _Drive:
         self._platform = platform
         self._say = say
         self._killed: Counter[str] = Counter()
+        self._trials: Counter[Fault] = Counter()
+        self._poison: set[str] = set()
         self._begin = 0.0
 
     def verdict(self) -> Verdict:
@@ -92,7 +103,8 @@ class _Drive:
         databases = self._platform.databases
         load, seeded = clients.open_shop(gateway, seed=order.seed, rate=order.rate, seconds=order.seconds)
         self._begin = time.monotonic()
-        killer = threading.Thread(target=self._kill_all, args=(schedule(order.seed, order.seconds),))
+        strikes = schedule(order.seed, order.seconds, order.broker)
+        killer = threading.Thread(target=self._strike_all, args=(strikes,))
         teller = threading.Thread(target=self._tell, args=(load, over := threading.Event()))
         for thread in (killer, teller):
             thread.start()
@@ -102,7 +114,11 @@ class _Drive:
             thread.join()
         drained, waits = self._drain()
         tables = read_tables(
-            databases, self._platform.folder / ".bandstand" / "mail", seeded=seeded, domain=clients.DOMAIN
+            databases,
+            self._platform.folder / ".bandstand" / "mail",
+            seeded=seeded,
+            domain=clients.DOMAIN,
+            poison=frozenset(self._poison),
         )
         return Verdict(
             ledger=account(load.book.intents(), tables).with_kills(self._killed.total()),
@@ -112,14 +128,40 @@ class _Drive:
             drained=drained,
             open=waits,
             silence=load.book.silence(),
+            fallen=self._platform.restarts - self._killed.total(),
+            trials=self._trials,
             folder=self._platform.folder,
         )
 
-    def _kill_all(self, kills: tuple[Kill, ...]) -> None:
-        for kill in kills:
-            time.sleep(max(0.0, self._begin + kill.at - time.monotonic()))
-            if self._platform.kill(kill.victim):
-                self._killed[kill.victim] += 1
+    def _strike_all(self, strikes: tuple[Strike, ...]) -> None:
+        lasting: list[threading.Thread] = []
+        for strike in strikes:
+            time.sleep(max(0.0, self._begin + strike.at - time.monotonic()))
+            if strike.fault == "kill":
+                self._killed[strike.victim] += self._platform.kill(strike.victim)
+                continue
+            lasting.append(threading.Thread(target=self._try, args=(strike,)))
+            lasting[-1].start()
+        for thread in lasting:
+            thread.join()
+
+    def _try(self, strike: Strike) -> None:
+        """Do what takes longer than a kill."""
+        self._say(f"{strike.fault}: {strike.victim}" + (f" for {strike.lasts:.0f} s" if strike.lasts else ""))
+        match strike.fault:
+            case "pause":
+                done = self._platform.pause(strike.victim, strike.lasts)
+            case "late":
+                done = any(self._platform.commit_late(strike.victim, strike.lasts) for _ in range(LATE_ATTEMPTS))
+            case "poison":
+                name = f"poison-{strike.at:.0f}"
+                if done := self._platform.poison(strike.victim, name, self._order.drain):
+                    self._poison.add(name)
+            case _:
+                kills = self._platform.keep_down(strike.victim, strike.lasts)
+                self._killed[strike.victim] += kills
+                done = kills > 0
+        self._trials[strike.fault] += done
 
     def _tell(self, load: clients.Load, over: threading.Event) -> None:
         while not over.wait(10.0):
@@ -129,12 +171,17 @@ class _Drive:
             self._say(f"{seconds:4.0f} s: attempted={len(intents)} acked={acked} kills={self._killed.total()}")
 
     def _drain(self) -> tuple[float, str]:
-        """Wait until nothing is on its way, by the databases and by the broker; return how long, and what is left."""
-        begin = time.monotonic()
+        """Wait until nothing is on its way, by the databases and by the broker; return how long, and what is left.
+
+        It must be so at two looks in a row: RabbitMQ does not tell what is just in a worker's hands.
+        """
+        begin, quiet = time.monotonic(), 0
         while True:
             waits = still_open(self._platform.databases) or self._platform.waiting()
+            quiet = 0 if waits else quiet + 1
             seconds = time.monotonic() - begin
-            if not waits or seconds > self._order.drain:
+            if quiet == QUIET_LOOKS or seconds > self._order.drain:
                 return seconds, waits
-            self._say(f"draining: {waits}")
+            if waits:
+                self._say(f"draining: {waits}")
             time.sleep(1.0)

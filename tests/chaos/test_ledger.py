@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.ledger import Event, Intent, Ledger, Note, Order, Seen, Tables, account
+from tests.chaos.ledger import Dead, Event, Intent, Ledger, Note, Order, Seen, Tables, account
 
 EMAIL, BUYER, ORDER = "ada@chaos.example.com", "u1", "o1"
 INTENTS = (
@@ -128,7 +128,7 @@ def test_an_order_that_nobody_cancelled_is_a_ghost() -> None:
     "left",
     [
         {"waiting": 1},
-        {"dead": 1},
+        {"dead": (Dead(service="order-service", subscription="confirm", event="e3", reason="failed"),)},
         {"events": (replace(QUIET.events[0], sent=False), *QUIET.events[1:])},
         {"notes": (replace(QUIET.notes[0], sent=False), *QUIET.notes[1:])},
     ],
@@ -165,3 +165,15 @@ def test_a_cancelled_order_gives_back_what_it_held(reservation: str) -> None:
     assert zeros(account([*INTENTS, cancellation], tables)) == {}
     still_held = replace(tables, reservations={ORDER: "held"})
     assert account([*INTENTS, cancellation], still_held).lost == 2, "the order's and the cancellation's"
+
+
+def test_poison_is_kept_by_everybody_who_heard_it() -> None:
+    """What nobody can read must be a dead letter of each service that listens; one that lost it is found."""
+    products, notices = (
+        Dead(service=service, subscription="witness.order", event="poison-1", reason="invalid")
+        for service in ("product-service", "notification-service")
+    )
+    kept = replace(QUIET, poison=frozenset({"poison-1"}), dead=(products, notices))
+    assert account(INTENTS, kept).balanced
+    assert zeros(account(INTENTS, replace(kept, dead=(products,)))) == {"lost": 1}
+    assert zeros(account(INTENTS, replace(kept, dead=(products, replace(notices, reason="failed"))))) == {"lost": 1}

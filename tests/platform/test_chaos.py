@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bandstand.testing import require_server
 from tests.chaos.rig import Run, Verdict, run
+from tests.integration.optional.servers import has_rabbitmq
 from tests.platform.conftest import processes_of
 
 pytestmark = pytest.mark.platform
@@ -20,6 +22,16 @@ def test_a_shop_that_is_killed_keeps_its_word(tmp_path: Path) -> None:
     """With web processes, workers and servers killed at random nothing is lost, made up, done twice or left open."""
     verdict = run(Run(seed=3, seconds=40), under=tmp_path)
     clean(verdict)
+    assert verdict.ledger.balanced, (str(verdict.ledger), verdict.open, verdict.ledger.faults[:20])
+    assert not verdict.refusals, "no request was wrong, so none may be refused"
+
+
+def test_a_shop_on_rabbitmq_keeps_its_word(tmp_path: Path) -> None:
+    """The same with RabbitMQ as the broker, which is killed too."""
+    require_server("rabbitmq", found=has_rabbitmq(), how="On Debian: apt-get install rabbitmq-server")
+    verdict = run(Run(seed=24, seconds=15, broker="rabbitmq"), under=tmp_path)
+    clean(verdict)
+    assert verdict.killed["rabbitmq"] > 0
     assert verdict.ledger.balanced, (str(verdict.ledger), verdict.open, verdict.ledger.faults[:20])
     assert not verdict.refusals, "no request was wrong, so none may be refused"
 
