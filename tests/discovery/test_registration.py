@@ -76,6 +76,7 @@ def registration(book: Book, days: Days, folder: Path, *, looks: int = 0, **sett
         ask=lambda *_: (200, "ready"),
         join=lambda key: Crew(key, folder),
         pause=days,
+        hears=lambda: True,
     )
 
 
@@ -120,9 +121,11 @@ def test_a_registry_that_is_away_is_tried_again(tmp_path: Path, caplog: pytest.L
     """Nothing is lost by a registry that is away when the process starts: one warning, and growing pauses."""
     book, days = Book(), Days(8)
     book.away = True
-    registration(book, days, tmp_path).run()
+    process = registration(book, days, tmp_path)
+    process.run()
     assert book.told == ["register True"] * 9 + ["withdraw"]
     assert max(days.rests) <= RENEW
+    assert process.trouble == "The registry can't be told of this process: no route."
     assert sum("can't be told of this process" in record.message for record in caplog.records) == 1
 
 
@@ -145,6 +148,18 @@ def test_what_is_advertised_goes_first(tmp_path: Path) -> None:
         registration(book, Days(1), tmp_path, discovery=DiscoverySettings(advertise=text)).run()
         assert book.entry is not None
         assert book.entry.probe == f"http://{place}/health/ready/"
+
+
+@pytest.mark.parametrize(("register", "told"), [("always", ["register True", "withdraw"]), ("auto", [])])
+def test_a_process_without_a_socket(tmp_path: Path, register: Any, told: list[str]) -> None:
+    """Behind another server nobody finds the port: who wants it is registered once the advertised address answers."""
+    book, answers = Book(), iter([(0, "ConnectionRefusedError"), (200, "alive")])
+    discovery = DiscoverySettings(advertise="proxy.test:80", register=register)
+    process = registration(book, Days(1), tmp_path, looks=10, discovery=discovery)
+    process._ask = lambda *_: next(answers, (200, "ready"))
+    process.run()
+    assert book.told == told
+    assert book.entry is None or book.entry.id == "user-service-proxy.test-80"
 
 
 @pytest.mark.parametrize(

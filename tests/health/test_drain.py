@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_django import Settings
 
-from bandstand.health import drain_on_sigterm, is_draining, start_draining
-from bandstand.health.drain import SigtermDrain
+from bandstand.health import (
+    drain_on_sigterm,
+    hears_sigterm,
+    is_draining,
+    start_draining,
+    wait_until_draining,
+    when_drained,
+)
+from bandstand.health.drain import SigtermDrain, _at_end, _installed
 
 
 class Timers:
@@ -31,6 +38,8 @@ def server() -> Iterator[list[int]]:
         if isinstance(thread, threading.Timer):
             thread.cancel()
     signal.setitimer(signal.ITIMER_REAL, 0)
+    _installed.clear()
+    _at_end.clear()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -138,3 +147,50 @@ def test_other_threads_install_nothing(server: list[int], settings: Settings) ->
     thread.join()
     terminate()
     assert server == [signal.SIGTERM]
+
+
+def test_what_is_to_be_done_last_comes_before_the_server_stops(
+    server: list[int], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What leaving needs is done when the drain time is over, once each; and a failure does not keep the process."""
+    done: list[list[int]] = []
+
+    def fail() -> None:
+        raise OSError("no route")
+
+    def leave() -> None:
+        done.append(list(server))
+
+    for function in (fail, leave, leave):
+        when_drained(function)
+    timers = Timers()
+    SigtermDrain(seconds=5, start_timer=timers).install()
+    terminate()
+    assert done == []
+    timers.set[0][1]()
+    assert done == [[]]
+    assert server == [signal.SIGTERM]
+    assert "no route" in caplog.text
+
+
+def test_who_has_something_to_do_last_is_told_without_a_drain_time(server: list[int], settings: Settings) -> None:
+    """A process that has to leave a registry hears SIGTERM first, whatever it is called."""
+    configure(settings, "command", 0)
+    when_drained(lambda: None)
+    drain_on_sigterm()
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    drain_on_sigterm(serving=True)
+    drain_on_sigterm(serving=True)
+    assert len(_installed) == 1
+    terminate()
+    assert wait_until_draining(0)
+
+
+def test_a_later_handler_is_noticed(server: list[int], settings: Settings) -> None:
+    """Who depends on SIGTERM being heard here can ask whether it would be."""
+    assert hears_sigterm()
+    configure(settings, "web", 3600)
+    drain_on_sigterm()
+    assert hears_sigterm()
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    assert not hears_sigterm()

@@ -1,12 +1,13 @@
-"""A live check: the registry can be asked."""
+"""A live check: the registry can be asked, and told."""
 
 from bandstand.discovery.active import active_registry
+from bandstand.discovery.registration import registration_trouble
 
 __all__ = ["RegistryTrouble", "check_registry"]
 
 
 class RegistryTrouble(Exception):
-    """The list of instances may be old."""
+    """The list of instances may be old, or this process not in it."""
 
 
 def check_registry() -> None:
@@ -15,5 +16,5 @@ def check_registry() -> None:
     Raises:
         RegistryTrouble: it can't be asked; the text says why.
     """
-    if trouble := active_registry().trouble():
+    if trouble := active_registry().trouble() or registration_trouble():
         raise RegistryTrouble(trouble)

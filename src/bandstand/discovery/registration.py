@@ -26,7 +26,7 @@ from bandstand.discovery.watching import RegistryAway
 from bandstand.exceptions import ConfigurationError
 from bandstand.resilience import full_jitter
 
-__all__ = ["Registration", "begin_registration", "prepare_registration"]
+__all__ = ["Registration", "begin_registration", "prepare_registration", "registration_trouble"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Registration:
         self._own_url = ""
         self._crew: Crew | None = None
         self._entry: Entry | None = None
+        self.trouble = ""
         self._registered = False
         self._failures = 0
         self._is_last = False
@@ -105,7 +106,7 @@ class Registration:
             return self._missed(error)
         if self._failures:
             logger.info("The registry can be told of %s again.", entry.id)
-            self._failures = 0
+            self._failures, self.trouble = 0, ""
         return RENEW
 
     def leave(self) -> None:
@@ -149,34 +150,46 @@ class Registration:
 
     def _missed(self, error: RegistryAway) -> float:
         self._failures += 1
+        self.trouble = f"The registry can't be told of this process: {error}."
         if self._failures == 1:
-            logger.warning("The registry can't be told of this process: %s. It is tried again.", error)
+            logger.warning("%s It is tried again.", self.trouble)
         return full_jitter(self._failures, base=0.2, cap=RENEW)
 
     def _await_entry(self) -> Entry | None:
         """Return what to register once somebody listens, or None when the process ends before."""
         rest, waited = _POLLS[0], 0.0
         while True:
-            why = ""
             listener, why = self._find(self._settings.service)
-            if listener is not None:
-                try:
+            try:
+                if listener is not None:
                     self._own_url = listener.own_url
                     return self._describe(listener)
-                except OSError as error:
-                    why = f"there is no way to the registry at {self._registrar.host}: {error}"
+                if self._answers_where_advertised():
+                    return self._describe(None)
+            except OSError as error:
+                why = f"there is no way to the registry at {self._registrar.host}: {error}"
             if why and waited < _PATIENCE <= waited + rest:
                 logger.warning("Not registered yet: %s", why)
             if self._pause(rest):
                 return None
             waited, rest = waited + rest, min(rest * 1.2, _POLLS[1])
 
-    def _describe(self, listener: Listener) -> Entry:
+    def _answers_where_advertised(self) -> bool:
+        """Where a process has no socket of its own, as behind nginx, only who asks for it is registered."""
+        host, port = self._advertised.host, self._advertised.port
+        if self._settings.discovery.register != "always" or not host or not port:
+            return False
+        self._own_url = f"http://{_bracketed(host)}:{port}"
+        return self._ask(self._own_url, "/health/live/", self._settings.service) == (200, "alive")
+
+    def _describe(self, listener: Listener | None) -> Entry:
         settings, registrar = self._settings, self._registrar
-        host = self._advertised.host or advertised_host(listener, (registrar.host, registrar.port))
-        port = self._advertised.port or listener.port
+        host, port = self._advertised.host, self._advertised.port
+        if listener is not None:
+            host = host or advertised_host(listener, (registrar.host, registrar.port))
+            port = port or listener.port
         # An agent on the same machine reaches the process as the process itself does.
-        probe = f"http://{_bracketed(host)}:{port}" if host else listener.own_url
+        probe = f"http://{_bracketed(host)}:{port}" if host else self._own_url
         identity = f"{self.name}-{host or socket.gethostname()}-{port}".replace(":", ".")
         return Entry(
             id=identity,
@@ -216,6 +229,11 @@ def begin_registration(**_: Any) -> None:
     if settings.process != "worker":  # which ends by itself, in an order of its own
         health.when_drained(_end_registration)
         health.drain_on_sigterm(serving=True)
+
+
+def registration_trouble() -> str:
+    """Return why this process may not be registered, as one sentence, or nothing."""
+    return next((registration.trouble for registration in _running if registration.trouble), "")
 
 
 def _end_registration() -> None:

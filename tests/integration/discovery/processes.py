@@ -34,6 +34,7 @@ SERVERS = {
         f"{MODULE}:application",
     ],
     "uvicorn": ["-m", "uvicorn", "--workers", "{workers}", "--port", "{port}", f"{MODULE}:asgi"],
+    "worker": [SCRIPT, "worker"],
     "runserver": [SCRIPT, "runserver", "--noreload", "{port}"],
     "runserver-reload": [SCRIPT, "runserver", "{port}"],
 }
@@ -82,7 +83,7 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
-                env=environment(agent, folder, **more),
+                env=environment(agent, folder, **{wire.WORKER_PORT: str(self.port), **more}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -94,6 +95,10 @@ class Service:
     def answers(self, path: str = "/who/") -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=LIMIT) as answer:
             return str(answer.read().decode())
+
+    def json(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.answers(path))
+        return answer
 
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -124,18 +129,18 @@ def running(server: str, agent: Consul, folder: Path, *, registers: bool = True,
         service.kill()
 
 
-def entries(agent: Consul, *, token: str = "") -> list[dict[str, Any]]:
+def entries(agent: Consul, *, name: str = "user-service", token: str = "") -> list[dict[str, Any]]:
     """All instances that Consul knows of, whatever their health."""
-    request = urllib.request.Request(f"{agent.url}/v1/health/service/user-service", headers={"X-Consul-Token": token})
+    request = urllib.request.Request(f"{agent.url}/v1/health/service/{name}", headers={"X-Consul-Token": token})
     with urllib.request.urlopen(request, timeout=5) as answer:
         found: list[dict[str, Any]] = json.load(answer)
     return found
 
 
-def passing(agent: Consul, *, token: str = "") -> list[int]:
+def passing(agent: Consul, *, name: str = "user-service", token: str = "") -> list[int]:
     """The ports of the instances that are well."""
     return [
         entry["Service"]["Port"]
-        for entry in entries(agent, token=token)
+        for entry in entries(agent, name=name, token=token)
         if all(check["Status"] == "passing" for check in entry["Checks"])
     ]

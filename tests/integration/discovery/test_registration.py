@@ -11,7 +11,7 @@ import pytest
 
 from bandstand.conf import wire
 from tests.integration.context.granian import until
-from tests.integration.discovery.processes import SERVERS, entries, manage, passing, running
+from tests.integration.discovery.processes import entries, manage, passing, running
 from tests.integration.optional.servers import Consul, consul
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ def holds(claim: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("server", [name for name in SERVERS if name != "runserver-reload"])
+@pytest.mark.parametrize("server", ["granian", "gunicorn", "gunicorn-preload", "uvicorn", "runserver"])
 def test_any_server_registers_and_leaves(server: str, agent: Consul, folder: Path) -> None:
     """A process is registered when it listens, with version, platform and tags, and SIGTERM takes it out."""
     with running(server, agent, folder, **{wire.TAGS: "blue,green"}) as service:
@@ -153,6 +153,29 @@ def test_the_address_that_others_reach(agent: Consul, folder: Path, host: str, a
     """What is told goes first, then what the server is bound to; the agent beside it knows the machine's address."""
     with running("uvicorn", agent, folder, UVICORN_HOST=host, **{wire.ADVERTISE: advertise}):
         assert entries(agent)[0]["Service"]["Address"] == address
+
+
+def test_health_tells_of_a_consul_that_is_away(agent: Consul, folder: Path) -> None:
+    """A process that can't register is degraded and ready, and strangers are told no more than that."""
+    with running("granian", agent, folder) as service:
+        assert service.json("/health/")["status"] == "healthy"
+        agent.stop()
+        until(lambda: service.json("/health/")["status"] == "degraded", "the health to change")
+        assert service.json("/health/")["checks"]["discovery"] == "failing"
+        assert service.json("/health/ready/")["status"] == "ready"
+        assert "ConsulAgent" not in service.answers("/health/")
+        agent.start()
+        until(lambda: service.json("/health/")["status"] == "healthy", "the health to be back")
+
+
+def test_a_worker_registers_when_it_is_asked_to(agent: Consul, folder: Path) -> None:
+    """A worker is entered under a name of its own, where its metrics are, and leaves when it ends."""
+    more = {wire.PROCESS: "worker", wire.REGISTER: "always", wire.TESTING: "1"}
+    with running("worker", agent, folder, registers=False, **more) as worker:
+        until(lambda: passing(agent, name="user-service-worker") == [worker.port], "the worker")
+        assert entries(agent) == []
+        worker.terminate()
+        until(lambda: entries(agent, name="user-service-worker") == [], "the worker to be gone")
 
 
 ACL = 'acl { enabled = true, default_policy = "deny", tokens { master = "root-token" } }'

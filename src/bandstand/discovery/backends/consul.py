@@ -169,6 +169,7 @@ class ConsulRegistry(WatchedRegistry, Registrar):
         index, found = msgspec.convert(answer, tuple[int, list[_Entry]], strict=False)
         return seen(
             tuple(entry.instance() for entry in found if entry.service.port),
+            rest=_rest(index),
             mark=_mark(index),
             restarted=index < int(mark or 0),
         )
@@ -178,7 +179,13 @@ class ConsulRegistry(WatchedRegistry, Registrar):
             answer = client.catalog.services(**_blocking(mark))
         index, found = msgspec.convert(answer, tuple[int, dict[str, Any]], strict=False)
         names = tuple(name for name in found if name != _OWN_NAME)
-        return Seen(value=names, hollow=not names, mark=_mark(index), restarted=index < int(mark or 0))
+        return Seen(
+            value=names,
+            hollow=not names,
+            rest=_rest(index),
+            mark=_mark(index),
+            restarted=index < int(mark or 0),
+        )
 
 
 class _Service(msgspec.Struct, frozen=True, rename="pascal"):
@@ -220,6 +227,11 @@ class _Entry(msgspec.Struct, frozen=True, rename="pascal"):
 
 def _blocking(mark: str) -> dict[str, str]:
     return {"index": mark, "wait": f"{_WAIT}s"} if mark else {}
+
+
+def _rest(index: int) -> float:
+    """Seconds. A service that changes all the time, or an answer without an index, must not make anyone busy."""
+    return 0.1 if index > 0 else 1.0
 
 
 def _mark(index: int) -> str:
