@@ -56,21 +56,19 @@ def check_transactions(
 ) -> list[CheckMessage]:
     """The tables must have transactions; runs with `check --database` and `migrate`, and when the worker starts."""
     del app_configs, kwargs
-    alias = get_settings().events.database
-    if alias not in (databases or ()):
-        return []
     try:
-        return faults(connections[alias])
-    except DatabaseError:
-        return []  # it is down, which is for others to say
+        alias = get_settings().events.database
+        return faults(connections[alias]) if alias in (databases or ()) else []
+    except (ConfigurationError, DatabaseError):
+        return []  # wrong or down, which others say
 
 
 @register(Tags.compatibility, deploy=True)
 def tell_shortcomings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """What the chosen database can't do, and what happens instead."""
     del app_configs, kwargs
-    alias = get_settings().events.database
     try:
+        alias = get_settings().events.database
         return list(shortcomings(connections[alias])) if alias in connections.settings else []
-    except DatabaseError:
+    except (ConfigurationError, DatabaseError):
         return []

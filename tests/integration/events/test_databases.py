@@ -84,7 +84,7 @@ def test_every_event_has_its_effects_once_and_in_order(rig: Rig) -> None:
         rig.write_many(100)
     last = rig.write(100, key="1")
     rig.ready_worker()
-    rig.until(rig.settled, 40, "all effects")
+    rig.until(rig.settled, 90, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
     rows = rig.query("SELECT message_id, number FROM effect WHERE subscription = 'counted' ORDER BY id")
     for key in range(10):
@@ -99,10 +99,10 @@ def test_a_relay_killed_on_the_way_loses_and_repeats_nothing(rig: Rig) -> None:
     """A relay that dies between confirmation and record is followed by another that finishes."""
     with transaction.atomic(using=rig.platform):
         rig.write_many(40)
-    dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"))
+    dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"), 60)
     assert rig.count("bandstand_outbox WHERE sent_at IS NULL") == 40, "nothing counts as sent before the record"
     rig.ready_worker()
-    rig.until(rig.settled, 40, "all effects")
+    rig.until(rig.settled, 90, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -112,9 +112,9 @@ def test_a_consumer_killed_in_the_middle_has_each_effect_once(rig: Rig, point: s
     process = rig.ready_worker(failpoints=f"{point}=kill:5")
     with transaction.atomic(using=rig.platform):
         rig.write_many(20)
-    dies(rig, process)
+    dies(rig, process, 60)
     rig.ready_worker()
-    rig.until(rig.settled, 40, "all effects")
+    rig.until(rig.settled, 90, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -123,9 +123,9 @@ def test_without_the_inbox_effects_would_repeat(rig: Rig) -> None:
     process = rig.ready_worker(failpoints="consumer.inbox,consumer.before_acknowledge=kill:5")
     with transaction.atomic(using=rig.platform):
         rig.write_many(20)
-    dies(rig, process)
+    dies(rig, process, 60)
     rig.ready_worker(failpoints="consumer.inbox")
-    rig.until(rig.settled, 40, "all effects")
+    rig.until(rig.settled, 90, "all effects")
     assert rig.ledger().duplicates + rig.ledger("watcher").duplicates > 0
 
 
@@ -136,7 +136,7 @@ def test_two_relays_share_the_work_and_keep_the_order(rig: Rig) -> None:
     for start in range(0, 300, 50):
         with transaction.atomic(using=rig.platform):
             rig.write_many(50, start)
-    rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 40, "all are sent")
+    rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 90, "all are sent")
     found = messages(rig)
     assert sorted(number for _, number in found) == list(range(300))
     for key in {key for key, _ in found}:
@@ -150,8 +150,8 @@ def test_a_failing_event_is_retried_and_then_dead_and_replayed(rig: Rig) -> None
     rig.write(0, key="a", do="fail:3")
     rig.write(1, key="a")
     rig.write(2, key="b")
-    rig.until(lambda: rig.count("bandstand_dead_letter") == 1, 30, "the dead letter")
-    rig.until(lambda: rig.done(1, 2), 30, "the others")
+    rig.until(lambda: rig.count("bandstand_dead_letter") == 1, 90, "the dead letter")
+    rig.until(lambda: rig.done(1, 2), 90, "the others")
     assert "ValueError: attempt 3" in rig.command("events", "dead", "list", "--error", "VALUEERROR")
     assert "Handled 1." in rig.command("events", "dead", "replay", "--all", "--wait", "20")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
@@ -163,8 +163,8 @@ def test_batches_are_handled_together(rig: Rig) -> None:
         for number in range(60):
             rig.write(number, do="poison" if number == 30 else "")
     rig.ready_worker(LEDGER_BATCH="20")
-    rig.until(lambda: rig.count("bandstand_dead_letter WHERE subscription = 'batched'") == 1, 40, "the dead letter")
-    rig.until(lambda: len(rig.effects("batched")) == 59, 40, "all others")
+    rig.until(lambda: rig.count("bandstand_dead_letter WHERE subscription = 'batched'") == 1, 90, "the dead letter")
+    rig.until(lambda: len(rig.effects("batched")) == 59, 90, "all others")
     assert set(rig.effects("batched")) == set(range(60)) - {30}
 
 
@@ -173,10 +173,10 @@ def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
     process = rig.ready_worker()
     with transaction.atomic(using=rig.platform):
         rig.write_many(30)
-    rig.until(lambda: bool(rig.effects()), 20, "it has begun")
+    rig.until(lambda: bool(rig.effects()), 60, "it has begun")
     assert rig.stop(process, signal.SIGTERM) == 0
     rig.ready_worker()
-    rig.until(rig.settled, 40, "all effects")
+    rig.until(rig.settled, 90, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -344,7 +344,7 @@ def test_a_server_that_is_killed_loses_nothing(maria: Rig, mariadb: MariaDb) -> 
     connections[maria.platform].close()
     mariadb.start()
     maria.write_many(10, 10)
-    maria.until(maria.settled, 40, "all effects")
+    maria.until(maria.settled, 90, "all effects")
     assert maria.ledger() == maria.ledger("watcher") == ZERO
     assert process.poll() is None, "the worker itself never died"
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from bandstand.conf import get_settings
@@ -20,12 +21,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--only", choices=("relay", "consumer"), help="Do only one of the two, so that each can be scaled alone."
         )
+        parser.add_argument(
+            "--threads", type=int, metavar="N", help="Handlers that run at once, instead of the setting THREADS."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args
         autodiscover()
-        only = options["only"]
+        only, threads = options["only"], options["threads"]
+        settings = get_settings()
+        if threads is not None:
+            if threads < 1:
+                raise CommandError(f"--threads is {threads}; a worker needs at least one.", returncode=2)
+            settings = msgspec.structs.replace(
+                settings, events=msgspec.structs.replace(settings.events, threads=threads)
+            )
         try:
-            Worker(get_settings(), relay=only != "consumer", consume=only != "relay").run()
+            Worker(settings, relay=only != "consumer", consume=only != "relay").run()
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
