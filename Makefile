@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SECONDS ?= 120
 BROKER ?= nats
-EXPORTS := dockerfile compose envoy kong
+EXPORTS := dockerfile compose envoy kong monitoring
 SHOP_SERVICES := user-service product-service order-service notification-service
 
 .DEFAULT_GOAL := help

@@ -58,8 +58,8 @@ def warehouse(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(folder: Path, *arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["-C", str(folder), "check", "migrations", *arguments])
+def check(folder: Path, *arguments: str, what: str = "migrations") -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["-C", str(folder), "check", what, *arguments])
     return result.exit_code, result.output
 
 
@@ -104,3 +104,23 @@ def test_what_is_released_is_left_out(warehouse: Path) -> None:
     code, output = check(warehouse, "--against", "nowhere")
     assert code == 1
     assert "git does not know 'nowhere'" in output
+
+
+def test_connections_are_added_up(warehouse: Path) -> None:
+    """Every web process at the most replicas and one while a release goes on, the worker, commands, and tools."""
+    code, output = check(warehouse, "--json", what="connections")
+    answer = json.loads(output)
+    [service] = answer["services"]
+    assert (code, answer["ok"], answer["replicas"]) == (0, True, 7)
+    assert service["web"] == 7 * (8 + 1)
+    assert answer["total"] == service["web"] + service["worker"] + service["commands"] + 20
+
+
+def test_too_few_connections_fail(warehouse: Path) -> None:
+    """With what to do; what fits exactly passes."""
+    total = json.loads(check(warehouse, "--json", what="connections")[1])["total"]
+    assert check(warehouse, "--limit", str(total), what="connections")[0] == 0
+    code, output = check(warehouse, "--limit", str(total - 1), what="connections")
+    assert code == 1
+    assert "1 too few" in output
+    assert "max_connections" in output

@@ -168,3 +168,11 @@ def test_each_record_is_written_once() -> None:
     )
     lines = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
     assert [json.loads(line)["message"] for line in lines.splitlines()] == ["strange host", "broken"]
+
+
+def test_own_address_stands_for_whatever_address_the_container_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus finds an instance by DNS and calls it by its address, which nobody knows before."""
+    found = [(2, 1, 6, "", ("172.18.0.7", 0)), (10, 1, 6, "", ("fd00::7", 0, 0, 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_args, **_options: found)
+    environment = ServiceEnvironment.read("user-service", PRODUCTION | {"ALLOWED_HOSTS": "shop.example,own-address"})
+    assert environment.allowed_hosts == ("shop.example", "172.18.0.7", "[fd00::7]", "user-service")

@@ -6,6 +6,12 @@ import typer
 
 from bandstand.cli.failing import failing, print_json
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
+from bandstand.workspace.manifest.connections import (
+    PLATFORM_CONNECTIONS,
+    ServiceConnections,
+    connection_budget,
+    max_connections,
+)
 from bandstand.workspace.migrations import MigrationFault, check_migrations
 
 __all__ = ["check"]
@@ -47,6 +53,59 @@ def migrations(
     else:
         _print(open_ones, accepted=len(faults) - len(open_ones))
     raise typer.Exit(1 if open_ones else 0)
+
+
+_CONNECTIONS_EXAMPLES = """
+Examples:
+
+  bandstand check connections              what all processes may open, at most
+
+  bandstand check connections --limit 400  fail if that is more than PostgreSQL's max_connections
+
+Exit status: 0 it fits or no limit was given, 1 it does not fit.
+"""
+
+
+@check.command("connections", epilog=_CONNECTIONS_EXAMPLES)
+def connections(
+    context: Context,
+    folder: FolderOption = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="max_connections of the PostgreSQL in production.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Add up the database connections of all services at the most replicas that [production] allows.
+
+    One web process more of each is counted, as while a release replaces them.
+    """
+    with failing(json=json):
+        workspace = opened(context, folder).workspace
+    replicas = workspace.production.max_replicas + 1
+    budget = connection_budget(workspace.services, replicas=replicas)
+    total = max_connections(workspace.services, replicas=replicas)
+    fits = limit is None or total <= limit
+    if json:
+        print_json({"ok": fits, "replicas": replicas, "services": budget, "total": total, "limit": limit})
+    else:
+        _print_budget(budget, total, limit)
+    raise typer.Exit(0 if fits else 1)
+
+
+def _print_budget(budget: tuple[ServiceConnections, ...], total: int, limit: int | None) -> None:
+    for each in budget:
+        typer.echo(
+            f"{each.service:<28} {each.total:>5}  (web {each.web}, worker {each.worker}, commands {each.commands})"
+        )
+    typer.echo(f"{'tools and superuser':<28} {PLATFORM_CONNECTIONS:>5}")
+    typer.echo(f"{'together':<28} {total:>5}")
+    if limit is not None and total > limit:
+        typer.secho(f"PostgreSQL allows {limit}, {total - limit} too few.", fg="red", err=True)
+        typer.echo(
+            "Raise max_connections, lower max_replicas or a service's threads, or put a pooler such as PgBouncer "
+            "between.",
+            err=True,
+        )
 
 
 def _print(faults: list[MigrationFault], *, accepted: int) -> None:

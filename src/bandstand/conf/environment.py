@@ -12,6 +12,7 @@ import django
 import msgspec
 
 from bandstand.conf import wire
+from bandstand.conf.addresses import own_addresses
 from bandstand.conf.secrets import read_secret_files
 from bandstand.exceptions import ConfigurationError
 
@@ -178,9 +179,13 @@ class _Reader:
         return default
 
     def hosts(self, service: str, *, debug: bool) -> tuple[str, ...]:
-        """Return the allowed hosts; the name of the service is what registries and other services call it by."""
+        """Return the allowed hosts; the name of the service is what registries and other services call it by.
+
+        Who scrapes metrics found an instance by DNS, and calls it by its address.
+        """
         named = self.names(wire.ALLOWED_HOSTS, "localhost,127.0.0.1,[::1]" if debug else None)
-        return tuple(dict.fromkeys((*named, service)))
+        own = own_addresses() if wire.OWN_ADDRESS in named else ()
+        return tuple(dict.fromkeys((*(name for name in named if name != wire.OWN_ADDRESS), *own, service)))
 
     def networks(self, name: str, default: str) -> tuple[str, ...]:
         networks = self.names(name, default)

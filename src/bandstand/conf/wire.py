@@ -55,6 +55,9 @@ FAILPOINTS: Final = "BANDSTAND_FAILPOINTS"  # name=action,name=action
 SECRETS: Final = (SECRET_KEY, DATABASE_URL, CACHE_URL, BROKER_URL, EMAIL_URL, DISCOVERY_TOKEN)
 FILE_SUFFIX: Final = "_FILE"
 
+# --- words ---------------------------------------------------------------------------------------
+OWN_ADDRESS: Final = "own-address"  # in ALLOWED_HOSTS: whatever address this container has
+
 # --- marks --------------------------------------------------------------------------------------
 # Secrets and key ids made for development begin with this. A service with DEBUG off refuses to start on one.
 # Django's own `check --deploy` knows the same prefix.

@@ -149,7 +149,9 @@ def test_a_deployed_gateway_shows_readiness_and_metrics(tmp_path: Path, first: U
     with deployed_envoy(parse(MANIFEST), tmp_path, endpoints) as envoy:
         status = GatewayClient(f"http://127.0.0.1:{envoy.runtime.status_port}")
         assert status.get("/ready").status == 200
-        assert b"envoy_cluster_membership_healthy" in status.get("/stats/prometheus").body
+        metrics = status.get("/stats/prometheus").body
+        for name in (b"envoy_cluster_membership_healthy", b"envoy_cluster_upstream_rq_pending_overflow"):
+            assert name + b'{envoy_cluster_name="user-service"}' in metrics
         for page in ("/", "/stats", "/clusters", "/drain_listeners", "/quitquitquit", "/config_dump"):
             assert status.get(page).status == 404, page
 

@@ -39,8 +39,8 @@ def container_environment(workspace: Workspace, service: Service, role: Role, *,
         wire.DEBUG: "false",
         wire.LOG_FORMAT: "json",
         wire.LOG_LEVEL: "INFO",
-        # The other services call it by its name, probes by localhost.
-        wire.ALLOWED_HOSTS: ",".join((*hosts, service.name, "localhost")),
+        # The other services call it by its name, probes by localhost, Prometheus by its address.
+        wire.ALLOWED_HOSTS: ",".join((*hosts, service.name, "localhost", wire.OWN_ADDRESS)),
         wire.CSRF_TRUSTED_ORIGINS: ",".join(f"https://{host}" for host in hosts),
         wire.TRUSTED_PROXIES: _PRIVATE_NETWORKS,
         wire.DISCOVERY_URL: discovery,

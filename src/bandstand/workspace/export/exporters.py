@@ -9,9 +9,16 @@ from bandstand.workspace.export.dockerfile import render_dockerfile
 from bandstand.workspace.export.envoy import render_deployed_envoy
 from bandstand.workspace.export.files import Render
 from bandstand.workspace.export.kong import render_kong
+from bandstand.workspace.export.monitoring import render_monitoring
 
 __all__ = ["EXPORTERS"]
 
 EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType(
-    {"dockerfile": render_dockerfile, "compose": render_compose, "envoy": render_deployed_envoy, "kong": render_kong}
+    {
+        "dockerfile": render_dockerfile,
+        "compose": render_compose,
+        "envoy": render_deployed_envoy,
+        "kong": render_kong,
+        "monitoring": render_monitoring,
+    }
 )

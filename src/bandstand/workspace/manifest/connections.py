@@ -3,10 +3,19 @@
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from bandstand.conf import Settings
 from bandstand.workspace.manifest.model import Service
 
-__all__ = ["max_connections", "web_pool", "worker_pool"]
+__all__ = [
+    "PLATFORM_CONNECTIONS",
+    "ServiceConnections",
+    "connection_budget",
+    "max_connections",
+    "web_pool",
+    "worker_pool",
+]
 
 # Each check of /health/ready/ asks on a thread of its own, while all threads of the web server may be at work.
 _READINESS: Final = 1
@@ -17,7 +26,7 @@ _LISTENER: Final = 1
 # Migrations, seeds, and commands that somebody runs by hand.
 _COMMANDS: Final = 8
 # The runner, tools, and the three that PostgreSQL keeps for its superuser.
-_PLATFORM: Final = 20
+PLATFORM_CONNECTIONS: Final = 20
 
 
 def web_pool(service: Service) -> int:
@@ -30,14 +39,36 @@ def worker_pool(service: Service) -> int:
     return max(Settings(service=service.name).events.threads, service.threads) + _WORKER_THREADS
 
 
+class ServiceConnections(msgspec.Struct, frozen=True, kw_only=True):
+    """What one service may open at one moment: all its web processes, its worker, and commands beside them."""
+
+    service: str
+    web: int
+    worker: int
+    commands: int
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.web + self.worker + self.commands
+
+
+def connection_budget(services: Iterable[Service], *, replicas: int = 1) -> tuple[ServiceConnections, ...]:
+    """Return what each service may open; ``replicas`` is how many web processes each of them has."""
+    return tuple(
+        ServiceConnections(
+            service=service.name,
+            web=replicas * web_pool(service),
+            worker=worker_pool(service) + _LISTENER if service.worker else 0,
+            commands=_COMMANDS,
+        )
+        for service in services
+    )
+
+
 def max_connections(services: Iterable[Service], *, replicas: int = 1) -> int:
     """Return how many connections all ``services`` together may open at one moment, with room for the platform.
 
     ``replicas`` is how many web processes each of them has.
     """
-    return _PLATFORM + sum(_of(service, replicas) for service in services)
-
-
-def _of(service: Service, replicas: int) -> int:
-    worker = worker_pool(service) + _LISTENER if service.worker else 0
-    return replicas * web_pool(service) + worker + _COMMANDS
+    return PLATFORM_CONNECTIONS + sum(each.total for each in connection_budget(services, replicas=replicas))
