@@ -74,6 +74,29 @@ def test_a_forked_child_has_connections_of_its_own(end: str) -> None:
     }
 
 
+def test_a_child_does_not_wait_for_locks_of_its_parent() -> None:
+    """A fork in the very moment in which a thread of the parent counts a call leaves the child able to call."""
+    with answering() as server:
+        run(
+            server,
+            """
+            import os, signal
+            from bandstand.client.policies import configured_policy
+            from bandstand.client.targets import target_of
+            client.get("/parent/")
+            target = target_of("user-service", configured_policy("user-service"))
+            with target.limit._lock, target.budget._lock, target.breaker._lock, target.balancer._lock:
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(20)  # ends a child that hangs
+                    client.get("/child/")
+                    os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            """,
+        )
+    assert [received.target for received in server.requests] == ["/parent/", "/child/"]
+
+
 def test_a_process_pool_made_after_a_call_works() -> None:
     """A server that loads the application first and forks its workers then, serves from all of them."""
     with answering() as server:
