@@ -88,6 +88,25 @@ class Call:
         DeadlineExceeded: the time is over before anything was sent.
     """
 
+    __slots__ = (
+        "_admitted",
+        "_began",
+        "_chance",
+        "_context",
+        "_deadline",
+        "_ended",
+        "_fair",
+        "_fallback",
+        "_good",
+        "_marked",
+        "_once",
+        "_order",
+        "_tried",
+        "clock",
+        "instead",
+        "target",
+    )
+
     def __init__(
         self,
         order: Order,

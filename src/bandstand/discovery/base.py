@@ -70,10 +70,13 @@ class Registry(ABC):
         known = self.look_up(service)
         if known is None:
             raise UnknownService(_unknown(service, self.names(), self.trouble()))
-        healthy = tuple(instance for instance in known if instance.healthy)
-        if not healthy:
+        for instance in known:
+            if not instance.healthy:
+                known = tuple(each for each in known if each.healthy)
+                break
+        if not known:
             raise NoInstances(_sentences(f"No instance of {service} is ready now.", self.trouble()))
-        return healthy
+        return known
 
 
 @lru_cache(maxsize=4096)

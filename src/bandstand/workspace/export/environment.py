@@ -2,6 +2,8 @@
 
 from typing import Final, Literal
 
+import msgspec
+
 from bandstand.conf import wire
 from bandstand.workspace.export.deployment import DRAIN_SECONDS, SECRETS_FOLDER, WORKER_PORT
 from bandstand.workspace.manifest import Service, Workspace
@@ -44,10 +46,16 @@ def container_environment(workspace: Workspace, service: Service, role: Role, *,
         wire.CSRF_TRUSTED_ORIGINS: ",".join(f"https://{host}" for host in hosts),
         wire.TRUSTED_PROXIES: _PRIVATE_NETWORKS,
         wire.DISCOVERY_URL: discovery,
+        **_policies(workspace, service),
         **_identity(workspace, service),
         **{f"{name}{wire.FILE_SUFFIX}": f"{SECRETS_FOLDER}/{name}" for name in _SECRETS},
         **_process(service, role),
     }
+
+
+def _policies(workspace: Workspace, service: Service) -> dict[str, str]:
+    policies = workspace.client_policies(service.name)
+    return {wire.CLIENT_POLICIES: msgspec.json.encode(policies).decode()} if policies else {}
 
 
 def _identity(workspace: Workspace, service: Service) -> dict[str, str]:
