@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SECONDS ?= 120
 BROKER ?= nats
-EXPORTS := dockerfile compose envoy kong monitoring
+EXPORTS := dockerfile compose envoy kong kubernetes monitoring
 SHOP_SERVICES := user-service product-service order-service notification-service
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv test test-unit test-shop test-integration test-platform lint format bench chaos faults deploy lock clean
+.PHONY: help up down venv test test-unit test-shop test-integration test-platform test-docker lint format bench chaos faults deploy lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ down: $(STAMP) ## Stop a shop that was started with `bandstand up --detach`
 test: test-unit test-shop test-integration test-platform ## Run all tests
 
 test-unit: $(STAMP) ## Run the tests that need no server
-	$(BIN)/python -m pytest tests --ignore=tests/integration --ignore=tests/platform
+	$(BIN)/python -m pytest tests --ignore=tests/integration --ignore=tests/platform --ignore=tests/docker
 
 test-shop: $(STAMP) ## Run each service's own tests on a real PostgreSQL
 	@set -e; for service in $(SHOP_SERVICES); do echo "== $$service"; (cd shop/$$service && ../../$(BIN)/python -m pytest); done
@@ -45,6 +45,9 @@ test-integration: $(STAMP) ## Run the tests on real servers from the wheels
 
 test-platform: $(STAMP) ## Start the whole shop with `bandstand up` and buy something
 	$(BIN)/python -m pytest tests/platform
+
+test-docker: $(STAMP) ## Build the images and buy something through Docker Compose (needs root and .ci/install-docker)
+	$(BIN)/python -m pytest tests/docker
 
 lint: $(STAMP) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -194,3 +196,14 @@ def test_a_later_handler_is_noticed(server: list[int], settings: Settings) -> No
     assert hears_sigterm()
     signal.signal(signal.SIGTERM, lambda *_: None)
     assert not hears_sigterm()
+
+
+def test_a_command_that_ends_soon_ends_well() -> None:
+    """The timer that looks for the server's handler does not kill a process that is over before it goes off."""
+    program = (
+        "import atexit, time; atexit.register(time.sleep, 0.5);"
+        " from bandstand.health.drain import SigtermDrain; SigtermDrain(seconds=5).install()"
+    )
+    # What is registered first runs last: so the process lives on after the timer's own end, as Python's end may last.
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert done.returncode == 0

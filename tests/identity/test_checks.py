@@ -137,6 +137,13 @@ def test_a_private_key_that_others_may_use_is_warned_of(configured: World, mode:
     assert found() == (["W001"] if open_to_others else [])
 
 
+def test_a_key_that_is_mounted_by_itself_is_not(configured: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker mounts a secret as its file is; in the container there is nobody else, and chmod would be refused."""
+    Path(configured.path("own.json")).chmod(0o444)
+    monkeypatch.setattr("os.path.ismount", lambda path: path == configured.path("own.json"))
+    assert found() == []
+
+
 @pytest.mark.parametrize(("lifetime", "faults"), [(0, 1), (-1, 1), (1, 0), (60, 0), (61, 1)])
 def test_lifetimes_that_others_refuse_are_told(configured: World, settings: Any, lifetime: int, faults: int) -> None:
     """A service that would sign tokens which every callee refuses does not pass."""

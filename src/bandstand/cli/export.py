@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from bandstand.cli.failing import failing, print_json
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
 from bandstand.workspace.export import EXPORTERS, Difference, RenderedFolder, mark
+from bandstand.workspace.manifest import Workspace
 
 __all__ = ["export"]
 
@@ -30,6 +32,10 @@ def export(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail and name what is stale, as in CI.")
     ] = False,
+    gateway: Annotated[
+        Literal["kong", "envoy"] | None,
+        typer.Option("--gateway", metavar="kong|envoy", help="Another gateway than the manifest's."),
+    ] = None,
     folder: FolderOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -38,7 +44,7 @@ def export(
     Files that were not rendered are never written over.
     """
     with failing(json=json):
-        workspace = opened(context, folder).workspace
+        workspace = _with(opened(context, folder).workspace, gateway)
         target = RenderedFolder(out or workspace.root / "deploy" / kind, mark(kind))
         files = EXPORTERS[kind](workspace)
         difference = target.compare(files) if check else target.write(files)
@@ -46,6 +52,13 @@ def export(
         _tell_stale(target.path, difference, json=json)
     else:
         _tell_written(target.path, difference, json=json)
+
+
+def _with(workspace: Workspace, gateway: Literal["kong", "envoy"] | None) -> Workspace:
+    if gateway is None:
+        return workspace
+    production = msgspec.structs.replace(workspace.production, gateway=gateway)
+    return msgspec.structs.replace(workspace, production=production)
 
 
 def _tell_written(folder: Path, difference: Difference, *, json: bool) -> None:

@@ -1,5 +1,6 @@
 """Django system checks of keys and callers."""
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,8 @@ def _key_modes(identity: IdentitySettings) -> Iterator[CheckMessage]:
 
 
 def _mode(path: str) -> int:
+    if os.path.ismount(path):
+        return 0  # a file that was mounted into a container by itself: nobody else is there
     try:
         return stat.S_IMODE(Path(path).stat().st_mode) if path else 0
     except OSError:

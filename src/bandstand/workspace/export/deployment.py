@@ -13,6 +13,7 @@ __all__ = [
     "ENVOY_ADMIN_PORT",
     "ENVOY_STATUS_PORT",
     "GATEWAY_PORT",
+    "KONG_STATUS_PORT",
     "READY_PATH",
     "SECRETS_FOLDER",
     "USER_ID",
@@ -33,6 +34,7 @@ GATEWAY_PORT: Final = 8000
 # Of Envoy: its own pages, on the loopback interface of its container; readiness and metrics, for the network.
 ENVOY_ADMIN_PORT: Final = 9901
 ENVOY_STATUS_PORT: Final = 9902
+KONG_STATUS_PORT: Final = 8100
 
 # Where a process says whether it may get requests.
 READY_PATH: Final = "/health/ready/"

@@ -9,6 +9,7 @@ from bandstand.workspace.export.dockerfile import render_dockerfile
 from bandstand.workspace.export.envoy import render_deployed_envoy
 from bandstand.workspace.export.files import Render
 from bandstand.workspace.export.kong import render_kong
+from bandstand.workspace.export.kubernetes import render_kubernetes
 from bandstand.workspace.export.monitoring import render_monitoring
 
 __all__ = ["EXPORTERS"]
@@ -19,6 +20,7 @@ EXPORTERS: Final[Mapping[str, Render]] = MappingProxyType(
         "compose": render_compose,
         "envoy": render_deployed_envoy,
         "kong": render_kong,
+        "kubernetes": render_kubernetes,
         "monitoring": render_monitoring,
     }
 )

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Final
 
 from bandstand.workspace.export import versions
 from bandstand.workspace.export.compose.hardening import SERVICES, Json, container, healthcheck, limits
-from bandstand.workspace.export.deployment import GATEWAY_PORT
+from bandstand.workspace.export.deployment import ENVOY_STATUS_PORT, GATEWAY_PORT
+from bandstand.workspace.export.envoy import render_deployed_envoy
 from bandstand.workspace.export.files import File
 from bandstand.workspace.export.headings import heading
 from bandstand.workspace.export.kong import kong_environment, render_kong
@@ -13,17 +15,28 @@ from bandstand.workspace.manifest import Workspace
 
 __all__ = ["gateway", "gateway_files"]
 
+_ENVOY_FLAGS: Final = ("--concurrency", "2", "--log-level", "warning", "--drain-strategy", "immediate")
+# Its image has no program that speaks HTTP.
+_ENVOY_READY: Final = (
+    f"exec 3<>/dev/tcp/127.0.0.1/{ENVOY_STATUS_PORT}"
+    " && printf 'GET /ready HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3"
+    " && grep -q LIVE <&3"
+)
+
 
 def gateway(workspace: Workspace) -> Json:
     """Return the gateway's container."""
-    return _kong(workspace)
+    return _kong(workspace) if workspace.production.gateway == "kong" else _envoy(workspace)
 
 
 def gateway_files(workspace: Workspace, kind: str) -> Iterator[File]:
     """Yield what the gateway is configured by, as part of what the exporter ``kind`` renders."""
-    files = {str(file.path): file.content for file in render_kong(workspace)}
-    content = files["kong.yml"].removeprefix(heading("kong"))
-    yield File(path=PurePosixPath("gateway/kong.yml"), content=heading(kind) + content)
+    chosen = workspace.production.gateway
+    files = render_kong(workspace) if chosen == "kong" else render_deployed_envoy(workspace)
+    for file in files:
+        if file.path.suffix in {".yml", ".yaml"}:
+            content = heading(kind) + file.content.removeprefix(heading(chosen))
+            yield File(path=PurePosixPath("gateway") / file.path, content=content)
 
 
 def _kong(workspace: Workspace) -> Json:
@@ -37,6 +50,22 @@ def _kong(workspace: Workspace) -> Json:
         **_door(workspace),
         healthcheck=healthcheck("kong", "health"),
         deploy=limits(1, 512),
+    )
+
+
+def _envoy(workspace: Workspace) -> Json:
+    tls = workspace.production.envoy.tls
+    certificates = [f"${{TLS_FOLDER:?the folder of tls.crt and tls.key}}:{tls}:ro"] if tls else []
+    return container(
+        versions.ENVOY,
+        networks=(SERVICES,),
+        user="101:101",
+        command=["envoy", "-c", "/etc/envoy/envoy.yaml", *_ENVOY_FLAGS],
+        entrypoint=[],
+        volumes=["./gateway:/etc/envoy:ro", *certificates],
+        **_door(workspace),
+        healthcheck=healthcheck("bash", "-c", _ENVOY_READY),
+        deploy=limits(1, 768),
     )
 
 

@@ -17,14 +17,14 @@ DATA: Final = "data"
 _LOGGING: Final = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
 
 
-def container(image: str, *, networks: Iterable[str], tmpfs: Iterable[str] = ("/tmp",), **more: Any) -> Json:  # noqa: S108
-    """Return a container that may write nowhere but into ``tmpfs`` and its volumes, and gains no rights."""
+def container(image: str, *, networks: Iterable[str], **more: Any) -> Json:
+    """Return a container that may write nowhere but into ``/tmp`` and its volumes, and gains no rights."""
     return {
         "image": image,
         "restart": "unless-stopped",
         "networks": list(networks),
         "read_only": True,
-        "tmpfs": list(tmpfs),
+        "tmpfs": ["/tmp"],  # noqa: S108 - of the container
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "logging": _LOGGING,

@@ -71,12 +71,12 @@ def _postgres(workspace: Workspace) -> Json:
     return container(
         versions.POSTGRES,
         networks=(DATA,),
-        tmpfs=("/tmp", "/run/postgresql"),  # noqa: S108 - of the container
         user="postgres",
         # Commits wait for the disk (PostgreSQL's default); nobody turns that off by accident.
         command=[
             "postgres",
             *("-c", f"max_connections={connections}"),
+            *("-c", "unix_socket_directories=/tmp"),  # the usual folder can't be written to
             *("-c", "shared_buffers=256MB"),
             *("-c", "synchronous_commit=on"),
             *("-c", "idle_in_transaction_session_timeout=60s"),
@@ -149,7 +149,6 @@ def _rabbitmq() -> Json:
     return container(
         versions.RABBITMQ,
         networks=(DATA,),
-        tmpfs=("/tmp", "/var/log/rabbitmq"),  # noqa: S108 - of the container
         user="rabbitmq",
         hostname="rabbitmq",  # the data belong to a node of that name
         volumes=["rabbitmq:/var/lib/rabbitmq", f"./{RABBITMQ_SETTINGS}:/etc/rabbitmq/conf.d/20-platform.conf:ro"],

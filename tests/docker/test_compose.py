@@ -1,0 +1,108 @@
+"""The shop in containers, as `bandstand export` renders it: it sells, is closed, and restarts while it sells."""
+
+import json
+import uuid
+
+import pytest
+
+from tests.docker.conftest import Deployment
+from tests.docker.load import load
+from tests.platform.conftest import Person, eventually
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def ada(deployment: Deployment) -> Person:
+    deployment.compose("exec", "-T", "product-service", "python", "manage.py", "seed_demo")
+    return deployment.person("ada")
+
+
+def well_stocked(deployment: Deployment) -> dict[str, object]:
+    page = deployment.client.get("/api/products/?ordering=-inventory_count")
+    assert page.status == 200, page
+    found: dict[str, object] = max(page.body["results"], key=lambda product: product["inventory_count"])
+    return found
+
+
+def test_a_purchase_goes_through(deployment: Deployment, ada: Person) -> None:
+    """Registered, signed in, ordered, stock reserved by event, confirmed, notified: through gateway and RabbitMQ."""
+    product = well_stocked(deployment)
+    wanted = {"items": [{"product_id": product["id"], "quantity": 2}]}
+    placed = ada.client.post("/api/orders/", wanted, Idempotency_Key=uuid.uuid4().hex)
+    assert placed.status == 201, placed
+
+    def confirmed() -> bool:
+        return bool(ada.client.get(f"/api/orders/{placed.body['id']}/").body["status"] == "confirmed")
+
+    eventually(confirmed, seconds=60, what="the order is confirmed")
+    eventually(
+        lambda: placed.body["id"] in str(ada.client.get("/api/notifications/").body),
+        seconds=60,
+        what="the buyer is notified",
+    )
+
+
+def test_migrations_ran_once_and_ended_well(deployment: Deployment) -> None:
+    """The jobs are over with status 0, and running one again finds nothing to do."""
+    for service in deployment.workspace.service_names:
+        [job] = deployment.compose("ps", "--all", "--quiet", f"{service}-migrate").split()
+        state = json.loads(deployment.engine.docker("inspect", "--format", "{{json .State}}", job).stdout)
+        assert (state["Status"], state["ExitCode"]) == ("exited", 0), service
+    again = deployment.compose("run", "--rm", "-T", "user-service-migrate")
+    assert "No migrations to apply" in again
+
+
+def test_only_the_gateway_has_a_port(deployment: Deployment) -> None:
+    """On this machine nothing of the shop listens but the gateway, on the loopback interface."""
+    running = [json.loads(line) for line in deployment.compose("ps", "--format", "json").splitlines()]
+    published = {
+        (each["Service"], port["URL"], port["PublishedPort"])
+        for each in running
+        for port in each["Publishers"] or []
+        if port["PublishedPort"]
+    }
+    assert published == {("gateway", "127.0.0.1", deployment.port)}
+
+
+def test_nobody_is_root_and_no_secret_is_in_the_environment(deployment: Deployment) -> None:
+    """What runs has a user of its own; passwords are in files, which `docker inspect` does not show."""
+    secrets = {
+        path.read_text().strip() for path in (deployment.folder / "secrets").glob("*/*") if path.name != "EMAIL_URL"
+    }
+    running = [json.loads(line) for line in deployment.compose("ps", "--format", "json").splitlines()]
+    for each in running:
+        inspected = deployment.engine.docker("inspect", each["ID"]).stdout
+        assert not any(secret in inspected for secret in secrets), each["Service"]
+        users = deployment.engine.docker("top", each["ID"], "-eo", "pid,uid").stdout.split("\n")[1:]
+        assert not any(user.split()[1] == "0" for user in users if user), each["Service"]
+
+
+def test_a_service_reaches_no_database_but_its_own(deployment: Deployment) -> None:
+    """Its role may not connect to another's, and the gateway can't even find the database's host."""
+    program = (
+        "import psycopg; url = open('/run/secrets/DATABASE_URL').read();"
+        " psycopg.connect(url.rsplit('/', 1)[0] + '/order_service')"
+    )
+    refused = deployment.engine.docker(
+        *("compose", "--file", deployment.folder / "compose.yaml", "exec", "-T"),
+        *("user-service", "python", "-c", program),
+        check=False,
+    )
+    assert "permission denied for database" in refused.stderr
+    names = deployment.compose("exec", "-T", "gateway", "bash", "-c", "getent hosts postgres || echo nobody")
+    assert names.strip() == "nobody"
+
+
+def test_web_processes_restart_under_load_without_a_failed_request(deployment: Deployment, ada: Person) -> None:
+    """One of each service at a time: it turns unready, drains and ends, while the other one answers."""
+    product = str(well_stocked(deployment)["id"])
+    services = deployment.workspace.service_names
+    deployment.wait_for_all()
+    with load(ada.client, product) as count:
+        for index in range(deployment.workspace.production.replicas):
+            leaving = [deployment.containers(service)[index] for service in services]
+            deployment.engine.docker("restart", "--time", "60", *leaving, timeout=120)
+            deployment.wait_for_all()
+    assert not count.failed, f"{len(count.failed)} of {count.answered}: {count.failed[:5]}"
+    assert count.answered > 100
