@@ -199,6 +199,15 @@ def test_services_with_smaller_pages(fake: FakeServices, client: Both) -> None:
     assert list(client.load("products", range(5)).values()) == [{"id": number} for number in range(5)]
 
 
+def test_no_fallback_looks_like_missing(fake: FakeServices) -> None:
+    """A client's fallback answers its other calls, but never makes of an outage that nothing exists."""
+    fake.down("product-service")
+    client = ServiceClient("product-service", fallback=[])
+    assert list(client.items(LIST)) == []
+    with pytest.raises(ServiceUnavailable):
+        client.load("products", [1])
+
+
 def test_loads_that_fail(fake: FakeServices, client: Both) -> None:
     """A service that is away, and one that does not say which item is which, are errors and never 'missing'."""
     fake.on("product-service", "GET", LIST, json={"results": [{"name": "x"}]})

@@ -157,14 +157,15 @@ class ServiceClient(_Client[Response]):
         """Return many things by their ids with one call: each id, in the order given, with its item or None.
 
         ``resource`` is a name that the client knows, or the resource itself; any other name stands for
-        ``/api/v1/{name}/``. Only for more ids than ``Resource.size`` there is more than one call. No id, no call.
+        ``/api/v1/{name}/``. Only for more ids than ``Resource.size`` there is more than one call. No id, no call. The
+        client's fallback is not used: what could not be asked for must not look like what does not exist.
 
         Raises:
             ServiceCallError, DeadlineExceeded: as :meth:`request`. Nothing is returned unless all could be asked.
         """
         how, loading = self._loading(resource, ids)
         for query in loading.batches():
-            loading.take(self.items(how.path, how.item, params=query, **options))
+            loading.take(self.items(how.path, how.item, params=query, fallback=UNSET, **options))
         return loading.result()
 
 
@@ -214,7 +215,8 @@ class AsyncServiceClient(_Client[Awaitable[Response]]):
         """Return many things by their ids with one call, as :meth:`ServiceClient.load`."""
         how, loading = self._loading(resource, ids)
         for query in loading.batches():
-            loading.take([one async for one in self.items(how.path, how.item, params=query, **options)])
+            items = self.items(how.path, how.item, params=query, fallback=UNSET, **options)
+            loading.take([one async for one in items])
         return loading.result()
 
 
