@@ -54,6 +54,7 @@ def test_without_a_folder_each_is_alone(tmp_path: Path, caplog: pytest.LogCaptur
     assert "No lock" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # what the child does is safe
 def test_a_forked_child_takes_nothing_along(tmp_path: Path) -> None:
     """A child that lets go of the files leaves the parent's place as it is."""
     (one,) = crews(tmp_path, 1)

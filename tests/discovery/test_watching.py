@@ -212,6 +212,7 @@ def test_metrics_tell_of_the_list() -> None:
     assert 'bandstand_discovery_age_seconds{service="measured"}' in page
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # what the child does is safe
 def test_a_forked_child_begins_its_own_watch() -> None:
     """A child has the parent's list at once, and none of its threads: it starts one of its own when it is asked."""
     registry = Scripted({"a": seen((A,))})

@@ -20,6 +20,7 @@ logger: Final = logging.getLogger(__name__)
 class Crew:
     """Join the processes of this machine that serve the address ``key``: one of them leads, and the last one knows it.
 
+    Who joins while the last one is leaving waits until that one is gone, so that its farewell hits no newcomer.
     Where no file can be written each process takes itself for the only one, which costs the registry more requests.
     """
 

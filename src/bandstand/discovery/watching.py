@@ -135,8 +135,8 @@ class Watch(Generic[T]):
         with self._lock:
             if self._running:
                 return
-            self._running = True
             self._patient_until = self._clock() + FIRST_ANSWER
+            self._running = True  # last: whoever sees it does not come by here, and must be as patient
             self._start(self._run, f"discovery-{self.name}")
 
     def _begin_anew(self) -> None:

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import psutil
 
 from bandstand.conf import wire
-from tests.integration.context.granian import LIMIT, ROOT, free_port, until
+from tests.integration.context.granian import ROOT, free_port
 from tests.integration.optional.servers import Consul, accepts
+
+LIMIT = 90.0  # seconds: several workers of a server take long to start on a busy machine
 
 MODULE = "tests.integration.discovery.service"
 SCRIPT = "tests/integration/discovery/service.py"
@@ -39,6 +42,14 @@ SERVERS = {
     "runserver-reload": [SCRIPT, "runserver", "{port}"],
 }
 # fmt: on
+
+
+def until(happens: Callable[[], bool], what: str) -> None:
+    """Wait for ``happens``, looking often."""
+    end = time.monotonic() + LIMIT
+    while not happens():
+        assert time.monotonic() < end, f"waited {LIMIT} s for {what}"
+        time.sleep(0.05)
 
 
 def environment(agent: Consul | None, folder: Path, **more: str) -> dict[str, str]:
@@ -65,7 +76,7 @@ def manage(agent: Consul | None, folder: Path, *arguments: str, **more: str) -> 
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
 
 

@@ -15,8 +15,7 @@ from bandstand.discovery import Instance, use_registry
 from bandstand.discovery.backends.consul import ConsulRegistry
 from bandstand.discovery.watching import Watch
 from bandstand.exceptions import ServiceCallError
-from tests.integration.context.granian import until
-from tests.integration.discovery.processes import passing, running
+from tests.integration.discovery.processes import passing, running, until
 from tests.integration.optional.servers import Consul
 
 pytestmark = pytest.mark.integration

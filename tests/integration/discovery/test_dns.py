@@ -9,8 +9,8 @@ import pytest
 from bandstand.discovery.backends.dns import DnsRegistry
 from bandstand.discovery.watching import RegistryAway
 from bandstand.exceptions import NoInstances, UnknownService
-from tests.integration.context.granian import until
 from tests.integration.discovery.nameserver import NameServer, nameserver
+from tests.integration.discovery.processes import until
 
 pytestmark = pytest.mark.integration
 
