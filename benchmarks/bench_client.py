@@ -4,7 +4,8 @@ One call is a GET of 1 kB JSON over loopback, decoded, at 1 and at 8 threads. Tw
 its own: one that sends fixed bytes, so that the client is nearly all that is measured, and granian with a WSGI
 function, which is the least that a service takes. "pycurl bare" sends nothing of its own and sets nothing between
 calls; "pycurl same request" sets what differs from call to call as ServiceClient must: URL, headers and time limits.
-All ways take turns in short rounds, so that whatever else the machine does hits all of them alike; figures are medians.
+All ways take turns in short rounds, so that whatever else the machine does hits all of them alike; figures are medians,
+and the time that the processor spends on the client is told beside, which a busy machine changes least.
 `pip install requests httpx` measures them too; else the standard library with a new connection for each call stands for
 the tutorial's `requests.get`. Prints tables and one JSON object a line. Takes about 45 s.
 """
@@ -36,7 +37,7 @@ from django.core.signals import setting_changed
 
 BODY = json.dumps({"id": "0190163d-8694-739b-aea5-966c26f8ad91", "text": "x" * 964}).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
-BUDGET = 8.0  # seconds for one server and one number of threads
+BUDGET = 5.0  # seconds for one server and one number of threads
 THREADS = (1, 8)
 ROUND = {1: 200, 8: 50}  # calls of one thread in one round
 
@@ -201,12 +202,14 @@ class Crew:
         self._gate = threading.Barrier(size + 1)
         self.latencies: list[float] = []
         self.rates: list[float] = []
+        self.processor: list[float] = []
         self._size = size
         for _ in range(size):
             threading.Thread(target=self._work, daemon=True).start()
         self.round()
         self.latencies.clear()  # the first round makes the connections
         self.rates.clear()
+        self.processor.clear()
 
     def _work(self) -> None:
         from bandstand.context import bind, new_context
@@ -214,7 +217,9 @@ class Crew:
         with bind(new_context()):  # as in a request
             while True:
                 self._gate.wait()
+                before = time.thread_time()
                 self.latencies.extend(self._calls_of_a_round())
+                self.processor.append((time.thread_time() - before) / self._calls)
                 self._gate.wait()
 
     def _calls_of_a_round(self) -> list[float]:
@@ -233,19 +238,24 @@ class Crew:
         self.rates.append(self._size * self._calls / (time.perf_counter() - began))
 
 
-def measure(found: dict[str, Way], size: int, seconds: float) -> dict[str, tuple[float, float]]:
-    """Return the median latency (µs) and throughput (calls a second) of each way."""
+def measure(found: dict[str, Way], size: int, seconds: float) -> dict[str, tuple[float, ...]]:
+    """Return of each way the median latency (µs), throughput (calls a second) and processor time (µs)."""
     crews = {name: Crew(way, size, ROUND[size]) for name, way in found.items()}
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for crew in crews.values():
             crew.round()
     return {
-        name: (statistics.median(crew.latencies) * 1e6, statistics.median(crew.rates)) for name, crew in crews.items()
+        name: (
+            statistics.median(crew.latencies) * 1e6,
+            statistics.median(crew.rates),
+            statistics.median(crew.processor) * 1e6,
+        )
+        for name, crew in crews.items()
     }
 
 
-async def measure_async(port: int, seconds: float) -> dict[str, tuple[float, float]]:
+async def measure_async(port: int, seconds: float) -> dict[str, tuple[float, ...]]:
     """Do the same for one task with aiohttp, bare and under AsyncServiceClient."""
     from bandstand.client import AsyncServiceClient
 
@@ -273,14 +283,18 @@ async def measure_async(port: int, seconds: float) -> dict[str, tuple[float, flo
     return {name: (seconds * 1e6, 1 / seconds) for name, seconds in medians.items()}
 
 
-def show(title: str, figures: dict[str, tuple[float, float]], base: str) -> list[dict[str, Any]]:
+UNITS = ("us", "calls/s", "us of processor")
+
+
+def show(title: str, figures: dict[str, tuple[float, ...]], base: str) -> list[dict[str, Any]]:
     """Print one table and return its lines for machines; ratios are to ``base``."""
-    print(f"\n{title:28} {'median µs':>10} {'ratio':>6} {'calls/s':>9} {'ratio':>6}")
+    print(f"\n{title:28} {'median µs':>10} {'ratio':>6} {'calls/s':>9} {'ratio':>6} {'processor µs':>13} {'ratio':>6}")
     lines = []
-    for name, (latency, rate) in figures.items():
-        ratios = latency / figures[base][0], rate / figures[base][1]
-        print(f"{name:28} {latency:10.1f} {ratios[0]:6.2f} {rate:9.0f} {ratios[1]:6.2f}")
-        for unit, value, ratio in (("us", latency, ratios[0]), ("calls/s", rate, ratios[1])):
+    for name, values in figures.items():
+        ratios = [value / usual for value, usual in zip(values, figures[base], strict=True)]
+        cells = zip((10, 9, 13), values, ratios, strict=False)
+        print(f"{name:28} " + " ".join(f"{value:{width}.1f} {ratio:6.2f}" for width, value, ratio in cells))
+        for unit, value, ratio in zip(UNITS, values, ratios, strict=False):
             label = f"client.{title}.{name}".replace(", ", ".").replace(" ", "_")
             lines.append(
                 {"name": label, "value": round(value, 1), "unit": unit, "ratio_to": base, "ratio": round(ratio, 3)}
