@@ -7,7 +7,7 @@ calls; "pycurl same request" sets what differs from call to call as ServiceClien
 All ways take turns in short rounds, so that whatever else the machine does hits all of them alike; figures are medians,
 and the time that the processor spends on the client is told beside, which a busy machine changes least.
 `pip install requests httpx` measures them too; else the standard library with a new connection for each call stands for
-the tutorial's `requests.get`. Prints tables and one JSON object a line. Takes about 45 s.
+the tutorial's `requests.get`. Prints tables and one JSON object a line. Takes about 30 s.
 """
 
 import asyncio
