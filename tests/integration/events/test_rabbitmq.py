@@ -14,6 +14,7 @@ from bandstand.events import failpoints
 from bandstand.events.brokers import Binding, Broker, BrokerOptions, Outgoing
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker
 from bandstand.events.brokers.rabbitmq.intake import Intake
+from bandstand.events.brokers.rabbitmq.link import Channel
 from bandstand.events.brokers.rabbitmq.publisher import Publisher
 from bandstand.events.failpoints import FailPoint
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
@@ -77,6 +78,26 @@ def until(condition: Callable[[], Any], seconds: float = 15.0) -> float:
 
 def switch_off(monkeypatch: pytest.MonkeyPatch, protection: str) -> None:
     monkeypatch.setitem(failpoints._points, protection, FailPoint("off"))
+
+
+def test_a_consumer_that_gets_no_answer_asks_again(
+    connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was too busy to answer in time leaves no subscription deaf."""
+    answered, missed = Channel.call, []
+
+    async def call(channel: Channel, method: Any, **arguments: Any) -> Any:
+        if "consumer_tag" in arguments and not missed:
+            missed.append(method)
+            raise TimeoutError("The server did not answer in time.")
+        return await answered(channel, method, **arguments)
+
+    monkeypatch.setattr(Channel, "call", call)
+    inbox = Inbox()
+    broker = connect(inbox)
+    assert broker.publish([message("1")]) == [None]
+    until(lambda: inbox.bodies() == [b"1"])
+    assert len(missed) == 1
 
 
 # --- confirmations -----------------------------------------------------------------------------------

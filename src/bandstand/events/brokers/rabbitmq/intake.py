@@ -206,7 +206,13 @@ class Intake:
 
         queue = self._names.queue(self._binding.subscription)
         self._tag = f"{self._options.service}-{id(delivery):x}"
-        await channel.call(channel.raw.basic_consume, queue=queue, on_message_callback=arrive, consumer_tag=self._tag)
+        try:
+            await channel.call(
+                channel.raw.basic_consume, queue=queue, on_message_callback=arrive, consumer_tag=self._tag
+            )
+        except TimeoutError:
+            self._disturbed.set()  # else this channel would pass for one that consumes
+            raise
 
     async def _quiet(self) -> None:
         """Wait until something happens, or until it is time to look."""
