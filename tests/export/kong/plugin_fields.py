@@ -36,11 +36,18 @@ _BOTH: Final[dict[str, dict[str, Any]]] = {
 }
 
 FIELDS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-    "2.8": {**_BOTH, "rate-limiting": {**_LIMITS, **{f"redis_{name}": None for name in _REDIS}}},
+    "2.8": {
+        **_BOTH,
+        "prometheus": _plain("per_consumer"),
+        "rate-limiting": {**_LIMITS, **{f"redis_{name}": None for name in _REDIS}},
+    },
     "3": {
         **_BOTH,
         "cors": {**_BOTH["cors"], "private_network": None},
         "jwt": {**_BOTH["jwt"], "realm": None},
+        "prometheus": _plain(
+            *("per_consumer", "status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics")
+        ),
         "rate-limiting": {**_LIMITS, "redis": _REDIS, **_plain("error_code", "error_message", "sync_rate")},
     },
 }

@@ -34,6 +34,7 @@ GATEWAY_PORT: Final = 8000
 # Of Envoy: its own pages, on the loopback interface of its container; readiness and metrics, for the network.
 ENVOY_ADMIN_PORT: Final = 9901
 ENVOY_STATUS_PORT: Final = 9902
+# Of Kong: its health and metrics, for the network.
 KONG_STATUS_PORT: Final = 8100
 
 # Where a process says whether it may get requests.

@@ -23,7 +23,7 @@ __all__ = ["PLUGINS", "everywhere", "require_token", "route_limit", "termination
 
 # All that Kong need load.
 PLUGINS: Final = (
-    "correlation-id", "cors", "jwt", "rate-limiting", "request-size-limiting", "request-termination",
+    "correlation-id", "cors", "jwt", "prometheus", "rate-limiting", "request-size-limiting", "request-termination",
     "request-transformer",
 )  # fmt: skip
 _KONG_LIMIT_HEADERS: Final = tuple(
@@ -50,6 +50,7 @@ def everywhere(workspace: Workspace) -> Iterator[Json]:
         require_content_length=False,
     )
     yield _headers(gateway.timeout)
+    yield _metrics(workspace.production.kong)
 
 
 def route_limit(route: Route, kong: Kong) -> Iterator[Json]:
@@ -142,6 +143,12 @@ def _headers(timeout: float) -> Json:
         replace={"headers": [told]},
         add={"headers": [told]},
     )
+
+
+def _metrics(kong: Kong) -> Json:
+    """Count by route and status, and show the health of each instance, which Kong 2.8 does unasked."""
+    asked = ("status_code_metrics", "latency_metrics", "upstream_health_metrics") if kong.version == "3" else ()
+    return _plugin("prometheus", per_consumer=False, **dict.fromkeys(asked, True))
 
 
 def _plugin(name: str, /, **config: object) -> Json:

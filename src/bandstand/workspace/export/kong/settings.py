@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bandstand.workspace.export.deployment import GATEWAY_PORT
+from bandstand.workspace.export.deployment import GATEWAY_PORT, KONG_STATUS_PORT
 from bandstand.workspace.export.gateway import RETRIED_STATUSES
 from bandstand.workspace.export.kong.plugins import PLUGINS
 from bandstand.workspace.manifest import Kong, Workspace
@@ -24,7 +24,7 @@ def settings(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
         "plugins": (",".join(PLUGINS), "No other is loaded."),
         "proxy_listen": (f"0.0.0.0:{GATEWAY_PORT} reuseport backlog=16384", ""),
         "admin_listen": ("off", "Nobody changes a gateway that is rendered from a file."),
-        "status_listen": ("127.0.0.1:8100", "For `kong health` and a scraper on the same host."),
+        "status_listen": (f"0.0.0.0:{KONG_STATUS_PORT}", "Metrics under /metrics, for Prometheus; never for clients."),
         "anonymous_reports": ("off", ""),
         "headers": ("off", "Answers do not name the software."),
         "untrusted_lua": ("off", "The configuration holds no code."),

@@ -1,7 +1,7 @@
 """What to wake somebody for: clients that fail or wait, events that do not arrive, and what will be so soon."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -140,13 +140,25 @@ _EVENTS: tuple[_Alert, ...] = (
     ),
 )
 
-_GATEWAY: tuple[_Alert, ...] = (
+_CLIENTS_GET_503: Final = "Clients get 503 for its paths. Look at its readiness: /health/ready/."
+
+_KONG: tuple[_Alert, ...] = (
+    _Alert(
+        name="GatewayFindsNobody",
+        expression='sum by (upstream) (kong_upstream_target_health{state="healthy"}) == 0',
+        summary="The gateway has no healthy instance of {{ $labels.upstream }}.",
+        wait="1m",
+        todo=_CLIENTS_GET_503,
+    ),
+)
+
+_ENVOY: tuple[_Alert, ...] = (
     _Alert(
         name="GatewayFindsNobody",
         expression='min by (envoy_cluster_name) (envoy_cluster_membership_healthy{envoy_cluster_name!="admin"}) == 0',
-        wait="1m",
         summary="The gateway has no healthy instance of {{ $labels.envoy_cluster_name }}.",
-        todo="Clients get 503 for its paths. Look at its readiness: /health/ready/.",
+        wait="1m",
+        todo=_CLIENTS_GET_503,
     ),
     _Alert(
         name="GatewayRefuses",
@@ -160,9 +172,8 @@ _GATEWAY: tuple[_Alert, ...] = (
 
 def alert_rules(workspace: Workspace) -> dict[str, Any]:
     """Return the rules in groups."""
-    groups = {"requests": _REQUESTS, "calls": _CALLS, "events": _EVENTS}
-    if workspace.production.gateway == "envoy":
-        groups["gateway"] = _GATEWAY
+    gateway = _ENVOY if workspace.production.gateway == "envoy" else _KONG
+    groups = {"requests": _REQUESTS, "calls": _CALLS, "events": _EVENTS, "gateway": gateway}
     return {"groups": [{"name": name, "rules": list(_rules(alerts))} for name, alerts in groups.items()]}
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from bandstand.workspace.export.deployment import ENVOY_STATUS_PORT, WEB_PORT, WORKER_PORT
+from bandstand.workspace.export.deployment import ENVOY_STATUS_PORT, KONG_STATUS_PORT, WEB_PORT, WORKER_PORT
 from bandstand.workspace.manifest import Process, Workspace
 
 __all__ = ["scrape_configuration"]
@@ -13,8 +13,7 @@ _RABBITMQ_PORT: Final = 15692
 def scrape_configuration(workspace: Workspace) -> dict[str, Any]:
     """Return the configuration: every address that DNS has for a process's name is an instance of it."""
     jobs = [_job(process) for process in workspace.processes]
-    if workspace.production.gateway == "envoy":
-        jobs.append(_by_name("gateway", "gateway", ENVOY_STATUS_PORT, path="/stats/prometheus"))
+    jobs.append(_gateway(workspace))
     if workspace.production.broker == "rabbitmq":
         jobs.append(_by_name("rabbitmq", "rabbitmq", _RABBITMQ_PORT, path="/metrics"))
     return {
@@ -27,6 +26,12 @@ def scrape_configuration(workspace: Workspace) -> dict[str, Any]:
         "rule_files": ["alerts.yml"],
         "scrape_configs": jobs,
     }
+
+
+def _gateway(workspace: Workspace) -> dict[str, Any]:
+    if workspace.production.gateway == "envoy":
+        return _by_name("gateway", "gateway", ENVOY_STATUS_PORT, path="/stats/prometheus")
+    return _by_name("gateway", "gateway", KONG_STATUS_PORT, path="/metrics")
 
 
 def _job(process: Process) -> dict[str, Any]:
