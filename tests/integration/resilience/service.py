@@ -65,7 +65,12 @@ def work(request: HttpRequest) -> JsonResponse:
         return JsonResponse({}, status=503)
     if NEXT:
         assert request.method is not None
-        answer = ServiceClient(NEXT).request(request.method, "/work/", params={"id": request.GET.get("id")})
+        answer = ServiceClient(NEXT).request(
+            request.method,
+            "/work/",
+            params={"id": request.GET.get("id")},
+            idempotency_key=request.GET.get("key"),
+        )
         return JsonResponse({"by": answer.json()["by"]})
     return JsonResponse({"by": os.getpid()})
 

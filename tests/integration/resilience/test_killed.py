@@ -1,4 +1,4 @@
-"""One of two instances is killed under load: what its callers notice."""
+"""Instances that end in the middle of their work: what their callers notice, and what is done twice."""
 
 import threading
 import time
@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from bandstand.testing import Fault, FaultProxy
 
 from .nodes import Answer, Node, drive
 
@@ -71,3 +73,25 @@ def test_tooth_without_retries_and_ejection_reads_fail(tmp_path: Path) -> None:
     reads, at, _ = killed_under_load(tmp_path, RETRIES=0, EJECTION_SHARE=0, BREAKER="closed")
     later = [answer for answer in reads if answer.at >= at + 2.0]
     assert sum(answer.status != 200 for answer in later) > 0.005 * len(later)
+
+
+def arrivals(folder: Path, path: str) -> Counter[str]:
+    """Make ten writes whose answers are lost on their way back; return how often each arrived."""
+    with ExitStack() as stack:
+        callee = stack.enter_context(Node(folder, "callee"))
+        proxy = stack.enter_context(FaultProxy(port=callee.port))
+        caller = stack.enter_context(Node(folder, "caller", asks="callee", at=[proxy.url]))
+        proxy.fault = Fault(limit=1)
+        answers = drive(caller, path, clients=1, count=10, method="POST")
+        assert {answer.status for answer in answers} == {503}
+        return Counter(callee.seen())
+
+
+def test_a_write_whose_answer_is_lost_is_not_repeated(tmp_path: Path) -> None:
+    """It may have been done, so a write without a key is sent once, and its caller is told."""
+    assert arrivals(tmp_path, "/work/?id={n}") == {f"POST {number}": 1 for number in range(10)}
+
+
+def test_tooth_with_a_key_it_is(tmp_path: Path) -> None:
+    """What is safe to repeat is repeated, so the count above would show it."""
+    assert arrivals(tmp_path, "/work/?id={n}&key=k{n}") == {f"POST {number}": 3 for number in range(10)}
