@@ -195,7 +195,7 @@ class Rig:
         """Start a worker and wait until it says that it is ready."""
         ready = self.server.folder / f"{self.platform}-{len(self.workers)}.ready"
         process = self.worker(*arguments, BANDSTAND_READY_FILE=str(ready), **options)
-        self.until(ready.exists, 20, "the worker is ready")
+        self.until(ready.exists, 60, "the worker is ready")
         return process
 
     def stop(self, process: "subprocess.Popen[str]", number: int = signal.SIGTERM) -> int:

@@ -99,7 +99,7 @@ def test_a_relay_killed_on_the_way_loses_and_repeats_nothing(rig: Rig) -> None:
     """A relay that dies between confirmation and record is followed by another that finishes."""
     with transaction.atomic(using=rig.platform):
         rig.write_many(40)
-    dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"), 60)
+    dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"))
     assert rig.count("bandstand_outbox WHERE sent_at IS NULL") == 40, "nothing counts as sent before the record"
     rig.ready_worker()
     rig.until(rig.settled, 90, "all effects")
@@ -112,7 +112,7 @@ def test_a_consumer_killed_in_the_middle_has_each_effect_once(rig: Rig, point: s
     process = rig.ready_worker(failpoints=f"{point}=kill:5")
     with transaction.atomic(using=rig.platform):
         rig.write_many(20)
-    dies(rig, process, 60)
+    dies(rig, process)
     rig.ready_worker()
     rig.until(rig.settled, 90, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
@@ -123,7 +123,7 @@ def test_without_the_inbox_effects_would_repeat(rig: Rig) -> None:
     process = rig.ready_worker(failpoints="consumer.inbox,consumer.before_acknowledge=kill:5")
     with transaction.atomic(using=rig.platform):
         rig.write_many(20)
-    dies(rig, process, 60)
+    dies(rig, process)
     rig.ready_worker(failpoints="consumer.inbox")
     rig.until(rig.settled, 90, "all effects")
     assert rig.ledger().duplicates + rig.ledger("watcher").duplicates > 0
