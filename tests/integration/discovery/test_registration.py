@@ -41,6 +41,13 @@ def test_any_server_registers_and_leaves(server: str, agent: Consul, folder: Pat
         until(lambda: service.process.poll() is not None, "the server to end")
 
 
+def test_a_server_that_nobody_called_one(agent: Consul, folder: Path) -> None:
+    """Where BANDSTAND_PROCESS was forgotten, loading the application is what makes a server, also when it leaves."""
+    with running("granian", agent, folder, **{wire.PROCESS: ""}) as service:
+        service.terminate()
+        until(lambda: not entries(agent), "the instance to be gone")
+
+
 def test_the_development_server_with_its_reloader(agent: Consul, folder: Path) -> None:
     """Ctrl-C, which reaches the reloader and the server, takes the instance out."""
     with running("runserver-reload", agent, folder) as service:
