@@ -20,19 +20,24 @@ from tests.platform.conftest import Person, Shop, eventually, run
 pytestmark = pytest.mark.platform
 
 CLIENTS = 4
+PAUSE = 0.03  # seconds
 REQUESTS = int(os.environ.get("BANDSTAND_FAULT_REQUESTS", "2000"))
 
 Request = tuple[str, str, dict[str, str], Any]
 
 
 class Load:
-    """Clients with connections of their own, for a ``with`` block; ``outcomes`` counts what came of the requests."""
+    """Clients with connections of their own, for a ``with`` block; ``outcomes`` counts what came of the requests.
 
-    def __init__(self, shop: Shop, requests: Callable[[], Iterator[Request]]) -> None:
+    Each is another person and takes a breath, so that none asks as often as a service allows nobody to.
+    """
+
+    def __init__(self, shop: Shop, requests: Callable[[Person], Iterator[Request]]) -> None:
         self.outcomes: Counter[str] = Counter()
         self._address = urlsplit(shop.gateway).netloc
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(requests(),)) for _ in range(CLIENTS)]
+        people = [shop.person("restart") for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._run, args=(requests(person),)) for person in people]
 
     @property
     def total(self) -> int:
@@ -52,11 +57,12 @@ class Load:
                 content = response.read()
                 outcome = str(response.status)
                 if response.status >= 400:
-                    outcome += f" {method} {path.partition('?')[0][:30]} {content.decode()[:300]}"
+                    outcome += f" {method} {path[:20]} {json.loads(content)['code']}"
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 outcome = repr(error)
             self.outcomes[outcome] += 1
+            time.sleep(PAUSE)
         connection.close()
 
     def __enter__(self) -> "Load":
@@ -70,13 +76,17 @@ class Load:
             thread.join()
 
 
-def everything(person: Person, product: str) -> Callable[[], Iterator[Request]]:
-    """What a person does: looks around, looks at what they bought, and buys."""
-    headers = {"Authorization": f"Bearer {person.client.token}", "Accept": "application/json"}
+def headers_of(person: Person) -> dict[str, str]:
+    return {"Authorization": f"Bearer {person.client.token}", "Accept": "application/json"}
 
-    def requests() -> Iterator[Request]:
+
+def everything(product: str) -> Callable[[Person], Iterator[Request]]:
+    """What a person does: looks around, looks at what they bought, and buys."""
+
+    def requests(person: Person) -> Iterator[Request]:
+        headers = headers_of(person)
         for number in itertools.count():
-            yield "GET", "/api/products/", {}, None
+            yield "GET", "/api/products/", headers, None
             yield "GET", f"/api/users/{person.id}/", headers, None
             yield "GET", f"/api/users/{person.id}/orders/", headers, None  # asks the order service
             yield "GET", "/api/notifications/", headers, None
@@ -88,10 +98,10 @@ def everything(person: Person, product: str) -> Callable[[], Iterator[Request]]:
     return requests
 
 
-def catalogue() -> Iterator[Request]:
+def catalogue(person: Person) -> Iterator[Request]:
     """The list that everybody may see."""
     while True:
-        yield "GET", "/api/products/", {}, None
+        yield "GET", "/api/products/", headers_of(person), None
 
 
 def processes(shop: Shop) -> dict[str, int]:
@@ -102,10 +112,9 @@ def processes(shop: Shop) -> dict[str, int]:
 
 def test_no_request_fails_while_everything_is_replaced(shop: Shop) -> None:
     """All services are restarted under load through the gateway: each process is another one, and no request failed."""
-    person = shop.person("restart")
     product = shop.client.get("/api/products/?in_stock=true").body["results"][0]["id"]
     before = processes(shop)
-    with Load(shop, everything(person, product)) as load:
+    with Load(shop, everything(product)) as load:
         rounds = 0
         while rounds == 0 or load.total < REQUESTS:
             restarted = run(shop.folder, "restart", "--json", timeout=600)
@@ -127,7 +136,7 @@ def test_tooth_a_process_that_just_ends_is_missed(shop: Shop) -> None:
         eventually(lambda: load.total > 50)
         os.kill(pid, signal.SIGTERM)
         time.sleep(3)
-    assert load.failed
+    assert [outcome for outcome in load.failed if outcome.startswith(("502", "503", "504"))]
     eventually(lambda: processes(shop)["product-service-web"] not in {pid, None}, seconds=60)
     eventually(lambda: shop.client.get("/api/products/").status == 200, seconds=60)
 
