@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bandstand.testing import require_server
 from bandstand.workspace.export import versions
 from bandstand.workspace.manifest import Workspace, load
 from bandstand.workspace.runtime import find_envoy, free_port
@@ -79,7 +80,7 @@ class Deployment:
         names, replicas = self.workspace.service_names, self.workspace.production.replicas
         eventually(
             lambda: all(self.ready_instances().get(name) == replicas for name in names),
-            seconds=60,
+            seconds=180,
             what="the gateway knows every instance",
         )
 
@@ -110,11 +111,15 @@ def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def _build_standins(engine: Engine, context: Path) -> None:
     shutil.copytree(Path(__file__).with_name("standins"), context, dirs_exist_ok=True)
     shutil.copy(find_envoy(), context / "envoy")
+    consul = shutil.which("consul")
+    require_server("consul", found=consul is not None, how="As root on Debian: bash .ci/install-servers")
+    shutil.copy(str(consul), context / "consul")
     for target, image in {
         "postgres": versions.POSTGRES,
         "valkey": versions.VALKEY,
         "rabbitmq": versions.RABBITMQ,
         "envoy": versions.ENVOY,
+        "consul": versions.CONSUL,
     }.items():
         engine.docker(
             *(
@@ -152,7 +157,7 @@ def deployment(images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         engine=images, folder=folder / "compose", workspace=load(shop / "bandstand.toml"), port=free_port()
     )
     try:
-        deployment.compose("up", "--detach", "--wait", "--wait-timeout", "200")
+        deployment.compose("up", "--detach", "--wait", "--wait-timeout", "400", timeout=420)
         yield deployment
     finally:
         deployment.compose("down", "--volumes", "--timeout", "40", check=False)

@@ -49,7 +49,7 @@ def test_migrations_ran_once_and_ended_well(deployment: Deployment) -> None:
         [job] = deployment.compose("ps", "--all", "--quiet", f"{service}-migrate").split()
         state = json.loads(deployment.engine.docker("inspect", "--format", "{{json .State}}", job).stdout)
         assert (state["Status"], state["ExitCode"]) == ("exited", 0), service
-    again = deployment.compose("run", "--rm", "-T", "user-service-migrate")
+    again = deployment.compose("run", "--rm", "--no-deps", "-T", "user-service-migrate")
     assert "No migrations to apply" in again
 
 
@@ -99,10 +99,11 @@ def test_web_processes_restart_under_load_without_a_failed_request(deployment: D
     product = str(well_stocked(deployment)["id"])
     services = deployment.workspace.service_names
     deployment.wait_for_all()
-    with load(ada.client, product) as count:
+    with load(ada, product) as count:
         for index in range(deployment.workspace.production.replicas):
             leaving = [deployment.containers(service)[index] for service in services]
-            deployment.engine.docker("restart", "--time", "60", *leaving, timeout=120)
+            deployment.engine.docker("restart", "--time", "60", *leaving, timeout=300)
             deployment.wait_for_all()
     assert not count.failed, f"{len(count.failed)} of {count.answered}: {count.failed[:5]}"
-    assert count.answered > 100
+    assert count.answered > 50
+    assert len(set(count.bought)) == len(count.bought) > 0
