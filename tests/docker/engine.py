@@ -108,8 +108,19 @@ class Engine:
         for mounted in sorted(_mounts_below(self._folder), reverse=True):
             _run("umount", "--lazy", mounted)
         _run("ip", "link", "delete", "docker0")
-        subprocess.run(["iptables-restore"], input=self._before, text=True, check=True, env={"PATH": _SYSTEM})
+        subprocess.run(["iptables-restore"], input=_rules(self._before), text=True, check=True, env={"PATH": _SYSTEM})
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _rules(before: str) -> str:
+    """What was saved; a table that was not there then is emptied, which a restore of the others would not do."""
+    chains = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}
+    empty = (
+        "\n".join([f"*{table}", *(f":{chain} ACCEPT" for chain in names), "COMMIT"])
+        for table, names in chains.items()
+        if f"*{table}\n" not in before
+    )
+    return "\n".join([before, *empty, ""])
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -174,12 +174,13 @@ def test_postgres_has_room_for_every_pool(shop: Workspace, project: dict[str, An
     assert offered >= opened
 
 
-def test_discovery_may_be_consul(shop: Workspace) -> None:
-    """Then there is a Consul, and every service asks it."""
+@pytest.mark.parametrize(("discovery", "url"), [("consul", "consul://consul:8500"), ("dns", "dns://?port=8000")])
+def test_discovery_is_by_consul_or_by_dns(shop: Workspace, discovery: str, url: str) -> None:
+    """With Consul there is one, every service waits for it and asks it; else Docker's own DNS is asked."""
     source = (ROOT / "shop" / "bandstand.toml").read_text()
-    project = project_of(parse(source.replace("[production]\n", '[production]\ndiscovery = "consul"\n')))
-    assert project["services"]["consul"]["healthcheck"]["test"][0] == "CMD"
+    project = project_of(parse(source.replace('discovery = "consul"', f'discovery = "{discovery}"')))
+    assert ("consul" in project["services"]) == (discovery == "consul")
     for service in shop.services:
         container = project["services"][service.name]
-        assert container["environment"]["DISCOVERY_URL"] == "consul://consul:8500"
-        assert container["depends_on"]["consul"] == {"condition": "service_healthy"}
+        assert container["environment"]["DISCOVERY_URL"] == url
+        assert ("consul" in container["depends_on"]) == (discovery == "consul")
