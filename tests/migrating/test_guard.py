@@ -160,7 +160,7 @@ def test_the_limit_is_that_of_an_atomic_migration(guard: Guard) -> None:
     guarded = guard(database)
     guarded.run(lambda: guarded.begin(atomic=True))
     assert database.limits() == ["3000ms"]
-    assert "'lock_timeout', '0'" in database.asked[-2][0]
+    assert "'lock_timeout', '0'" in database.asked[-3][0]
 
 
 def test_a_pooler_that_shares_sessions_is_noticed(guard: Guard, told: list[str]) -> None:

@@ -1,7 +1,8 @@
 """One migrator at a time, and none that holds up the platform while it waits.
 
 The lock is PostgreSQL's advisory lock of the session that migrates: it ends with that session, so a migrator that was
-killed leaves none behind, and what its session still does is over before the next one reads what is applied.
+killed leaves none behind for longer than two seconds, and what its session still did is over before the next one reads
+what is applied.
 """
 
 import hashlib
@@ -104,10 +105,20 @@ class MigrationGuard:
                 "Another process migrates this database.",
                 "Find it in pg_locks (locktype 'advisory'); if it stands still, end it, and migrate again.",
             )
+        self._notice_death("2s")
         try:
             yield
         finally:
+            self._notice_death("0")
             self._unlock()
+
+    def _notice_death(self, interval: str) -> None:
+        """Let PostgreSQL look whether this process lives while a statement runs: else a long one keeps the lock.
+
+        Before PostgreSQL 14, and on some systems, there is no such look; the lock then stays until the statement ends.
+        """
+        with suppress(Error):
+            self._ask("SELECT set_config('client_connection_check_interval', %s, false)", interval)
 
     def _unlock(self) -> None:
         try:
