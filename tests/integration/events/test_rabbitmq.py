@@ -1,14 +1,17 @@
 """What RabbitMQ itself brings: the rules of all brokers on the real server, and its own troubles."""
 
+import contextlib
 import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from bandstand.events import failpoints
 from bandstand.events.brokers import Binding, Broker, BrokerOptions, Outgoing
@@ -20,6 +23,7 @@ from bandstand.events.failpoints import FailPoint
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
 from tests.integration.events.rabbit import Rabbit
+from tests.integration.optional.servers import RabbitMq
 
 
 class TestRabbitMqBroker(BrokerConformance):
@@ -98,6 +102,56 @@ def test_a_consumer_that_gets_no_answer_asks_again(
     assert broker.publish([message("1")]) == [None]
     until(lambda: inbox.bodies() == [b"1"])
     assert len(missed) == 1
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[RabbitMq]:
+    """A RabbitMQ that writes the names of new queues as late as it does by itself."""
+    server = RabbitMq(tmp_path, erlang="-kernel inet_dist_use_interface {127,0,0,1} -noinput")
+    with contextlib.closing(server):
+        server.start()
+        yield server
+
+
+def test_what_a_new_queue_forgets_when_its_server_is_killed_comes_again(
+    forgetful: RabbitMq, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """Killed early, the server comes back with a queue that is empty, or that never answers again: it is made anew and
+    filled from the archive."""
+    publisher = connect(service="user-service", url=forgetful.url())
+    time.sleep(5)  # exchange and archive are old enough
+    inbox = Inbox()
+    connect(inbox, url=forgetful.url())
+    assert publisher.publish([message(str(number)) for number in range(10)]) == [None] * 10
+    until(lambda: len(inbox.received) >= 10)
+    forgetful.kill()
+    inbox.received.clear()
+    forgetful.start()
+    until(lambda: {str(number) for number in range(10)} <= {each.id for each in inbox.received}, 60)
+    until(lambda: publisher.publish([message("later")]) == [None], 60)
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_a_new_queue_is_whole_when_it_is_old_enough(
+    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch, protected: bool
+) -> None:
+    """Its mark comes after its youth, or with the orderly end of who filled it; the tooth: switched off, at once."""
+    if not protected:
+        switch_off(monkeypatch, "rabbitmq.youth")
+    broker = connect(Inbox())
+    mark = f"{broker.options.platform}.order-service.a:user.created"
+    assert is_there(rabbit, mark) is not protected
+    broker.close()
+    assert is_there(rabbit, mark)
+
+
+def is_there(rabbit: Rabbit, exchange: str) -> bool:
+    with rabbit.channel() as channel:
+        try:
+            channel.exchange_declare(exchange, passive=True)
+        except ChannelClosedByBroker:
+            return False
+    return True
 
 
 # --- confirmations -----------------------------------------------------------------------------------

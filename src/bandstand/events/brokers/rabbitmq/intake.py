@@ -10,6 +10,7 @@ from typing import Any, Final
 import pika
 from pika.spec import Basic
 
+from bandstand.events import failpoints
 from bandstand.events.brokers.base import Binding, BrokerOptions, Incoming, Receiver
 from bandstand.events.brokers.rabbitmq.link import TROUBLE, Channel, Link
 from bandstand.events.brokers.rabbitmq.names import Names
@@ -120,6 +121,9 @@ class Intake:
 
     check_every: float = 15.0
     """Seconds after which what the server should have is looked for again."""
+    youth: float = 5.0
+    """Seconds for which a server that is killed may forget what is in a new queue: 3.10 writes its name to disk after
+    three. Until then the queue does not count as whole, so that whoever connects next brings the past again."""
 
     def __init__(
         self,
@@ -145,7 +149,9 @@ class Intake:
         self._delivery: _Delivery | None = None
         self._tag = ""
         self._disturbed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._stopped = False
+        self._filled_at: float | None = None  # by us, and not marked as whole yet
         self._trouble = ""
         self.task = asyncio.create_task(self._keep())
 
@@ -153,8 +159,7 @@ class Intake:
         pause = _PAUSE
         while not self._stopped and not self._link.lost.is_set():
             try:
-                existed = await self._topology.declare_queue(self._binding.subscription)
-                await self._consume()
+                existed = await self._begin()
                 await self._complete(existed)
                 self.ready.set()
                 self._trouble, pause = "", _PAUSE
@@ -163,6 +168,16 @@ class Intake:
                 self._complain(error)
                 await asyncio.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
+
+    async def _begin(self) -> bool:
+        """Have the queue, and consume it; say whether it existed."""
+        try:
+            existed = await self._topology.declare_queue(self._binding.subscription)
+            await self._consume()
+        except TimeoutError:
+            await self._give_up_young_queue()
+            raise
+        return existed
 
     async def _complete(self, existed: bool) -> None:
         """See to it that all events of the pattern come, and no others.
@@ -173,14 +188,33 @@ class Intake:
         subscription, pattern = self._binding.subscription, self._binding.pattern
         if existed and await self._topology.is_whole(subscription, pattern):
             await self._topology.bind_pattern(subscription, pattern)
+        elif existed and self._filled_at is not None and await self._topology.is_young(subscription, pattern):
+            await self._topology.bind_pattern(subscription, pattern)
+            if self._loop.time() >= self._filled_at + self.youth:
+                await self._mark()
         else:
             others = await self._history() - {pattern}  # which records ours, before it is bound
             if existed and any([await self._topology.is_whole(subscription, other) for other in others]):
                 await self._topology.bind_pattern(subscription, pattern)
+                await self._mark()
             else:
                 await self._fill()
-            await self._topology.mark_whole(subscription, pattern)
+                await self._topology.mark_young(subscription, pattern)
+                self._filled_at = self._loop.time()
+                if failpoints.switched_off("rabbitmq.youth"):
+                    await self._mark()
         await self._forget_others()
+
+    async def _give_up_young_queue(self) -> None:
+        """Delete the queue unless it is whole: killed early, a server can come back with one that never answers again,
+        and then nothing that it should get is confirmed. All that may be in it is in the archive."""
+        with suppress(*TROUBLE):
+            if not await self._topology.is_whole(self._binding.subscription, self._binding.pattern):
+                await self._topology.delete_queue(self._binding.subscription)
+
+    async def _mark(self) -> None:
+        await self._topology.mark_whole(self._binding.subscription, self._binding.pattern)
+        self._filled_at = None
 
     async def _forget_others(self) -> None:
         history = await self._history()
@@ -217,7 +251,10 @@ class Intake:
     async def _quiet(self) -> None:
         """Wait until something happens, or until it is time to look."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._disturbed.wait(), self.check_every)
+            young = self._filled_at is not None
+            await asyncio.wait_for(
+                self._disturbed.wait(), min(self.youth, self.check_every) if young else self.check_every
+            )
 
     async def stop(self) -> None:
         """Ask for no more messages. Those that are on their way still come before this returns.
@@ -239,6 +276,13 @@ class Intake:
             if channel.raw.is_open:
                 await channel.call(channel.raw.basic_cancel, consumer_tag=self._tag)
             delivery.hold(back=False)
+
+    async def leave(self) -> None:
+        """Let a new queue count as whole, so that after an orderly end nobody brings the past again."""
+        if self._filled_at is not None:
+            with suppress(*TROUBLE):
+                if await self._topology.is_young(self._binding.subscription, self._binding.pattern):
+                    await self._mark()
 
     def flush(self) -> None:
         """Send the acknowledgements that wait."""

@@ -66,6 +66,10 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         """The mark that the queue gets all events of that pattern."""
         return _checked(f"{self.queue(subscription)}:{pattern}")
 
+    def young(self, subscription: str, pattern: str) -> str:
+        """The mark that it does, but is so new that a server which is killed may forget it."""
+        return _checked(f"{self.whole(subscription, pattern)}?")
+
 
 def _checked(name: str) -> str:
     if len(name) > _LONGEST:

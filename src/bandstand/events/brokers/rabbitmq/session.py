@@ -129,6 +129,8 @@ class Session:
         await asyncio.gather(*tasks, return_exceptions=True)
         for intake in self._intakes:
             intake.flush()
+        if not self.lost.is_set():
+            await asyncio.gather(*(intake.leave() for intake in self._intakes))
         await asyncio.gather(*(link.close() for link in self._links))
 
 

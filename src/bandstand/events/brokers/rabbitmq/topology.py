@@ -63,6 +63,11 @@ class Topology:
         await self.bind(queue, queue, "")
         return existed
 
+    async def delete_queue(self, subscription: str) -> None:
+        """Delete the queue of a subscription with all that is in it."""
+        async with self._link.borrowed() as channel:
+            await channel.call(channel.raw.queue_delete, queue=self._names.queue(subscription))
+
     async def bind_pattern(self, subscription: str, pattern: str) -> None:
         """Bring events of that pattern into the queue from now on."""
         await self.bind(self._names.queue(subscription), self._names.exchange, self._names.filter(pattern))
@@ -73,10 +78,22 @@ class Topology:
 
     async def mark_whole(self, subscription: str, pattern: str) -> None:
         """Record that it has. The mark is bound to the exchange, and vanishes with it and all bindings."""
-        mark = self._names.whole(subscription, pattern)
-        await self._declare_exchange(mark, "fanout", auto_delete=True)
+        await self._mark(self._names.whole(subscription, pattern))
         async with self._link.borrowed() as channel:
-            await channel.call(channel.raw.exchange_bind, destination=self._names.exchange, source=mark)
+            await channel.call(channel.raw.exchange_delete, exchange=self._names.young(subscription, pattern))
+
+    async def is_young(self, subscription: str, pattern: str) -> bool:
+        """Say whether the queue has got all events of that pattern, but may still be forgotten by the server."""
+        return await self._link.exists(exchange=self._names.young(subscription, pattern))
+
+    async def mark_young(self, subscription: str, pattern: str) -> None:
+        """Record that; this mark vanishes with the exchange, too."""
+        await self._mark(self._names.young(subscription, pattern))
+
+    async def _mark(self, name: str) -> None:
+        await self._declare_exchange(name, "fanout", auto_delete=True)
+        async with self._link.borrowed() as channel:
+            await channel.call(channel.raw.exchange_bind, destination=self._names.exchange, source=name)
 
     async def forget_pattern(self, subscription: str, pattern: str) -> None:
         """Undo ``bind_pattern`` and ``mark_whole``; neither need have been done."""
@@ -87,7 +104,8 @@ class Topology:
                 exchange=self._names.exchange,
                 routing_key=self._names.filter(pattern),
             )
-            await channel.call(channel.raw.exchange_delete, exchange=self._names.whole(subscription, pattern))
+            for name in (self._names.whole(subscription, pattern), self._names.young(subscription, pattern)):
+                await channel.call(channel.raw.exchange_delete, exchange=name)
 
     async def bind(self, queue: str, exchange: str, key: str) -> None:
         """Bind a queue; it may be bound already."""
