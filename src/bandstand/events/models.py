@@ -20,7 +20,7 @@ class OutboxMessage(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    message_id = models.CharField(max_length=36, unique=True)
+    message_id = models.CharField(max_length=36)
     type = models.CharField(max_length=100)
     key = models.CharField(max_length=200)
     correlation_id = models.CharField(max_length=64, db_default="")
@@ -33,6 +33,10 @@ class OutboxMessage(models.Model):
 
     class Meta:
         db_table = tables.OUTBOX
+        # Not `unique=True`, with which PostgreSQL keeps a second index for LIKE, that each publish would pay for.
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["message_id"], name="bandstand_outbox_message")
+        ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["id"], condition=Q(sent_at=None), name="bandstand_outbox_waiting"),
             models.Index(
