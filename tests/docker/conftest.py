@@ -160,4 +160,4 @@ def deployment(images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         deployment.compose("up", "--detach", "--wait", "--wait-timeout", "400", timeout=420)
         yield deployment
     finally:
-        deployment.compose("down", "--volumes", "--timeout", "40", check=False)
+        deployment.compose("down", "--volumes", "--timeout", "2", check=False)

@@ -107,3 +107,13 @@ def test_web_processes_restart_under_load_without_a_failed_request(deployment: D
     assert not count.failed, f"{len(count.failed)} of {count.answered}: {count.failed[:5]}"
     assert count.answered > 50
     assert len(set(count.bought)) == len(count.bought) > 0
+
+
+def test_restarting_all_at_once_is_noticed(deployment: Deployment, ada: Person) -> None:
+    """What the test above counts can be seen: without another one that answers, requests fail."""
+    product = str(well_stocked(deployment)["id"])
+    deployment.wait_for_all()
+    with load(ada, product) as count:
+        deployment.engine.docker("restart", "--time", "60", *deployment.containers("user-service"), timeout=300)
+        deployment.wait_for_all()
+    assert any("write_profile" in failure for failure in count.failed)
