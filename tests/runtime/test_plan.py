@@ -192,7 +192,8 @@ def test_a_service_gets_every_variable_of_the_wire(plan: Plan) -> None:
         if name.isupper() and isinstance(value, str) and (value.startswith("BANDSTAND_") or value.isupper())
     }
     only_in_fault_tests = {wire.TESTING, wire.FAILPOINTS}
-    for_who_deploys = {wire.WORKER_PORT, wire.DISCOVERY_TOKEN, wire.FILE_SUFFIX}
+    registration = {wire.DISCOVERY_TOKEN, wire.ADVERTISE, wire.REGISTER, wire.TAGS}  # `up` writes its file itself
+    for_who_deploys = {wire.WORKER_PORT, wire.FILE_SUFFIX, *registration}
     worker = process(plan, "user-service-worker").command.environment
     assert variables - only_in_fault_tests - for_who_deploys <= set(worker)
 
