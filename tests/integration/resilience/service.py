@@ -1,7 +1,7 @@
 """A service of one file, to stand in a chain of such: `granian tests.integration.resilience.service:application`.
 
 Environment: NAME, NEXT (the service that it asks, or nothing), DISCOVERY, CLIENT (its client's settings, as JSON),
-FAILS (1: every /work/ is a 503), LEDGER (a file that gets a line for each /work/ that arrives).
+FAILS (1: every /task/ is a 503), LEDGER (a file that gets a line for each /task/ that arrives).
 """
 
 import json
@@ -57,7 +57,7 @@ def timed(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Http
     return middleware
 
 
-def work(request: HttpRequest) -> JsonResponse:
+def task(request: HttpRequest) -> JsonResponse:
     """Do one piece of work, which may be to have it done."""
     with LEDGER.open("a") as ledger:
         ledger.write(f"{request.method} {request.GET.get('id', '')}\n")
@@ -67,7 +67,7 @@ def work(request: HttpRequest) -> JsonResponse:
         assert request.method is not None
         answer = ServiceClient(NEXT).request(
             request.method,
-            "/work/",
+            "/task/",
             params={"id": request.GET.get("id")},
             idempotency_key=request.GET.get("key"),
         )
@@ -80,6 +80,6 @@ def own(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"by": os.getpid()})
 
 
-urlpatterns = [path("work/", work), path("own/", own), path("", include("bandstand.health.urls"))]
+urlpatterns = [path("task/", task), path("own/", own), path("", include("bandstand.health.urls"))]
 
 application = get_wsgi_application()

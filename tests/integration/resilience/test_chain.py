@@ -21,7 +21,7 @@ def asked(folder: Path, offered: int = OFFERED, **client: Any) -> tuple[int, flo
         second = stack.enter_context(Node(folder, "second", asks="third", at=[third.url], **client))
         first = stack.enter_context(Node(folder, "first", asks="second", at=[second.url], **client))
         began = time.monotonic()
-        answers = drive(first, "/work/", clients=4, count=offered)
+        answers = drive(first, "/task/", clients=4, count=offered)
         seconds = time.monotonic() - began
         assert {answer.status for answer in answers} == {503}
         return len(third.seen()), seconds

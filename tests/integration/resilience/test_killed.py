@@ -37,10 +37,10 @@ def killed_under_load(folder: Path, **client: Any) -> tuple[list[Answer], float,
         reads: list[Answer] = []
         writing = threading.Thread(
             target=drive,
-            args=(caller, "/work/?id={n}"),
+            args=(caller, "/task/?id={n}"),
             kwargs={"clients": 2, "count": 1_000_000, "until": over.is_set, "method": "POST"},
         )
-        reading = threading.Thread(target=lambda: reads.extend(drive(caller, "/work/", clients=2, until=over.is_set)))
+        reading = threading.Thread(target=lambda: reads.extend(drive(caller, "/task/", clients=2, until=over.is_set)))
         writing.start()
         reading.start()
         time.sleep(2.0)
@@ -89,9 +89,9 @@ def arrivals(folder: Path, path: str) -> Counter[str]:
 
 def test_a_write_whose_answer_is_lost_is_not_repeated(tmp_path: Path) -> None:
     """It may have been done, so a write without a key is sent once, and its caller is told."""
-    assert arrivals(tmp_path, "/work/?id={n}") == {f"POST {number}": 1 for number in range(10)}
+    assert arrivals(tmp_path, "/task/?id={n}") == {f"POST {number}": 1 for number in range(10)}
 
 
 def test_tooth_with_a_key_it_is(tmp_path: Path) -> None:
     """What is safe to repeat is repeated, so the count above would show it."""
-    assert arrivals(tmp_path, "/work/?id={n}&key=k{n}") == {f"POST {number}": 3 for number in range(10)}
+    assert arrivals(tmp_path, "/task/?id={n}&key=k{n}") == {f"POST {number}": 3 for number in range(10)}

@@ -28,7 +28,7 @@ class Pair:
         self.callee = stack.enter_context(Node(folder, "callee"))
         self.proxy = stack.enter_context(FaultProxy(port=self.callee.port))
         self.caller = stack.enter_context(Node(folder, "caller", asks="callee", at=[self.proxy.url], **client))
-        assert {answer.status for answer in drive(self.caller, "/work/", clients=1, count=5)} == {200}
+        assert {answer.status for answer in drive(self.caller, "/task/", clients=1, count=5)} == {200}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_dependency_that_is_five_seconds_slow(stack: ExitStack, tmp_path: Path
         target=lambda: unrelated.extend(drive(pair.caller, "/own/", clients=1, until=over.is_set))
     )
     watching.start()
-    answers = drive(pair.caller, "/work/", clients=4, count=600)
+    answers = drive(pair.caller, "/task/", clients=4, count=600)
     over.set()
     watching.join()
     opened = min(answer.at for answer in answers if answer.code == "circuit_open") - began
@@ -68,7 +68,7 @@ def test_tooth_without_time_limit_and_circuit_everything_waits(stack: ExitStack,
     pair = Pair(stack, tmp_path, TIMEOUT=20, BREAKER="closed")
     pair.proxy.fault = SLOW
     answers: list[Any] = []
-    waiting = threading.Thread(target=lambda: answers.extend(drive(pair.caller, "/work/", clients=8, count=8)))
+    waiting = threading.Thread(target=lambda: answers.extend(drive(pair.caller, "/task/", clients=8, count=8)))
     waiting.start()
     while len(pair.caller.seen()) < 5 + 8:
         time.sleep(0.05)
@@ -93,9 +93,9 @@ def test_a_dependency_that_is_away_and_comes_back(stack: ExitStack, tmp_path: Pa
     """While the circuit is open answers take at most 20 ms; after the return at least 99 % succeed within 15 s."""
     pair = Pair(stack, tmp_path)
     with away(pair.proxy):
-        drive(pair.caller, "/work/", clients=8, count=40)
+        drive(pair.caller, "/task/", clients=8, count=40)
         accepted, began = pair.proxy.accepted, time.monotonic()
-        answers = drive(pair.caller, "/work/", clients=2, until=lambda: time.monotonic() > began + OUTAGE, pause=0.01)
+        answers = drive(pair.caller, "/task/", clients=2, until=lambda: time.monotonic() > began + OUTAGE, pause=0.01)
     refused = [answer for answer in answers if answer.code == "circuit_open"]
     probes = pair.proxy.accepted - accepted
     print(f"{len(refused)} of {len(answers)} refused, p99 {percentile(refused, 0.99) * 1000:.1f} ms, {probes} probes")
@@ -104,11 +104,11 @@ def test_a_dependency_that_is_away_and_comes_back(stack: ExitStack, tmp_path: Pa
     assert percentile(refused, 0.9) <= 0.02
     assert probes <= OUTAGE / 5 + 2
     began = time.monotonic()
-    while drive(pair.caller, "/work/", clients=1, count=1)[0].status != 200:
+    while drive(pair.caller, "/task/", clients=1, count=1)[0].status != 200:
         assert time.monotonic() - began < 15.0
         time.sleep(0.05)
     print(f"answered again after {time.monotonic() - began:.1f} s")
-    answers = drive(pair.caller, "/work/", clients=2, count=200)
+    answers = drive(pair.caller, "/task/", clients=2, count=200)
     assert sum(answer.status == 200 for answer in answers) >= 0.99 * len(answers)
 
 
@@ -116,6 +116,6 @@ def test_tooth_without_the_circuit_each_call_waits(stack: ExitStack, tmp_path: P
     """A call to somebody who is silent takes its whole time, however many failed before it."""
     pair = Pair(stack, tmp_path, BREAKER="closed")
     pair.proxy.fault = SILENT
-    answers = drive(pair.caller, "/work/", clients=8, count=40)
+    answers = drive(pair.caller, "/task/", clients=8, count=40)
     assert not [answer for answer in answers if answer.code == "circuit_open"]
     assert percentile(answers, 0.01) > 0.02
