@@ -105,7 +105,7 @@ def test_parking(broker: FakeBroker, off: Off, protected: bool) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("protected", [True, False])
 def test_fence(broker: FakeBroker, off: Off, monkeypatch: pytest.MonkeyPatch, protected: bool) -> None:
-    """A relay that wakes when half of its lease is over sends nothing more: another may have these rows by now."""
+    """A relay that wakes late sends nothing more and gives nothing free: another may have these rows by now."""
     if not protected:
         off("relay.fence")
     write("a", "a")
@@ -118,6 +118,27 @@ def test_fence(broker: FakeBroker, off: Off, monkeypatch: pytest.MonkeyPatch, pr
     broker.outcome = fall_asleep
     relay_of(broker).relay()
     assert [len(batch) for batch in broker.batches] == ([1] if protected else [1, 1])
+    assert OutboxMessage.objects.filter(sent_at=None, held_until=None).count() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("protected", [True, False])
+def test_fence_of_what_is_left(broker: FakeBroker, off: Off, monkeypatch: pytest.MonkeyPatch, protected: bool) -> None:
+    """A relay that wakes after its lease leaves the rows that it could not send to whoever holds them by now."""
+    if not protected:
+        off("relay.fence")
+    write("a")
+    clock = [0.0]
+    monkeypatch.setattr("bandstand.events.relay.monotonic", lambda: clock[0])
+    monkeypatch.setattr("bandstand.events.relay.time.sleep", lambda seconds: None)
+
+    def fall_asleep(message: object) -> BrokerUnavailable:
+        clock[0] += 3600
+        return BrokerUnavailable("gone meanwhile")
+
+    broker.outcome = fall_asleep
+    relay_of(broker).relay()
+    assert OutboxMessage.objects.filter(held_until=None).exists() is not protected
 
 
 # --- the consumer ------------------------------------------------------------------------------------

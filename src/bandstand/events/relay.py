@@ -139,14 +139,15 @@ class Relay:
         return self._relay()[1]
 
     def _relay(self) -> "tuple[_Found, int]":
-        batch = self._settings.batch
-        rows = self._outbox.claim(batch, self._settings.lease)
+        batch, lease = self._settings.batch, self._settings.lease
+        began = monotonic()
+        rows = self._outbox.claim(batch, lease)
         if len(rows) >= batch:
             self._backlog.set()
         failpoints.hit("relay.after_claim")
         if not rows:
             return (_Found.SOME if self._outbox.waits() else _Found.NOTHING), 0
-        sent = _Batch(self._broker, self._outbox, rows, lease=self._settings.lease).send()
+        sent = _Batch(self._broker, self._outbox, rows, began=began, lease=lease).send()
         return _Found.MUCH if sent >= batch else _Found.SOME, sent
 
 
@@ -159,13 +160,14 @@ class _Found(Enum):
 
 
 class _Batch:
-    """The rows of one claim on their way."""
+    """The rows of one claim on their way: ``began`` is when it was asked for, and its ``lease`` ends no sooner."""
 
-    def __init__(self, broker: Broker, outbox: Outbox, rows: list[OutboxRow], *, lease: float) -> None:
+    def __init__(self, broker: Broker, outbox: Outbox, rows: list[OutboxRow], *, began: float, lease: float) -> None:
         self._broker = broker
         self._outbox = outbox
         self._rows = rows
-        self._until = monotonic() + lease / 2
+        self._until = began + lease / 2
+        self._lease_ends = began + lease
         self._sent: list[OutboxRow] = []
         self._stuck: set[str] = set()
         self._parked: set[int] = set()
@@ -174,7 +176,7 @@ class _Batch:
     def send(self) -> int:
         try:
             for wave in waves(self._rows):
-                if self._failed or (monotonic() > self._until and not failpoints.switched_off("relay.fence")):
+                if self._failed or self._is_after(self._until):
                     break
                 self._send_wave([row for row in wave if row.key not in self._stuck])
             failpoints.hit("relay.after_publish")
@@ -221,5 +223,10 @@ class _Batch:
 
     def _settle(self) -> None:
         self._outbox.mark_sent(self._sent)
+        if self._is_after(self._lease_ends):
+            return  # what is left is free by itself, or another's by now
         done = self._parked.union(row.position for row in self._sent)
         self._outbox.release([row for row in self._rows if row.position not in done])
+
+    def _is_after(self, moment: float) -> bool:
+        return monotonic() > moment and not failpoints.switched_off("relay.fence")
