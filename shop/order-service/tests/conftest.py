@@ -32,8 +32,15 @@ def others(fake_services: Any, user_id: str) -> Any:
     """Let the user service know the buyer, and the product service a lamp and a pen."""
     user = {"id": user_id, "email": "ada@example.com", "is_active": True, "username": "ada"}
     fake_services.on("user-service", "GET", f"/api/v1/users/{user_id}/", json=user)
-    fake_services.on("product-service", "GET", "/api/v1/products/", json={"count": 2, "results": [LAMP, PEN]})
+    fake_services.on("product-service", "GET", "/api/v1/products/", json=catalogue)
     return fake_services
+
+
+def catalogue(call: Any) -> dict[str, Any]:
+    """Answer with those products whose ids are asked for, as the product service does."""
+    wanted = ",".join(call.params["ids"]).split(",")
+    found = [product for product in (LAMP, PEN) if product["id"] in wanted]
+    return {"count": len(found), "next": None, "previous": None, "results": found}
 
 
 @pytest.fixture
