@@ -430,8 +430,8 @@ def test_a_paused_process_loses_its_messages_to_another(rabbit: Rabbit, connect:
     first.wait(1)
     other = connect(second)
     rabbit.control("close_all_connections", "--vhost", "/", "the test wants it")
-    until(lambda: len(first.received) + len(second.received) == 2)
-    assert (first.received + second.received)[1].repeated
+    # A queue that is still young may be filled again from the archive, too; such a copy is new to it.
+    until(lambda: any(each.repeated for each in first.received + second.received))
     for each in first.received:
         each.acknowledge()  # the first of them is of a channel that is gone: harmless
     until(lambda: broker.connected and other.connected)
