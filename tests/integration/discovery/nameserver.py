@@ -1,5 +1,6 @@
 """A small DNS server on a free port of the loopback interface: UDP and TCP, with the records that a test gives it."""
 
+import select
 import socket
 import struct
 import threading
@@ -25,12 +26,18 @@ class NameServer:
         self.silent = False
         self.negative_ttl = 60
         self.asked: list[tuple[str, str]] = []
+        self._closing = threading.Event()
         self._udp, self._tcp = _pair()
         self.port: int = self._udp.getsockname()[1]
-        for serve in (self._serve_udp, self._serve_tcp):
-            threading.Thread(target=serve, daemon=True).start()
+        self._threads = [threading.Thread(target=serve) for serve in (self._serve_udp, self._serve_tcp)]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
+        """End both threads: a thread that still waits on a closed socket would keep its port and answer whoever comes."""
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
         self._udp.close()
         self._tcp.close()
 
@@ -59,31 +66,35 @@ class NameServer:
         return reply
 
     def _serve_udp(self) -> None:
-        while True:
+        while self._arrived(self._udp):
+            wire, sender = self._udp.recvfrom(4096)
+            if self.silent:
+                continue
             try:
-                wire, sender = self._udp.recvfrom(4096)
-                if self.silent:
-                    continue
                 reply = self.answer(wire)
-                try:
-                    self._udp.sendto(reply.to_wire(max_size=512), sender)
-                except dns.exception.TooBig:
-                    short = dns.message.make_response(dns.message.from_wire(wire))
-                    short.flags |= dns.flags.TC
-                    self._udp.sendto(short.to_wire(), sender)
-            except OSError:
-                return
+            except dns.exception.DNSException:
+                continue  # anybody may send a datagram to an open port; what is not a query gets no answer
+            try:
+                self._udp.sendto(reply.to_wire(max_size=512), sender)
+            except dns.exception.TooBig:
+                short = dns.message.make_response(dns.message.from_wire(wire))
+                short.flags |= dns.flags.TC
+                self._udp.sendto(short.to_wire(), sender)
 
     def _serve_tcp(self) -> None:
-        while True:
-            try:
-                connection, _ = self._tcp.accept()
-            except OSError:
-                return
+        while self._arrived(self._tcp):
+            connection, _ = self._tcp.accept()
             with connection:
                 (length,) = struct.unpack("!H", connection.recv(2, socket.MSG_WAITALL))
                 wire = self.answer(connection.recv(length, socket.MSG_WAITALL)).to_wire()
                 connection.sendall(struct.pack("!H", len(wire)) + wire)
+
+    def _arrived(self, source: socket.socket) -> bool:
+        """Whether something can be read, once it can; False when the server is to close."""
+        while not self._closing.is_set():
+            if select.select([source], [], [], 0.05)[0]:
+                return True
+        return False
 
 
 @contextmanager
