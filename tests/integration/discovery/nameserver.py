@@ -34,7 +34,7 @@ class NameServer:
             thread.start()
 
     def close(self) -> None:
-        """End both threads: a thread that still waits on a closed socket would keep its port and answer whoever comes."""
+        """End both threads: one that still waits on a closed socket would keep its port and answer whoever comes."""
         self._closing.set()
         for thread in self._threads:
             thread.join()

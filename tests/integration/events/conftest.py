@@ -225,6 +225,15 @@ class Rig:
         unsent = self.count("bandstand_outbox WHERE sent_at IS NULL")
         return not unsent and not self.count("bandstand_delivery") and self.done()
 
+    def at_rest(self, *subscriptions: str) -> bool:
+        """Settled, and the broker has no copy left to bring: what would be repeated was."""
+
+        async def left(stream: Any, name: str) -> int:
+            found = [await stream.consumer_info(name, f"ledger-service__{each}") for each in subscriptions]
+            return sum(each.num_pending + each.num_ack_pending for each in found)
+
+        return self.settled() and self.stream(left) == 0
+
     def done(self, *numbers: int) -> bool:
         """All ``numbers`` (or all that were written) have had their effects in both subscriptions."""
         wanted = set(numbers) or {row[0] for row in self.query("SELECT number FROM written")}
@@ -242,6 +251,10 @@ class Rig:
             duplicates=len(effects) - len(set(effects)),
             stuck=self.count("bandstand_outbox WHERE sent_at IS NULL") + self.count("bandstand_delivery"),
         )
+
+    def repeats(self, *subscriptions: str) -> bool:
+        """Some event has had its effect more than once."""
+        return any(self.ledger(each).duplicates for each in subscriptions)
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> float:
         """Wait until ``condition`` holds; return how many seconds it took."""

@@ -64,8 +64,9 @@ def on_any(event: dict, message: Message) -> None:  # type: ignore[type-arg]
 
 
 @subscribe("number.counted", name="typed")
-def on_typed(event: Counted) -> None:
+def on_typed(event: Counted, message: Message) -> None:
     """Reads with a view, so that what does not fit is found."""
+    effect("typed", event.number, message)
 
 
 if batch := os.environ.get("LEDGER_BATCH"):
