@@ -41,8 +41,7 @@ def busy(balancer: Balancer, name: str, calls: int = 1) -> None:
 
 def ask(balancer: Balancer, name: str, good: bool | None = True, seconds: float | None = 0.01) -> None:
     """Make one attempt at the instance."""
-    balancer.begin(f"http://{name}", ABC)
-    balancer.end(f"http://{name}", ABC, good=good, seconds=seconds)
+    balancer.end(balancer.begin(f"http://{name}", ABC), ABC, good=good, seconds=seconds)
 
 
 def chosen(
@@ -138,9 +137,10 @@ def test_rather_one_that_was_left_out_than_one_that_failed_just_now(new: Callabl
 def test_calls_in_flight_are_counted_by_instance(new: Callable[..., Balancer]) -> None:
     """Each attempt counts from its beginning to its end."""
     balancer = new()
-    busy(balancer, "a", 2)
+    load = balancer.begin("http://a", ABC)
+    busy(balancer, "a")
     busy(balancer, "b")
-    balancer.end("http://a", ABC, good=None, seconds=None)
+    balancer.end(load, ABC, good=None, seconds=None)
     assert [balancer.in_flight(f"http://{name}") for name in "abc"] == [1, 1, 0]
 
 
@@ -149,8 +149,8 @@ def test_what_is_gone_leaves_no_trace(new: Callable[..., Balancer]) -> None:
     balancer = new()
     for number in range(100):
         (instance,) = made(f"host-{number}")
-        balancer.begin(instance.url, (instance,))
-        balancer.end(instance.url, (instance,), good=False, seconds=1)
+        load = balancer.begin(instance.url, (instance,))
+        balancer.end(load, (instance,), good=False, seconds=1)
     assert len(balancer._loads) == 1
     assert len(balancer.outliers._records) == 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bandstand.client import ConnectFailed, Headers, Policy, Response, TimedOut
+from bandstand.client import ConnectFailed, Headers, Policy, Response, TimedOut, TransportError
 from bandstand.client.call import Call
 from bandstand.client.preparation import prepare
 from bandstand.client.targets import Target
@@ -68,16 +68,23 @@ def answer(status: int = 200) -> Response:
     return Response(service=SERVICE, status=status, headers=Headers(), content=b"")
 
 
-def fail(call: Call, error: Exception) -> float | Response:
-    with call.attempt() as attempt:
-        raise error
-    return call.conclude(attempt)
+def finish(call: Call, outcome: Response | TransportError) -> float | Response:
+    call.attempt()
+    return call.conclude(outcome)
 
 
-def finish(call: Call, response: Response) -> float | Response:
-    with call.attempt() as attempt:
-        attempt.outcome = response
-    return call.conclude(attempt)
+def send_and_end(call: Call, end: Response | BaseException) -> None:
+    """Do what the clients do with what comes of sending a request."""
+    try:
+        if not isinstance(end, Response | TransportError):
+            raise end
+        call.conclude(end)
+    except (ServiceCallError, KeyboardInterrupt, ZeroDivisionError) as error:
+        call.abandon(error)
+
+
+def in_flight(call: Call) -> list[int]:
+    return [call.target.balancer.in_flight(url) for url in ("http://a:1", "http://b:1")]
 
 
 def count(method: str, outcome: str, service: str = SERVICE) -> float:
@@ -103,29 +110,29 @@ def test_a_timeout_of_nothing_is_no_time(begin: Callable[..., Call], timeout: fl
 def test_each_attempt_has_the_time_that_is_left(begin: Callable[..., Call], clock: Clock) -> None:
     """The time-out of an attempt, and what its callee is told, are what is left of the call."""
     with bind(new_context(timeout=10)):
-        call = begin()
+        call = begin(policy=Policy(retries=3))
     seen = []
     for passed in (0.0, 0.4, 0.3):
         clock.now += passed
-        with call.attempt() as attempt:
-            seen.append((round(attempt.request.timeout, 3), attempt.request.headers[wire.REQUEST_TIMEOUT_MS]))
-            raise ConnectFailed("x")
+        request = call.attempt()
+        seen.append((round(request.timeout, 3), request.headers[wire.REQUEST_TIMEOUT_MS]))
+        call.conclude(ConnectFailed("x"))
     assert [timeout for timeout, _ in seen] == [1.0, 0.6, 0.3]
     assert [int(header) for _, header in seen] == pytest.approx([1000, 600, 300], abs=1)
 
 
 def test_the_callers_deadline_shortens_the_call(begin: Callable[..., Call]) -> None:
     """With 0.2 s left, connecting and the whole call have 0.2 s, whatever else is said."""
-    with bind(new_context(timeout=0.2)), begin(timeout=5).attempt() as attempt:
-        assert attempt.request.timeout == pytest.approx(0.2)
-        assert attempt.request.connect_timeout == pytest.approx(0.2)
-        attempt.outcome = answer()
+    with bind(new_context(timeout=0.2)):
+        request = begin(timeout=5).attempt()
+    assert request.timeout == pytest.approx(0.2)
+    assert request.connect_timeout == pytest.approx(0.2)
 
 
 def test_when_time_runs_out_between_attempts_it_is_a_timeout(begin: Callable[..., Call], clock: Clock) -> None:
     """A pause that took longer than planned ends the call with the number of attempts that were made."""
     call = begin()
-    assert isinstance(fail(call, ConnectFailed("x")), float)
+    assert isinstance(finish(call, ConnectFailed("x")), float)
     clock.now += 2
     with pytest.raises(ServiceTimeout) as caught:
         call.attempt()
@@ -138,20 +145,17 @@ def test_attempts_go_to_other_instances(begin: Callable[..., Call]) -> None:
         call = begin()
         hosts = []
         for _ in range(2):
-            with call.attempt() as attempt:
-                hosts.append(attempt.instance.url)
-                raise ConnectFailed("x")
+            hosts.append(call.attempt().url.partition("/users/")[0])
+            call.conclude(ConnectFailed("x"))
         assert sorted(hosts) == ["http://a:1", "http://b:1"]
 
 
 def test_instances_are_asked_for_anew(begin: Callable[..., Call], registry: MemoryRegistry) -> None:
     """A retry finds an instance that has come up since the call began."""
     call = begin()
-    fail(call, ConnectFailed("x"))
+    finish(call, ConnectFailed("x"))
     registry.set(SERVICE, ["http://new:1"])
-    with call.attempt() as attempt:
-        attempt.outcome = answer()
-    assert attempt.request.url == "http://new:1/users/1/?secret=x"
+    assert call.attempt().url == "http://new:1/users/1/?secret=x"
 
 
 @pytest.mark.parametrize("service", ["away", "no-such-service"])
@@ -172,9 +176,8 @@ def test_the_context_goes_along(begin: Callable[..., Call]) -> None:
     with bind(context):
         call = begin()
     for _ in range(2):
-        with call.attempt() as attempt:
-            headers = attempt.request.headers
-            raise ConnectFailed("x")
+        headers = call.attempt().headers
+        call.conclude(ConnectFailed("x"))
         assert headers[wire.CORRELATION_ID] == "corr-12345678"
         assert headers[wire.TRACEPARENT].split("-")[1] == context.trace.trace_id
         parents.add(headers[wire.TRACEPARENT])
@@ -186,38 +189,32 @@ def test_without_a_context_all_attempts_share_one(begin: Callable[..., Call]) ->
     call = begin()
     seen = set()
     for _ in range(2):
-        with call.attempt() as attempt:
-            seen.add(attempt.request.headers[wire.CORRELATION_ID])
-            raise ConnectFailed("x")
+        seen.add(call.attempt().headers[wire.CORRELATION_ID])
+        call.conclude(ConnectFailed("x"))
     assert len(seen) == 1
 
 
 def test_no_token_without_a_key(begin: Callable[..., Call]) -> None:
     """A service that has no key configured calls without a token, instead of failing."""
-    with begin().attempt() as attempt:
-        attempt.outcome = answer()
-    assert wire.SERVICE_TOKEN not in attempt.request.headers
+    assert wire.SERVICE_TOKEN not in begin().attempt().headers
 
 
 def test_calls_in_flight_end_with_the_attempt(begin: Callable[..., Call]) -> None:
     """An instance is busy while its attempt runs, and free after an answer, an error and a cancellation."""
-    call = begin(policy=Policy(retries=5))
-    balancer = call.target.balancer
-    for end in (ConnectFailed("x"), TimedOut("x"), KeyboardInterrupt()):
-        try:
-            with call.attempt() as attempt:
-                assert balancer.in_flight(attempt.instance.url) == 1
-                raise end
-        except KeyboardInterrupt:
-            pass
-        assert [balancer.in_flight(url) for url in ("http://a:1", "http://b:1")] == [0, 0]
+    for end in (answer(), ConnectFailed("x"), TimedOut("x"), KeyboardInterrupt()):
+        call = begin()
+        call.attempt()
+        assert sum(in_flight(call)) == 1
+        send_and_end(call, end)
+        assert in_flight(call) == [0, 0]
 
 
 def test_a_cancelled_call_is_counted(begin: Callable[..., Call]) -> None:
     """A call whose task is cancelled appears in the metric, and the cancellation goes on."""
     before = count("GET", "cancelled")
-    with pytest.raises(KeyboardInterrupt), begin() as call, call.attempt():
-        raise KeyboardInterrupt
+    call = begin()
+    call.attempt()
+    assert call.abandon(KeyboardInterrupt()) is None
     assert count("GET", "cancelled") == before + 1
 
 
@@ -225,7 +222,7 @@ def test_a_call_is_observed_once(begin: Callable[..., Call]) -> None:
     """Retries are a part of their call: one observation, with the last outcome."""
     before = {outcome: count("GET", outcome) for outcome in ("2xx", "unavailable")}
     call = begin()
-    assert isinstance(fail(call, ConnectFailed("x")), float)
+    assert isinstance(finish(call, ConnectFailed("x")), float)
     assert isinstance(finish(call, answer(200)), Response)
     assert count("GET", "2xx") == before["2xx"] + 1
     assert count("GET", "unavailable") == before["unavailable"]
@@ -234,11 +231,11 @@ def test_a_call_is_observed_once(begin: Callable[..., Call]) -> None:
 def test_a_failed_call_is_one_log_line(begin: Callable[..., Call], caplog: pytest.LogCaptureFixture) -> None:
     """A failure is logged once, after all attempts, with what an operator looks for and without the query."""
     call = begin()
-    fail(call, ConnectFailed("http://a:1/users/1/: refused"))
-    fail(call, ConnectFailed("http://a:1/users/1/: refused"))
+    finish(call, ConnectFailed("http://a:1/users/1/: refused"))
+    finish(call, ConnectFailed("http://a:1/users/1/: refused"))
     assert caplog.records == []
     with pytest.raises(ServiceUnavailable):
-        fail(call, ConnectFailed("http://b:1/users/1/: refused"))
+        finish(call, ConnectFailed("http://b:1/users/1/: refused"))
     (record,) = caplog.records
     fields = vars(record)
     assert record.levelno == logging.WARNING
@@ -268,7 +265,7 @@ def test_the_cause_of_a_failure_is_kept(begin: Callable[..., Call]) -> None:
     """A traceback shows what the transport said; an error status has no cause of its own."""
     cause = ConnectFailed("x")
     with pytest.raises(ServiceUnavailable) as caught:
-        fail(begin("POST"), cause)
+        finish(begin("POST"), cause)
     assert caught.value.__cause__ is cause
 
 
@@ -276,23 +273,15 @@ def test_everything_is_given_back_however_a_call_ends(begin: Callable[..., Call]
     """The place of a call under the limit is free again after an answer, an error, a cancellation and a mistake."""
     for outcome in (answer(), answer(404), ConnectFailed("x"), KeyboardInterrupt(), ZeroDivisionError()):
         call = begin("POST")
-        try:
-            with call:
-                with call.attempt() as attempt:
-                    assert call.target.limit.inside == 1
-                    if isinstance(outcome, BaseException):
-                        raise outcome
-                    attempt.outcome = outcome
-                call.conclude(attempt)
-        except (ServiceCallError, KeyboardInterrupt, ZeroDivisionError):
-            pass
+        call.attempt()
+        assert call.target.limit.inside == 1
+        send_and_end(call, outcome)
         assert call.target.limit.inside == 0
 
 
 def test_a_call_that_is_cancelled_between_attempts_is_given_back(begin: Callable[..., Call]) -> None:
     """A task may end in the pause before a retry as well."""
     call = begin()
-    fail(call, ConnectFailed("x"))
-    with pytest.raises(KeyboardInterrupt), call:
-        raise KeyboardInterrupt
+    finish(call, ConnectFailed("x"))
+    call.abandon(KeyboardInterrupt())
     assert call.target.limit.inside == 0

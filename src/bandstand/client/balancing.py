@@ -9,7 +9,7 @@ from typing import Final
 from bandstand.discovery import Instance
 from bandstand.resilience import Outliers, PeakEwma
 
-__all__ = ["Balancer"]
+__all__ = ["Balancer", "Load"]
 
 _PENALTY: Final = 1.0  # seconds: the guess for an instance that was asked and has not answered yet
 
@@ -27,7 +27,7 @@ class Balancer:
         self.outliers = outliers
         self._clock = clock
         self._chance = chance
-        self._loads: dict[str, _Load] = {}
+        self._loads: dict[str, Load] = {}
         self._lock = threading.Lock()
 
     def choose(self, known: Sequence[Instance], tried: Collection[str]) -> Instance:
@@ -51,30 +51,26 @@ class Balancer:
         now = self._clock()
         return other if self.load(other.url, now) < self.load(one.url, now) else one
 
-    def begin(self, url: str, known: Sequence[Instance]) -> None:
-        """Count an attempt at the instance, one of those that are ``known``."""
-        load = self._loads.get(url)
-        with self._lock:
-            if load is None:
-                load = self._entered(url, {instance.url for instance in known})
-            load.in_flight += 1
+    def begin(self, url: str, known: Sequence[Instance]) -> "Load":
+        """Count an attempt at the instance, one of those that are ``known``; what is returned is for :meth:`end`."""
+        load = self._loads.get(url) or self._entered(url, {instance.url for instance in known})
+        load.attempts.append(None)
+        return load
 
-    def end(self, url: str, known: Sequence[Instance], *, good: bool | None, seconds: float | None) -> None:
+    def end(self, load: "Load", known: Sequence[Instance], *, good: bool | None, seconds: float | None) -> None:
         """Count an attempt as ended: ``good`` or not, and after how long; None says nothing of the instance."""
-        load = self._loads[url]
-        with self._lock:
-            load.in_flight -= 1
+        load.attempts.pop()
         if seconds is not None:
             load.latency.observe(seconds, self._clock())
         if good:
-            self.outliers.succeeded(url)
+            self.outliers.succeeded(load.url)
         elif good is False:
-            self.outliers.failed(url, {instance.url for instance in known})
+            self.outliers.failed(load.url, {instance.url for instance in known})
 
     def in_flight(self, url: str) -> int:
         """Return how many attempts at the instance are under way."""
         load = self._loads.get(url)
-        return 0 if load is None else load.in_flight
+        return 0 if load is None else len(load.attempts)
 
     def load(self, url: str, now: float) -> float:
         """Return what one more call would wait for, in seconds: the less the better."""
@@ -82,22 +78,29 @@ class Balancer:
         if load is None:
             return 0.0
         latency = load.latency.value(now)
+        in_flight = len(load.attempts)
         if latency == 0.0:  # not known yet: one may try it, and not all at once
-            return _PENALTY * load.in_flight
-        return latency * (load.in_flight + 1)
+            return _PENALTY * in_flight
+        return latency * (in_flight + 1)
 
-    def _entered(self, url: str, known: Collection[str]) -> "_Load":
+    def _entered(self, url: str, known: Collection[str]) -> "Load":
         """Instances come and go with each deployment; what is known of those that went must not pile up."""
-        kept = {each: load for each, load in self._loads.items() if each in known or load.in_flight}
-        self._loads = kept
-        return kept.setdefault(url, _Load())
+        with self._lock:
+            if url not in self._loads:
+                kept = {each: load for each, load in self._loads.items() if each in known or load.attempts}
+                self._loads = {**kept, url: Load(url)}
+            return self._loads[url]
 
 
-class _Load:
-    """What one instance is working on for this process, and how long it takes."""
+class Load:
+    """What one instance is working on for this process, and how long it takes.
 
-    __slots__ = ("in_flight", "latency")
+    There is an item in ``attempts`` for each that is under way: adding and taking away are atomic, so there is no lock.
+    """
 
-    def __init__(self) -> None:
-        self.in_flight = 0
+    __slots__ = ("attempts", "latency", "url")
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.attempts: list[None] = []
         self.latency = PeakEwma()

@@ -3,16 +3,16 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from msgspec import UNSET
 from prometheus_client import Histogram
 
+from bandstand.client.balancing import Load
 from bandstand.client.fallbacks import fallback_response
-from bandstand.client.messages import Request, Response
+from bandstand.client.messages import Headers, Request, Response, header_lines
 from bandstand.client.preparation import SAFE_METHODS, Order
 from bandstand.client.targets import Target
 from bandstand.client.transports.base import TimedOut, TransportError
@@ -32,7 +32,7 @@ from bandstand.exceptions import (
 )
 from bandstand.identity import service_token
 
-__all__ = ["Attempt", "Call"]
+__all__ = ["Call"]
 
 E = TypeVar("E", bound=BandstandError)
 
@@ -45,44 +45,11 @@ _seconds: Final = histogram(
 )
 
 
-class Attempt:
-    """One request to one instance, as a context: inside it the transport runs, after it ``outcome`` is known."""
-
-    __slots__ = ("_began", "_call", "_known", "good", "instance", "outcome", "request")
-
-    def __init__(self, call: "Call", instance: Instance, known: Sequence[Instance], request: Request) -> None:
-        self._call = call
-        self._known = known
-        self.instance = instance
-        self.request = request
-        self.outcome: Response | TransportError | None = None
-
-    def __enter__(self) -> "Attempt":
-        call = self._call
-        call.target.balancer.begin(self.instance.url, self._known)
-        self._began = call.clock()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if isinstance(error, TransportError):
-            self.outcome = error
-        call, outcome = self._call, self.outcome
-        # None when the call was cancelled, or had so little time left that a good instance may well have needed more.
-        slow = isinstance(outcome, TimedOut)
-        late = slow and self.request.timeout < call.target.policy.timeout / 2
-        self.good = None if outcome is None or late else good(outcome)
-        seconds = call.clock() - self._began if self.good or slow else None
-        call.target.balancer.end(self.instance.url, self._known, good=self.good, seconds=seconds)
-        return error is not None and error is outcome
-
-
 class Call:
-    """The state of one call, as a context: what it has taken of its target is given back at the end, however it ends.
+    """The state of one call, which takes of its target what it needs and gives it back, however it ends.
 
-    Inside, loop: ``with call.attempt() as attempt`` send it, then ask ``call.conclude(attempt)``. Behind it, which is
-    only reached when the service could not be had and there is a fallback, is ``call.instead``.
+    Loop: send ``attempt()``, and let ``conclude()`` say what follows from what came of it. Whatever is raised in the
+    loop goes to ``abandon()``, which may have an answer to give instead.
 
     Raises:
         DeadlineExceeded: the time is over before anything was sent.
@@ -92,20 +59,28 @@ class Call:
         "_admitted",
         "_began",
         "_chance",
+        "_clock",
         "_context",
         "_deadline",
         "_ended",
-        "_fair",
         "_fallback",
         "_good",
+        "_instance",
+        "_known",
+        "_load",
         "_marked",
         "_once",
         "_order",
+        "_sent",
+        "_time",
         "_tried",
-        "clock",
-        "instead",
         "target",
     )
+
+    _instance: Instance
+    _known: tuple[Instance, ...]
+    _sent: float
+    _time: float
 
     def __init__(
         self,
@@ -118,83 +93,81 @@ class Call:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.target = target
-        self.clock = clock
+        self._clock = clock
         self._order = order
         self._fallback = fallback
         self._chance = chance
-        policy = target.policy
-        self._began = clock()
-        self._tried: list[str] = []
+        self._tried: tuple[str, ...] = ()
         self._admitted: int | None = None
+        self._load: Load | None = None  # while an attempt is under way
         self._good: bool | None = None
         self._ended = False
-        self.instead: Response
-        context = current()
-        deadline = policy.deadline(self._began, timeout=timeout, inherited=context.deadline)
-        self._deadline = deadline
-        # A time-out of a call that had little time from the start says nothing of the callee.
-        self._fair = deadline - self._began >= policy.timeout / 2
-        self._context = context
+        self._context = context = current()
+        policy = target.policy
         # Whoever tries again already has its calls tried once only, so that a chain does not multiply.
-        self._once = context.do_not_retry and not policy.retry_marked
-        self._marked = self._once
-        if deadline <= self._began:
+        self._once = self._marked = context.do_not_retry and not policy.retry_marked
+        self._began = now = clock()
+        self._deadline = policy.deadline(now, timeout=timeout, inherited=context.deadline)
+        if self._deadline <= now:
             raise self._failed(
                 DeadlineExceeded(
                     f"No time is left to ask {order.service} for {order.method} {order.path}, so it was not asked."
                 )
             )
 
-    def attempt(self) -> Attempt:
-        """Return the next attempt, at an instance not tried before if there is one.
+    def attempt(self) -> Request:
+        """Return what to send next, to an instance not tried before if there is one.
 
         Raises:
             CircuitOpen, TooManyCalls: the target is not to be called now.
             ServiceUnavailable: discovery knows no instance to ask.
             ServiceTimeout: the time is over.
         """
-        order, policy = self._order, self.target.policy
+        order, target = self._order, self.target
         if self._admitted is None:
             self._admit()
-        left = self._deadline - self.clock()
+        self._sent = now = self._clock()
+        self._time = left = self._deadline - now
         if left <= 0:
             text = f"{order.service} did not answer {order.method} {order.path} in time."
             raise self._failed(ServiceTimeout(text, service=order.service, attempts=len(self._tried)))
-        known = self._known()
-        instance = self.target.balancer.choose(known, self._tried)
-        self._tried.append(instance.url)
-        request = Request(
+        self._known = known = self._instances()
+        self._instance = instance = target.balancer.choose(known, self._tried)
+        url = instance.url
+        self._load = target.balancer.begin(url, known)
+        self._tried += (url,)
+        policy = target.policy
+        return Request(
             service=order.service,
             method=order.method,
-            url=instance.url + order.target,
-            headers=self._headers(instance.url, left),
+            url=url + order.target,
+            headers=self._headers(url, left),
             body=order.body,
             timeout=left,
             connect_timeout=min(left, policy.connect_timeout),
             max_response_bytes=policy.max_response_bytes,
             repeatable=order.repeatable,
         )
-        return Attempt(self, instance, known, request)
 
-    def conclude(self, attempt: Attempt) -> Response | float:
+    def conclude(self, outcome: Response | TransportError) -> Response | float:
         """Return the answer, or the number of seconds to wait before the next attempt.
 
         Raises:
             ServiceCallError: the call has failed; its kind says how.
         """
-        outcome = attempt.outcome
-        assert outcome is not None, "the attempt was not made"
+        now = self._clock()
         if isinstance(outcome, Response) and outcome.status < 300:  # what usually happens needs no judgement
+            self._leave(good=True, seconds=now - self._sent)
             self._good = True
-            self._end(outcome)
+            self._end("2xx", now)
             return outcome
-        self._good = good(outcome) or (None if isinstance(outcome, TimedOut) and not self._fair else False)
+        self._learn(outcome, now)
         verdict = judge(
             outcome,
             order=self._order,
             policy=self.target.policy,
             attempts=len(self._tried),
-            time_left=self._deadline - self.clock(),
+            time_left=self._deadline - now,
             permit=self._permit,
             chance=self._chance,
         )
@@ -202,27 +175,42 @@ class Call:
             self._marked = True
             return verdict.after
         if isinstance(verdict, Response):
-            self._end(verdict)
+            self._end(outcome_word(verdict), now)
             return verdict
         self._marked = self._marked or marked(outcome)
-        raise self._failed(verdict, attempt) from (outcome if isinstance(outcome, TransportError) else None)
+        raise self._failed(verdict, outcome) from (outcome if isinstance(outcome, TransportError) else None)
 
-    def __enter__(self) -> "Call":
-        return self
+    def abandon(self, error: BaseException) -> Response | None:
+        """Give back what is still taken, since ``error`` ends the call, and return the answer to give instead, if any.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if error is None:
-            return False
+        That is the fallback, which is for a service that could not be had.
+        """
+        if self._load is not None:
+            self._leave(good=None, seconds=None)
         if not self._ended:  # it was cancelled, or a mistake of the program's
             self._good = None
-            self._end(error)
+            self._end(outcome_word(error), self._clock())
         if self._fallback is UNSET or not isinstance(error, ServiceUnavailable | ServiceTimeout):
-            return False
-        self.instead = fallback_response(self._fallback, error)
+            return None
+        instead = fallback_response(self._fallback, error)
         self.target.count_fallback()
-        return True
+        return instead
+
+    def _learn(self, outcome: Response | TransportError, now: float) -> None:
+        """Take in what an outcome that is not just good says of the instance and of the service."""
+        half = self.target.policy.timeout / 2
+        slow, well = isinstance(outcome, TimedOut), good(outcome)
+        # A good instance, and a good service, may well need more than the little time that was left to them.
+        self._leave(
+            good=None if slow and self._time < half else well, seconds=now - self._sent if well or slow else None
+        )
+        self._good = None if slow and self._deadline - self._began < half else well
+
+    def _leave(self, *, good: bool | None, seconds: float | None) -> None:
+        """End the attempt that is under way; None says nothing of the instance."""
+        load, self._load = self._load, None
+        assert load is not None, "there is no attempt to conclude"
+        self.target.balancer.end(load, self._known, good=good, seconds=seconds)
 
     def _admit(self) -> None:
         try:
@@ -238,15 +226,14 @@ class Call:
         self._marked = True
         return False
 
-    def _end(self, result: Response | BaseException) -> None:
-        """Count the call as ended with ``result``, and give back what it had of its target."""
+    def _end(self, outcome: str, now: float) -> None:
+        """Count the call as ended with that outcome, and give back what it had of its target."""
         self._ended = True
         if self._admitted is not None:
             self.target.release(self._admitted, good=self._good)
-        timer = _timer(self._order.service, self._order.method, outcome_word(result))
-        timer.observe(self.clock() - self._began)
+        _timer(self._order.service, self._order.method, outcome).observe(now - self._began)
 
-    def _known(self) -> tuple[Instance, ...]:
+    def _instances(self) -> tuple[Instance, ...]:
         order = self._order
         try:
             return instances(order.service)
@@ -255,10 +242,10 @@ class Call:
             unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
             raise self._failed(unavailable) from error
 
-    def _headers(self, url: str, left: float) -> dict[str, str]:
+    def _headers(self, url: str, left: float) -> Headers:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
         order = self._order
-        headers = {**order.headers, **to_headers(self._context, remaining=left)}
+        headers = to_headers(self._context, remaining=left)
         if is_address(url):  # which is none of the callee's allowed hosts, and its name is one
             headers["Host"] = order.service
         if self._marked or self.target.budget.exhausted:
@@ -266,24 +253,25 @@ class Call:
         if not order.anonymous and get_settings().identity.service_key_file:
             # A callee may believe a token only once where something is changed.
             headers[wire.SERVICE_TOKEN] = service_token(order.service, fresh=order.method not in SAFE_METHODS)
-        return headers
+        return Headers(lines=order.lines + header_lines(headers))
 
-    def _failed(self, error: E, attempt: Attempt | None = None) -> E:
+    def _failed(self, error: E, outcome: Response | TransportError | None = None) -> E:
         """Count and log the end of the call, once, and return the error to raise."""
         if isinstance(error, ServiceCallError):
             error.do_not_retry = self._marked
-        self._end(error)
+        now = self._clock()
+        self._end(outcome_word(error), now)
         fields: dict[str, Any] = {
             "target": self._order.service,
             "method": self._order.method,
             "path": self._order.path,
             "outcome": outcome_word(error),
             "attempts": len(self._tried),
-            "duration_ms": round((self.clock() - self._began) * 1000, 1),
+            "duration_ms": round((now - self._began) * 1000, 1),
         }
-        if attempt is not None:
-            fields["instance"] = attempt.instance.id
-            fields["cause"] = str(attempt.outcome) if isinstance(attempt.outcome, TransportError) else None
+        if outcome is not None:
+            fields["instance"] = self._instance.id
+            fields["cause"] = str(outcome) if isinstance(outcome, TransportError) else None
         logger.log(_level(error), "%s", error, extra=fields)
         return error
 

@@ -1,5 +1,6 @@
 """The two clients: thin shells around :class:`Call`, one that waits and one that awaits."""
 
+from asyncio import _get_running_loop  # which, unlike the public one, tells that there is none without an exception
 from collections.abc import AsyncIterator, Awaitable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, Unpack, overload
 
@@ -14,7 +15,8 @@ from bandstand.client.paging import MAX_PAGES, Page, Walk
 from bandstand.client.policies import configured_policy
 from bandstand.client.preparation import LoadOptions, Options, prepare
 from bandstand.client.targets import Target, target_of
-from bandstand.client.transports import async_transport, transport
+from bandstand.client.transports import TransportError, async_transport, transport
+from bandstand.conf import Settings, get_settings
 from bandstand.resilience import Policy
 
 __all__ = ["AsyncServiceClient", "ServiceClient", "call_service"]
@@ -43,7 +45,7 @@ class _Client(Generic[R]):
         self.service = service
         self._policy = policy
         self._fallback = checked_fallback(fallback)
-        self._known: Target | None = None
+        self._known: tuple[Settings, Target] | None = None
         self._resources = resources or {}
 
     @property
@@ -81,10 +83,10 @@ class _Client(Generic[R]):
 
     def _target(self) -> Target:
         """What this process knows of the service; looking it up costs more than looking whether it still holds."""
-        policy, target = self.policy, self._known
-        if target is None or target.forgotten or target.policy is not policy:
-            target = self._known = target_of(self.service, policy)
-        return target
+        known, settings = self._known, get_settings()
+        if known is None or known[0] is not settings or known[1].forgotten:
+            known = self._known = (settings, target_of(self.service, self.policy))
+        return known[1]
 
     def _loading(self, resource: str | Resource[T], ids: Iterable[K]) -> tuple[Resource[T], Loading[K, T]]:
         if isinstance(resource, str):
@@ -101,7 +103,6 @@ class ServiceClient(_Client[Response]):
     Context, deadline and service token go along by themselves. Connections are kept open for each thread.
     """
 
-    @async_unsafe("ServiceClient waits, which would stop the event loop: use AsyncServiceClient, or sync_to_async.")
     def request(self, method: str, path: str, **options: Unpack[Options]) -> Response:
         """Make a request and return the answer, whose status is below 400.
 
@@ -115,16 +116,25 @@ class ServiceClient(_Client[Response]):
             DeadlineExceeded: there was no time left to ask.
             ValueError, TypeError: the request is not one that can be sent.
         """
+        if _get_running_loop() is not None:
+            _refuse_to_wait()
         way = transport()
-        with self._call(method, path, options) as call:
+        call = self._call(method, path, options)
+        try:
             while True:
-                with call.attempt() as attempt:
-                    attempt.outcome = way.send(attempt.request)
-                result = call.conclude(attempt)
+                request = call.attempt()
+                try:
+                    outcome: Response | TransportError = way.send(request)
+                except TransportError as error:
+                    outcome = error
+                result = call.conclude(outcome)
                 if isinstance(result, Response):
                     return result
                 way.pause(result)
-        return call.instead
+        except BaseException as error:
+            if instead := call.abandon(error):
+                return instead
+            raise
 
     def pages(
         self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
@@ -178,15 +188,22 @@ class AsyncServiceClient(_Client[Awaitable[Response]]):
     async def request(self, method: str, path: str, **options: Unpack[Options]) -> Response:
         """Make a request; everything is as with :meth:`ServiceClient.request`."""
         way = async_transport()
-        with self._call(method, path, options) as call:
+        call = self._call(method, path, options)
+        try:
             while True:
-                with call.attempt() as attempt:
-                    attempt.outcome = await way.send(attempt.request)
-                result = call.conclude(attempt)
+                request = call.attempt()
+                try:
+                    outcome: Response | TransportError = await way.send(request)
+                except TransportError as error:
+                    outcome = error
+                result = call.conclude(outcome)
                 if isinstance(result, Response):
                     return result
                 await way.pause(result)
-        return call.instead
+        except BaseException as error:
+            if instead := call.abandon(error):
+                return instead
+            raise
 
     async def pages(
         self, path: str, item: type[T] | Any = Any, *, max_pages: int = MAX_PAGES, **options: Unpack[Options]
@@ -218,6 +235,11 @@ class AsyncServiceClient(_Client[Awaitable[Response]]):
             items = self.items(how.path, how.item, params=query, fallback=UNSET, **options)
             loading.take([one async for one in items])
         return loading.result()
+
+
+@async_unsafe("ServiceClient waits, which would stop the event loop: use AsyncServiceClient, or sync_to_async.")
+def _refuse_to_wait() -> None:
+    """Raise Django's own error, unless it is told to let such things happen."""
 
 
 def call_service(

@@ -8,7 +8,7 @@ import msgspec
 
 from bandstand.exceptions import ServiceResponseError
 
-__all__ = ["Headers", "Request", "Response"]
+__all__ = ["Headers", "Request", "Response", "header_lines"]
 
 T = TypeVar("T")
 
@@ -16,18 +16,25 @@ _JSON = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECAS
 
 
 class Headers(Mapping[str, str]):
-    """Response headers: names without case, repeated ones joined by a comma (RFC 9110, section 5.3)."""
+    """Headers: names without case, repeated ones joined by a comma (RFC 9110, section 5.3)."""
 
     __slots__ = ("_lines", "_values")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = (), *, lines: Sequence[bytes] | None = None) -> None:
-        """Take pairs of name and value, or the lines as they came, which are read when somebody asks for a header."""
-        self._lines: Sequence[bytes] = lines or ()
+        """Take pairs of name and value, or lines, which are read when somebody asks for a header."""
+        self._lines = lines
         self._values: dict[str, str] | None = _joined(pairs) if lines is None else None
+
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """The headers as they are on the wire: those that were given, or one for each name."""
+        if self._lines is None:
+            self._lines = header_lines(self)
+        return self._lines
 
     def _read(self) -> dict[str, str]:
         if self._values is None:
-            self._values = _joined(_pairs(self._lines))
+            self._values = _joined(_pairs(self._lines or ()))
         return self._values
 
     def __getitem__(self, name: str) -> str:
@@ -41,6 +48,15 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({', '.join(self)})"  # names only: values may be secrets
+
+
+def header_lines(headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Return headers as they are on the wire, without the ends of lines.
+
+    Raises:
+        UnicodeEncodeError: a value is not ASCII.
+    """
+    return tuple([f"{name}: {value}".encode("ascii") for name, value in headers.items()])
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -60,7 +76,7 @@ def _pairs(lines: Sequence[bytes]) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip()
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One attempt, ready to be sent to one instance. Times in seconds.
 
     ``repeatable`` says whether the same bytes may reach the service twice: a transport must not repeat others, not even
@@ -70,7 +86,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     method: str
     url: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes | None
     timeout: float
     connect_timeout: float
@@ -81,7 +97,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return f"Request({self.method} {self.url.partition('?')[0]})"
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
+class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What ``service`` answered: ``status`` below 400, ``headers`` with names without case, ``content`` as bytes.
 
     ``fallback``: it is not the service that answered, but what was declared for the case that it can't be had.

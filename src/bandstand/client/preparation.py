@@ -15,6 +15,7 @@ import msgspec
 from django.utils.functional import Promise
 
 from bandstand import __version__
+from bandstand.client.messages import Headers, header_lines
 from bandstand.conf import get_settings, wire
 
 __all__ = ["SAFE_METHODS", "LoadOptions", "Options", "Order", "encode", "prepare"]
@@ -72,17 +73,26 @@ class LoadOptions(TypedDict, total=False):
     anonymous: bool
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is the same in every attempt of one call. ``target`` is path and query, ``path`` the path for logs."""
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is the same in every attempt of one call. ``target`` is path and query, ``lines`` are those of headers."""
 
     service: str
     method: str
-    path: str
     target: str
-    headers: dict[str, str]
+    lines: tuple[bytes, ...]
     body: bytes | None
     repeatable: bool
     anonymous: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path without the query, for logs and errors: a query may hold what is nobody's business."""
+        return self.target.partition("?")[0]
+
+    @property
+    def headers(self) -> Headers:
+        """The lines, by the names of the headers."""
+        return Headers(lines=self.lines)
 
     def __repr__(self) -> str:  # headers hold tokens, bodies hold people
         return f"Order({self.method} {self.path} of {self.service})"
@@ -105,15 +115,14 @@ def prepare(service: str, method: str, path: str, options: Options) -> Order:
     body = None if json is None else encode(json, f"The body of {method} {path} of {service}")
     if body is None and method in _BODY_EXPECTED:
         body = b""
-    headers = _headers(options, body)
+    own, caller = _headers(options, body), get_settings().service
     return Order(
         service=service,
         method=method,
-        path=target.partition("?")[0],
         target=target,
-        headers=headers,
+        lines=header_lines(_usual_headers(caller) | own) if own else _usual_lines(caller),
         body=body,
-        repeatable=method in SAFE_METHODS or wire.IDEMPOTENCY_KEY in headers,
+        repeatable=method in SAFE_METHODS or wire.IDEMPOTENCY_KEY in own,
         anonymous=options.get("anonymous", False),
     )
 
@@ -175,11 +184,8 @@ def encode(value: Any, name: str) -> bytes:
 
 
 def _headers(options: Options, body: bytes | None) -> dict[str, str]:
-    headers = _usual_headers(get_settings().service).copy()
-    if body:
-        headers["Content-Type"] = "application/json"
-    if not options:
-        return headers
+    """Return the headers that not every call has."""
+    headers = {"Content-Type": "application/json"} if body else {}
     for name, value in (options.get("headers") or {}).items():
         headers[_checked_name(name)] = _checked(name, value)
     key = options.get("idempotency_key")
@@ -209,6 +215,10 @@ def _checked(name: str, value: str) -> str:
 
 
 @lru_cache(maxsize=8)
+def _usual_lines(service: str) -> tuple[bytes, ...]:
+    return header_lines(_usual_headers(service))
+
+
 def _usual_headers(service: str) -> dict[str, str]:
     return {
         "Accept": "application/json, application/problem+json",

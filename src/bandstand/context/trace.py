@@ -17,6 +17,7 @@ __all__ = ["TraceContext", "new_span_id", "new_trace_id", "parse_traceparent", "
 # `random.seed()` in the application; a forked child seeds it anew, or parent and child would make the same ids.
 _random: Final = random.Random()  # noqa: S311 - not for secrets
 os.register_at_fork(after_in_child=_random.seed)
+_bits: Final = _random.getrandbits
 
 _SAMPLED_AND_RANDOM: Final = 0x03  # the flags that a version 00 header may carry; all others must be sent as 0
 _NO_TRACE: Final = "0" * 32
@@ -48,7 +49,7 @@ class TraceContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def child_traceparent(self) -> str:
         """Return the header of a new :meth:`child`, which nobody needs but its callee."""
-        return f"00-{self.trace_id}-{new_span_id()}-{self.flags:02x}"
+        return f"00-{self.trace_id}-{_bits(64) or 1:016x}-{self.flags:02x}"
 
     @property
     def traceparent(self) -> str:
@@ -58,12 +59,12 @@ class TraceContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def new_trace_id() -> str:
     """Return 32 hex digits, never all zero."""
-    return f"{_random.getrandbits(128) or 1:032x}"
+    return f"{_bits(128) or 1:032x}"
 
 
 def new_span_id() -> str:
     """Return 16 hex digits, never all zero."""
-    return f"{_random.getrandbits(64) or 1:016x}"
+    return f"{_bits(64) or 1:016x}"
 
 
 def parse_traceparent(header: str | None, state: str | None = None) -> TraceContext | None:

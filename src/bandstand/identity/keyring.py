@@ -20,11 +20,12 @@ from bandstand.identity.watched import WatchedFile
 
 __all__ = [
     "KeyFetcher",
+    "SigningKeys",
     "kept",
     "key_files",
     "load_keys",
     "own_user_keys",
-    "service_key",
+    "service_keys",
     "set_key_fetcher",
     "trusted_keys",
     "user_key",
@@ -42,7 +43,9 @@ _building = RLock()
 _fetcher: KeyFetcher | None = None
 
 
-class _SigningKeys(NamedTuple):
+class SigningKeys(NamedTuple):
+    """The private key that signs now, and the public halves of all that stand in its file."""
+
     current: PrivateKey
     published: Mapping[str, PublicKey]
 
@@ -77,13 +80,13 @@ def set_key_fetcher(fetch: KeyFetcher) -> None:
     _forget_all()
 
 
-def service_key() -> PrivateKey:
-    """Return the key that signs this service's tokens.
+def service_keys() -> WatchedFile[SigningKeys]:
+    """Return the file with the keys that sign this service's tokens.
 
     Raises:
         ConfigurationError: there is none.
     """
-    return _signing(wire.SERVICE_KEY_FILE, "calls other services").current
+    return _signing(wire.SERVICE_KEY_FILE, "calls other services")
 
 
 def user_key() -> PrivateKey:
@@ -92,7 +95,7 @@ def user_key() -> PrivateKey:
     Raises:
         ConfigurationError: there is none: this service does not issue user tokens.
     """
-    return _signing(wire.USER_KEY_FILE, "issues user tokens").current
+    return _signing(wire.USER_KEY_FILE, "issues user tokens").get().current
 
 
 def own_user_keys() -> tuple[PublicKey, ...]:
@@ -101,7 +104,7 @@ def own_user_keys() -> tuple[PublicKey, ...]:
     Raises:
         ConfigurationError: there is none.
     """
-    return tuple(_signing(wire.USER_KEY_FILE, "publishes the keys of user tokens").published.values())
+    return tuple(_signing(wire.USER_KEY_FILE, "publishes the keys of user tokens").get().published.values())
 
 
 @kept
@@ -158,23 +161,22 @@ def load_keys() -> None:
         raise ConfigurationError(faults)
 
 
-def _signing(variable: str, deed: str) -> _SigningKeys:
+def _signing(variable: str, deed: str) -> WatchedFile[SigningKeys]:
     file = key_files().get(variable)
     if file is None:
         raise ConfigurationError(
             f"{variable} is not set. A service that {deed} needs a private key in the file it names."
         )
-    keys: _SigningKeys = file.get()
-    return keys
+    return file
 
 
-def _read_signing(content: bytes, *, service: str = "") -> _SigningKeys:
+def _read_signing(content: bytes, *, service: str = "") -> SigningKeys:
     keys = parse_private_keys(content)
     _refuse_for_development(keys)
     for key in keys:
         if service and key.service != service:
             raise ValueError(f"holds a key of {key.service!r}, but this is {service!r}")
-    return _SigningKeys(keys[0], {key.kid: key.public for key in keys})
+    return SigningKeys(keys[0], {key.kid: key.public for key in keys})
 
 
 def _read_public(content: bytes, *, service_required: bool = False) -> Mapping[str, PublicKey]:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bandstand.conf import get_settings
-from bandstand.identity.keyring import kept, service_key, trusted_keys
+from bandstand.identity.keyring import kept, service_keys, trusted_keys
 from bandstand.identity.keys import PrivateKey, PublicKey
 from bandstand.identity.tokens import Claims, TokenKind, Verifier, new_token_id, sign
 
@@ -60,8 +60,10 @@ class ServiceTokens:
 
 @kept
 def _service_tokens() -> ServiceTokens:
-    settings = get_settings()
-    return ServiceTokens(settings.service, service_key, lifetime=settings.identity.service_token_lifetime)
+    settings, file = get_settings(), service_keys()
+    return ServiceTokens(
+        settings.service, lambda: file.get().current, lifetime=settings.identity.service_token_lifetime
+    )
 
 
 @kept

@@ -125,15 +125,18 @@ class CircuitBreaker:
             before = self._state
             if before is Circuit.HALF_OPEN:
                 self._conclude(good)
-            elif good is not None:
-                self._count(good)
+            elif good:
+                self._window.add(self._clock(), failed=False)
+            elif good is False:
+                self._count_failure()
             after = self._state
-        self._tell(before, after)
+        if before is not after:
+            self._tell(before, after)
 
-    def _count(self, good: bool) -> None:
+    def _count_failure(self) -> None:
         window, now = self._window, self._clock()
-        window.add(now, failed=not good)
-        if not good and window.calls >= self._least and window.failures >= self._ratio * window.calls:
+        window.add(now, failed=True)
+        if window.calls >= self._least and window.failures >= self._ratio * window.calls:
             self._open(now)
 
     def _conclude(self, good: bool | None) -> None:
@@ -182,10 +185,11 @@ class _Window:
         slot = int(now / self._width)
         if slot != self._slot:
             self._forget(slot)
-        self._calls[slot % _SLOTS] += 1
+        place = slot % _SLOTS
+        self._calls[place] += 1
         self.calls += 1
         if failed:
-            self._failures[slot % _SLOTS] += 1
+            self._failures[place] += 1
             self.failures += 1
 
     def _forget(self, slot: int) -> None:

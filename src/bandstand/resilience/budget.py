@@ -32,8 +32,9 @@ class RetryBudget:
 
     def deposit(self) -> None:
         """Count a call that begins."""
-        with self._lock:
-            self._balance = min(self._room, self._balance + self._share)
+        if self._balance < self._room:  # a full bucket, which is the usual case, needs no lock
+            with self._lock:
+                self._balance = min(self._room, self._balance + self._share)
 
     def withdraw(self) -> bool:
         """Take one retry out, or say that there is none."""

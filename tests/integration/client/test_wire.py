@@ -483,10 +483,6 @@ def test_a_large_answer_is_not_kept(serve: Serve) -> None:
     """A thread that once read a large body doesn't hold on to it until its next call."""
     serve(say(http(200, b"1" * 1_000_000)))
     way = CurlTransport()
-    request = (
-        client_call.Call(prepare("user-service", "GET", "/x/", {}), target_of("user-service", Policy()))
-        .attempt()
-        .request
-    )
+    request = client_call.Call(prepare("user-service", "GET", "/x/", {}), target_of("user-service", Policy())).attempt()
     assert len(way.send(request).content) == 1_000_000
     assert way._local.line._answer.chunks == []

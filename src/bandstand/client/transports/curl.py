@@ -7,8 +7,9 @@ with handles of its own, and leaves the parent's alone.
 import os
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
+from weakref import WeakSet
 
 import pycurl
 
@@ -28,9 +29,9 @@ __all__ = ["CurlTransport"]
 _CONNECTIONS: Final = 64  # kept open by one thread, for all instances of all services
 _IDLE_SECONDS: Final = 30  # a connection that was not used for longer is not used again: its server may just close it
 
-# What libcurl adds by itself: `Expect: 100-continue`, for which a large body waits a second at most servers, and the
-# type of a form. A name that stands here and further on in the list is sent with the value further on.
-_REMOVED: Final = ["Expect:", "Content-Type:"]
+# What libcurl adds to a body by itself: `Expect: 100-continue`, for which a large one waits a second at most servers,
+# and the type of a form. A name that stands here and further on in the list is sent with the value further on.
+_REMOVED: Final = (b"Expect:", b"Content-Type:")
 
 _NOT_CONNECTED: Final = {
     pycurl.E_COULDNT_CONNECT,
@@ -50,24 +51,29 @@ class CurlTransport(Transport):
 
     def __init__(self) -> None:
         self._local = threading.local()
+        _transports.add(self)
 
     def send(self, request: Request) -> Response:
-        line: _Line | None = getattr(self._local, "line", None)
-        if line is None or line.process != os.getpid():
-            if line is not None:
-                _inherited.append(line)
+        try:
+            line: _Line = self._local.line
+        except AttributeError:
             line = self._local.line = _Line()
         return line.send(request)
 
+    def begin_anew(self) -> None:
+        """Leave all connections to the parent, in a child after a fork."""
+        _inherited.append(self._local)
+        self._local = threading.local()
+
 
 class _Line:
-    """One handle with its connections, used by one thread of one process."""
+    """One handle with its connections, used by one thread of one process. What does not change is not set again."""
 
     def __init__(self) -> None:
-        self.process = os.getpid()
         self._answer = _Answer()
         self._guarded = False
         self._plain = False  # the call before was a GET without a body
+        self._timeout = self._connect_timeout = 0  # milliseconds
         self._handle = handle = pycurl.Curl()
         self._setopt: Callable[[int, Any], None] = handle.setopt
         handle.setopt(pycurl.NOSIGNAL, 1)  # signals and threads don't mix
@@ -76,6 +82,7 @@ class _Line:
         handle.setopt(pycurl.MAXCONNECTS, _CONNECTIONS)
         handle.setopt(pycurl.MAXAGE_CONN, _IDLE_SECONDS)
         handle.setopt(pycurl.WRITEFUNCTION, self._answer.take)
+        handle.setopt(pycurl.HEADERFUNCTION, self._answer.lines.append)
         # libcurl's wheel has a place for certificates compiled in that most machines don't have.
         authorities = ssl.get_default_verify_paths()
         if authorities.cafile:
@@ -84,29 +91,35 @@ class _Line:
             handle.setopt(pycurl.CAPATH, authorities.capath)
 
     def send(self, request: Request) -> Response:
-        lines: list[bytes] = []
-        self._answer.begin(request.max_response_bytes)
+        handle, answer = self._handle, self._answer
+        answer.room = request.max_response_bytes
         self._describe(request)
-        self._setopt(pycurl.HEADERFUNCTION, lines.append)
         try:
-            self._handle.perform()
+            handle.perform()
+            return Response(
+                service=request.service,
+                status=handle.getinfo(pycurl.RESPONSE_CODE),
+                headers=Headers(lines=tuple(answer.lines)),
+                content=b"".join(answer.chunks),
+            )
         except pycurl.error as error:
             raise self._failure(request, *error.args) from None
-        return Response(
-            service=request.service,
-            status=self._handle.getinfo(pycurl.RESPONSE_CODE),
-            headers=Headers(lines=lines),
-            content=self._answer.whole(),
-        )
+        finally:
+            answer.forget()
 
     def _describe(self, request: Request) -> None:
         setopt = self._setopt
         setopt(pycurl.URL, request.url)
         if request.method != "GET" or request.body is not None or not self._plain:
             self._describe_method(request)
-        setopt(pycurl.HTTPHEADER, _REMOVED + [f"{name}: {value}" for name, value in request.headers.items()])
-        setopt(pycurl.TIMEOUT_MS, _milliseconds(request.timeout))
-        setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
+        setopt(pycurl.HTTPHEADER, _lines(request))
+        timeout, connect_timeout = _milliseconds(request.timeout), _milliseconds(request.connect_timeout)
+        if timeout != self._timeout:
+            self._timeout = timeout
+            setopt(pycurl.TIMEOUT_MS, timeout)
+        if connect_timeout != self._connect_timeout:
+            self._connect_timeout = connect_timeout
+            setopt(pycurl.CONNECTTIMEOUT_MS, connect_timeout)
         if self._guarded == request.repeatable:
             self._guarded = not request.repeatable
             setopt(pycurl.PREREQFUNCTION, self._answer.once if self._guarded else None)
@@ -137,11 +150,12 @@ class _Line:
 class _Answer:
     """What libcurl calls while a request runs. It doesn't know its handle: a cycle would keep connections open."""
 
-    __slots__ = ("_sent", "chunks", "room")
+    __slots__ = ("_sent", "chunks", "lines", "room")
 
-    def begin(self, room: int) -> None:
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
         self.chunks: list[bytes] = []
-        self.room = room
+        self.room = 0
         self._sent = False
 
     def take(self, chunk: bytes) -> int | None:
@@ -152,10 +166,11 @@ class _Answer:
         self.chunks.append(chunk)
         return None
 
-    def whole(self) -> bytes:
-        """Return the body, and keep nothing of it."""
-        chunks, self.chunks = self.chunks, []
-        return b"".join(chunks)
+    def forget(self) -> None:
+        """Keep nothing until the next request."""
+        self.lines.clear()
+        self.chunks.clear()
+        self._sent = False
 
     def once(self, *_: object) -> int:
         """Let the request out once.
@@ -169,10 +184,25 @@ class _Answer:
         return int(pycurl.PREREQFUNC_OK)
 
 
+_transports: Final[WeakSet[CurlTransport]] = WeakSet()
+
 # Handles that came along through a fork. They are kept, since closing one says goodbye (TLS) on a connection that is
 # still the parent's.
-_inherited: Final[list[_Line]] = []
+_inherited: Final[list[threading.local]] = []
+
+
+def _forked() -> None:
+    for each in _transports:
+        each.begin_anew()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _lines(request: Request) -> Sequence[bytes]:
+    headers = request.headers if isinstance(request.headers, Headers) else Headers(request.headers.items())
+    return headers.lines if request.body is None else (*_REMOVED, *headers.lines)
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(1, int(seconds * 1000))  # 0 would mean: without end
+    return int(seconds * 1000 + 0.5) or 1  # 0 would mean: without end
