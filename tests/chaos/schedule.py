@@ -20,7 +20,7 @@ PUBLISHER: Final = "order-service"  # whose events are poisoned, and committed l
 # Seconds: a transaction that stays open, a worker that is silent for longer than its lease (15), a broker that is down.
 LATE, SILENCE, OUTAGE = 30.0, 20.0, 60.0
 FAILPOINTS: Final = (
-    "publish.after_insert",
+    "publish.before_commit",
     "relay.after_claim",
     "relay.after_publish",
     "consumer.after_handler",

@@ -15,7 +15,7 @@ from bandstand.events import failpoints, metrics, wakeup
 from bandstand.events.envelope import enclose, encode_data, uuid7
 from bandstand.events.event import Event, is_event_type
 from bandstand.events.publications import PUBLICATIONS
-from bandstand.events.queries import run_direct
+from bandstand.events.queries import write_later
 from bandstand.events.tables import OUTBOX
 from bandstand.exceptions import InvalidEvent, NotInTransaction
 
@@ -28,16 +28,19 @@ _MAX_KEY: Final = 200
 _MAX_CORRELATION: Final = 64  # the rule for correlation ids; a context that was made by hand may break it
 
 _COLUMNS: Final = "message_id, type, key, correlation_id, body, created_at"
-_INSERT: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608 - constant names
+_INTO: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS})"
+_ROW: Final = "(%s, %s, %s, %s, %s, STATEMENT_TIMESTAMP())"  # of PostgreSQL, when it takes the row
+_INSERT: Final = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s)"
 _INSERT_IN_MYSQL: Final = _INSERT.replace(" key,", " `key`,")  # where it is a word of the language
 
 
 def publish(event: Event, *, key: str) -> str:
     """Publish ``event`` when the surrounding transaction commits, and never if it does not; return the event's id.
 
-    Costs one INSERT; the broker may be down. ``key`` says what the event is about, as the id of the order: events of
-    one key reach each subscriber in the order in which they were published, events of different keys may overtake
-    each other.
+    Costs one INSERT, which with ``bandstand.postgresql`` goes to the server with whatever the transaction sends next,
+    mostly its COMMIT, and can fail only there; the broker may be down. ``key`` says what the event is about, as the id
+    of the order: events of one key reach each subscriber in the order in which they were published, events of different
+    keys may overtake each other.
 
     Raises:
         NotInTransaction: there is no transaction that the event could belong to.
@@ -45,13 +48,13 @@ def publish(event: Event, *, key: str) -> str:
             512 KiB, or the key is empty or longer than 200 characters.
     """
     kind = type(event)
-    _check_transaction(kind.__name__)
+    connection = _transaction(kind.__name__)
     if not kind.__event_type__:
         raise InvalidEvent(f"{kind.__name__} has no type: class {kind.__name__}(Event, type=…, version=1).")
     _check_key(kind.__name__, key)
     data = _data_of(event)
     PUBLICATIONS.notice(kind)
-    return _write(data, kind.__event_type__, kind.__event_version__, key=key, name=kind.__name__)
+    return _write(connection, data, kind.__event_type__, kind.__event_version__, key=key, name=kind.__name__)
 
 
 def publish_data(data: Mapping[str, object], event_type: str, *, key: str | None, version: int = 1) -> str:
@@ -64,7 +67,7 @@ def publish_data(data: Mapping[str, object], event_type: str, *, key: str | None
         InvalidEvent: the type is none, the data have no JSON form, do not fit the class, or are too large, or the key
             is empty or too long.
     """
-    _check_transaction(event_type)
+    connection = _transaction(event_type)
     if not is_event_type(event_type):
         raise InvalidEvent(
             f"{event_type!r:.120} is no type of an event; write lower-case words joined by dots, what it is about "
@@ -76,25 +79,26 @@ def publish_data(data: Mapping[str, object], event_type: str, *, key: str | None
     kind = PUBLICATIONS.declared(event_type, version)
     if kind is not None:
         _check_data(encoded, kind)
-    return _write(encoded, event_type, version, key=key, name=event_type)
+    return _write(connection, encoded, event_type, version, key=key, name=event_type)
 
 
-def _check_transaction(name: str) -> None:
-    if not connections[get_settings().events.database].in_atomic_block:
+def _transaction(name: str) -> Any:
+    """Return the outbox's connection, if there is a transaction on it."""
+    connection = connections[get_settings().events.database]
+    if not connection.in_atomic_block:
         raise NotInTransaction(
             f"publish({name}) was called outside a transaction, where the event could be lost, or tell of "
             f"what never was. Put the change and publish() together inside `with transaction.atomic():`."
         )
+    return connection
 
 
-def _write(data: bytes, event_type: str, version: int, *, key: str | None, name: str) -> str:
+def _write(connection: Any, data: bytes, event_type: str, version: int, *, key: str | None, name: str) -> str:
     """Into the outbox."""
-    settings = get_settings()
-    connection = connections[settings.events.database]
     identifier, context = uuid7(), current()
     key = identifier if key is None else key
     body = enclose(
-        data, type=event_type, version=version, id=identifier, source=settings.service, key=key, context=context
+        data, type=event_type, version=version, id=identifier, source=get_settings().service, key=key, context=context
     )
     if len(body) > MAX_BYTES:
         raise InvalidEvent(
@@ -105,16 +109,16 @@ def _write(data: bytes, event_type: str, version: int, *, key: str | None, name:
     _insert(connection, [identifier, event_type, key, correlation_id, body.decode()])
     wakeup.on_commit(connection)
     _published(event_type).inc()
-    failpoints.hit("publish.after_insert")
+    failpoints.hit("publish.before_commit")
     return identifier
 
 
 def _insert(connection: Any, values: list[str]) -> None:
-    now = timezone.now()
-    if run_direct(connection, _INSERT, [*values, str(now)]) is None:
-        with connection.cursor() as cursor:
-            insert = _INSERT_IN_MYSQL if connection.vendor == "mysql" else _INSERT
-            cursor.execute(insert, [*values, connection.ops.adapt_datetimefield_value(now)])
+    if write_later(connection, _INTO, _ROW, values, what="publish() could not write to the outbox"):
+        return
+    with connection.cursor() as cursor:
+        insert = _INSERT_IN_MYSQL if connection.vendor == "mysql" else _INSERT
+        cursor.execute(insert, [*values, connection.ops.adapt_datetimefield_value(timezone.now())])
 
 
 def _data_of(event: Event) -> bytes:

@@ -1,4 +1,4 @@
-"""Queries that lie in ``.sql`` files, each with its name and what it is for; and the shortest way to run one."""
+"""Queries that lie in ``.sql`` files, each with its name and what it is for; and the shortest ways to run one."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-__all__ = ["queries", "run_direct"]
+__all__ = ["queries", "run_direct", "write_later"]
 
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -23,6 +23,12 @@ def run_direct(connection: Any, statement: str, parameters: Sequence[str]) -> in
     shortest = getattr(connection, "run_direct", None)
     rows: int | None = None if shortest is None else shortest(statement, parameters)
     return rows
+
+
+def write_later(connection: Any, insert: str, row: str, values: Sequence[str], *, what: str) -> bool:
+    """Return what ``bandstand.postgresql`` returns of the same name: False if a cursor has to be used, as elsewhere."""
+    later = getattr(connection, "write_later", None)
+    return later is not None and bool(later(insert, row, values, what=what))
 
 
 def _bare(text: str) -> str:

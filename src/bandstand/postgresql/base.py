@@ -1,7 +1,8 @@
 """The backend. Django asks for a class of this name in a module of this name."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -10,9 +11,11 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 
+from bandstand.exceptions import DeadlineExceeded
 from bandstand.postgresql import direct
-from bandstand.postgresql.deadlines import explained, keep_deadline, limit_statement
+from bandstand.postgresql.deadlines import explained, keep_deadline, limit_last, limit_statement
 from bandstand.postgresql.pool import HealingPool
+from bandstand.postgresql.riders import Riders
 from bandstand.postgresql.timestamps import with_fast_timestamps
 
 __all__ = ["DatabaseWrapper"]
@@ -31,13 +34,14 @@ _NETWORK: Final = {
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's own with a healing pool, deadlines, network time-outs, a fast loader of timestamps, and two ways to save
-    what each write pays: ``run_direct`` and ``follow_commit``.
+    """Django's own with a healing pool, deadlines, network time-outs, a fast loader of timestamps, and ways to save
+    what each write pays: ``run_direct``, ``write_later`` and ``follow_commit``.
     """
 
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
     _follower = ""
+    _riders: Riders | None = None
 
     if TYPE_CHECKING:
         # Django's type information does not know the pool yet.
@@ -73,24 +77,44 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return how many rows it touched. BEGIN and the deadline's limit go along in the same round trip.
 
         Returns None, and does nothing, where a cursor is needed: somebody listens to the statements
-        (``execute_wrapper``, the log of queries), no time is left, or a parameter holds a NUL.
+        (``execute_wrapper``, the log of queries), no time is left, the transaction has failed, or a parameter holds a
+        NUL.
 
         Raises:
             django.db.Error: it failed.
             DeadlineExceeded: the time that was left ended meanwhile.
         """
-        if self.connection is None or not self.in_atomic_block or not direct.is_ready(self.connection):
-            return None
-        if self.queries_logged or self.execute_wrappers != [keep_deadline] or any("\0" in each for each in parameters):
+        if not self._goes_direct(parameters):
             return None
         limit = limit_statement(self)
         if limit is None:
             return None
-        try:
-            with self.wrap_database_errors:
-                return direct.run_command(self.connection, statement, parameters, before=limit)
-        except OperationalError as error:
-            raise explained(error) from error.__cause__
+        with self._explaining():
+            return direct.run_command(self.connection, statement, parameters, before=limit)
+
+    def write_later(self, insert: str, row: str, values: Sequence[str], *, what: str) -> bool:
+        """Write a row of an ``atomic`` block with the next message to the server: with the COMMIT, if nothing else
+        comes before it. Rows that wait together become one statement.
+
+        ``insert`` ends before VALUES, ``row`` is what stands for each row, with ``values`` (text) instead of each
+        ``%s``; an error that comes of it later begins with ``what``. Whatever undoes the transaction, or its
+        savepoint, undoes the row; whatever commits it carries the row. Returns False, and does nothing, where
+        ``run_direct`` would return None.
+
+        Raises:
+            django.db.Error: those that waited had to be sent, since they were more than 1 MiB or others; and failed.
+            DeadlineExceeded: the time that was left ended meanwhile.
+        """
+        if not self._goes_direct(values) or limit_statement(self) is None:
+            return False
+        riders = self._riders
+        if riders is None or riders.connection is not self.connection:
+            riders = self._riders = Riders(self.connection, lambda: limit_last(self))
+        if riders and insert != riders.insert:
+            self._send(riders)
+        if riders.add(insert, row, values, what):
+            self._send(riders)
+        return True
 
     def follow_commit(self, statement: str) -> None:
         """Run ``statement`` just after the commit of the present transaction, in the same round trip.
@@ -99,23 +123,67 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         self._follower = statement
 
+    def _goes_direct(self, parameters: Sequence[str]) -> bool:
+        if self.connection is None or not self.in_atomic_block or not direct.is_ready(self.connection):
+            return False
+        if self.needs_rollback or self.queries_logged or self.execute_wrappers != [keep_deadline]:
+            return False
+        return "\0" not in "".join(parameters)
+
+    def _send(self, riders: Riders) -> None:
+        with self._explaining():
+            riders.flush()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            with self.wrap_database_errors:
+                yield
+        except OperationalError as error:
+            raise explained(error) from error.__cause__
+
     def _commit(self) -> None:
         follower, self._follower = self._follower, ""
-        if not follower or self.connection is None or not direct.in_transaction(self.connection):
-            super()._commit()  # type: ignore[misc] # unknown to the type information, as the next two
+        riders = self._waiting()
+        ready = self.connection is not None and (direct.is_ready if riders else direct.in_transaction)(self.connection)
+        if not ready or not (riders or follower):
+            super()._commit()  # type: ignore[misc] # unknown to the type information, as those below
             return
-        with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
-            error = direct.run_together(self.connection, "COMMIT", follower)
+        before, what = (riders.take(), riders.what) if riders else ([], "")
+        try:
+            with debug_transaction(self, "COMMIT"), self._explaining():
+                error = direct.commit(self.connection, before=before, what=what, follower=follower)
+        except DeadlineExceeded:
+            self.rollback()  # as Django does after an error of its own
+            raise
+        self.limited = False
         if error:
             logger.warning("What should follow a commit failed", extra={"error": error})
 
     def _rollback(self) -> None:
-        self._follower = ""
+        self._forget()
         super()._rollback()  # type: ignore[misc]
 
+    def _savepoint_rollback(self, sid: str) -> None:
+        # What waits came after the savepoint: SAVEPOINT itself was a message.
+        if riders := self._waiting():
+            riders.discard()
+        super()._savepoint_rollback(sid)  # type: ignore[misc]
+
     def _close(self) -> None:
-        self._follower = ""
+        self._forget()
+        self._riders = None
         super()._close()  # type: ignore[misc]
+
+    def _waiting(self) -> Riders | None:
+        """What waits on this connection, if anything does."""
+        return self._riders if self._riders and self._riders.connection is self.connection else None
+
+    def _forget(self) -> None:
+        """The transaction is undone."""
+        self._follower, self.limited = "", False
+        if riders := self._waiting():
+            riders.discard()
 
     def _new_pool(self, options: dict[str, Any]) -> HealingPool:
         if cast("int | None", self.settings_dict.get("CONN_MAX_AGE", 0)) != 0:

@@ -19,7 +19,7 @@ from bandstand.exceptions import DeadlineExceeded
 if TYPE_CHECKING:
     from bandstand.postgresql.base import DatabaseWrapper
 
-__all__ = ["explained", "keep_deadline", "limit_statement"]
+__all__ = ["explained", "keep_deadline", "limit_last", "limit_statement"]
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -27,6 +27,7 @@ Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 # message with another statement (VACUUM, CREATE INDEX CONCURRENTLY).
 _BOUNDED: Final = re.compile(r"[\s(]*(?:SELECT|INSERT|UPDATE|DELETE|WITH|MERGE|VALUES|LOCK|EXPLAIN)\b", re.IGNORECASE)
 _LIMIT: Final = "SET LOCAL statement_timeout = %s;"
+_GRACE: Final = 100  # milliseconds that the last statement of a finished work has at least
 _ENDED: Final = "The time for this request ended while the database worked."
 _NO_LIMIT: Final = "SET LOCAL statement_timeout TO DEFAULT;"
 
@@ -82,6 +83,20 @@ def limit_statement(connection: "DatabaseWrapper") -> str | None:
         return None
     connection.limited = True
     return _LIMIT.replace("%s", str(milliseconds))
+
+
+def limit_last(connection: "DatabaseWrapper") -> str:
+    """Return the same for what was promised while there was time and goes out with the end of the transaction.
+
+    When the deadline has passed meanwhile it still has a tenth of a second: all the work is done by then.
+    """
+    now = bound()
+    if now is None or now.deadline is None:
+        limit = _NO_LIMIT if connection.limited else ""
+        connection.limited = False
+        return limit
+    connection.limited = True
+    return _LIMIT.replace("%s", str(max(_GRACE, math.ceil((now.remaining() or 0.0) * 1000))))
 
 
 def explained(error: OperationalError) -> Exception:

@@ -5,14 +5,16 @@ wraps each step, together 0.15 ms beside PostgreSQL's own 0.05. Here text goes a
 as BEGIN, goes along in the same round trip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from psycopg import Connection, errors, generators, pq
 
-__all__ = ["in_transaction", "is_ready", "run_command", "run_together"]
+__all__ = ["commit", "converse", "in_transaction", "is_ready", "raise_error_of", "run_command"]
 
 _DONE: Final = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}
+
+Results = list[pq.abc.PGresult]
 
 
 def in_transaction(connection: Connection[Any]) -> bool:
@@ -35,32 +37,47 @@ def run_command(connection: Connection[Any], statement: str, parameters: Sequenc
     Raises:
         psycopg.Error: it failed.
     """
-    begin = "" if in_transaction(connection) else "BEGIN;"
     escape = pq.Escaping(connection.pgconn).escape_literal
     literals = [bytes(escape(each.encode())).decode() for each in parameters]
-    results = _results(connection, f"{begin}{before}{statement % tuple(literals)}".encode())
+    with connection.lock:
+        results = connection.wait(converse(connection, f"{before}{statement % tuple(literals)}".encode()))
     for result in results:
-        _raise_error_of(connection, result)
+        raise_error_of(connection, result)
     return results[-1].command_tuples or 0
 
 
-def run_together(connection: Connection[Any], statement: str, follower: str) -> str:
-    """Run two statements in one round trip, and return what went wrong with the second: empty if nothing did.
+def commit(connection: Connection[Any], *, before: Sequence[bytes], what: str, follower: str) -> str:
+    """Run the statements ``before``, then COMMIT, then ``follower`` if it is not empty, in one round trip.
+
+    Return what went wrong with the follower: empty if nothing did. The error of one before begins with ``what``.
 
     Raises:
-        psycopg.Error: the first failed, so the second was not run.
+        psycopg.Error: one before or the COMMIT failed, so those behind it were not run.
     """
-    first, *others = _results(connection, f"{statement};{follower}".encode())
-    _raise_error_of(connection, first)
-    return next((other.get_error_message() for other in others if other.status not in _DONE), "")
-
-
-def _results(connection: Connection[Any], statements: bytes) -> "list[pq.abc.PGresult]":
     with connection.lock:
-        connection.pgconn.send_query(statements)
-        return connection.wait(generators.execute(connection.pgconn))
+        place = len(before) + (not in_transaction(connection))  # of the COMMIT
+        statements = [*before, b"COMMIT", *([follower.encode()] if follower else [])]
+        results = connection.wait(converse(connection, b";".join(statements)))
+    for number, result in enumerate(results[: place + 1]):
+        raise_error_of(connection, result, what if number < place else "")
+    return next((other.get_error_message() for other in results if other.status not in _DONE), "")
 
 
-def _raise_error_of(connection: Connection[Any], result: "pq.abc.PGresult") -> None:
+def converse(connection: Connection[Any], statements: bytes) -> Generator[Any, Any, Results]:
+    """Send ``statements``, with BEGIN if need be, and return their results: for ``connection.wait``, under its lock.
+
+    It looks and sends only when it is waited for, so whatever has to go first is gone by then.
+    """
+    begin = b"" if in_transaction(connection) else b"BEGIN;"
+    connection.pgconn.send_query(begin + statements)
+    results: Results = yield from generators.execute(connection.pgconn)
+    return results
+
+
+def raise_error_of(connection: Connection[Any], result: "pq.abc.PGresult", what: str = "") -> None:
+    """Raise psycopg's error of a failed result; it begins with ``what`` was done, if that is not seen otherwise."""
     if result.status not in _DONE:
-        raise errors.error_from_result(result, encoding=connection.info.encoding)
+        error = errors.error_from_result(result, encoding=connection.info.encoding)
+        if what:
+            error.args = (f"{what}: {error}",)
+        raise error

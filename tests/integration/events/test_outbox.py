@@ -7,17 +7,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from django.db import connections, transaction
+from django.db import IntegrityError, ProgrammingError, connections, transaction
 
 from bandstand.conf import get_settings
 from bandstand.events import outbox as module
-from bandstand.events import wakeup
+from bandstand.events import publish, publishing, wakeup
 from bandstand.events.brokers import Outgoing
 from bandstand.events.outbox import Outbox, OutboxRow, open_outbox
 from bandstand.events.queries import queries
 from bandstand.events.relay import Relay
 from bandstand.exceptions import BrokerError
+from bandstand.postgresql.riders import Riders
 from tests.integration.events.conftest import Rig
+from tests.integration.events.ledger.shapes import Counted
 
 TURN = "SELECT pg_advisory_xact_lock(%(turn)s), set_config('synchronous_commit', 'off', true);"
 
@@ -76,7 +78,6 @@ def test_each_part_of_the_claim_is_needed(
     assert [row.key for row in claim_while_another_claims(two_of_a_key)] == ["same"]
 
 
-@pytest.mark.parametrize("rig", ["bandstand.postgresql", "django.db.backends.postgresql"], indirect=True)
 class Cursor(Outbox):
     """The outbox that many write first: it remembers the last id that it has seen, and asks for what is above."""
 
@@ -143,6 +144,51 @@ def test_an_event_is_of_its_savepoint(rig: Rig) -> None:
         rig.write(3)
     numbers = "SELECT (body::json -> 'data' ->> 'number')::int FROM bandstand_outbox ORDER BY id"
     assert rig.query(numbers) == [(1,), (3,)]
+
+
+@pytest.mark.parametrize("rig", ["bandstand.postgresql", "django.db.backends.postgresql"], indirect=True)
+@pytest.mark.parametrize("trouble", ["taken id", "no table"])
+def test_neither_change_nor_event(rig: Rig, monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
+    """When the outbox refuses the event, be it only at the COMMIT, nothing of the transaction lasts, and the error
+    tells of the outbox.
+    """
+    if trouble == "taken id":
+        monkeypatch.setattr(publishing, "uuid7", lambda: "0190163d-8694-739b-aea5-966c26f8ad91")
+        rig.write(0)
+    else:
+        rig.query("ALTER TABLE bandstand_outbox RENAME TO away")
+    with pytest.raises((IntegrityError, ProgrammingError), match="outbox"):
+        rig.write(1)
+    assert rig.count("written WHERE number = 1") == 0
+    assert rig.count("away" if trouble == "no table" else "bandstand_outbox WHERE body LIKE '%%\"number\":1%%'") == 0
+    if trouble == "no table":
+        rig.query("ALTER TABLE away RENAME TO bandstand_outbox")
+    monkeypatch.undo()
+    rig.write(2)
+    assert rig.count("written WHERE number = 2") == rig.count("bandstand_outbox WHERE key = '2'") == 1
+
+
+def test_an_event_goes_with_the_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """publish() itself sends nothing: the event is on its way when the COMMIT is, and the rows have their order."""
+    with transaction.atomic(using=rig.platform):
+        rig.write(1)
+        monkeypatch.setattr(type(connections[rig.platform].connection), "wait", None)  # nothing can be sent
+        publish(Counted(number=2), key="2")
+        publish(Counted(number=3), key="3")
+        monkeypatch.undo()
+    assert rig.query("SELECT key FROM bandstand_outbox ORDER BY id") == [("1",), ("2",), ("3",)]
+    ages = "SELECT count(*) FROM bandstand_outbox WHERE created_at BETWEEN now() - interval '1 minute' AND now()"
+    assert rig.query(ages) == [(3,)]
+
+
+def test_tooth_of_the_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the COMMIT left behind what waits for it, the change would last without its event: the ledger would tell."""
+    monkeypatch.setattr(Riders, "take", lambda self: self.discard() or [])
+    rig.write(1)
+    assert rig.count("written") == 1
+    assert rig.count("bandstand_outbox") == 0
+    assert not rig.done()
+    assert rig.ledger().lost == 1
 
 
 def test_a_listener_comes_back(rig: Rig) -> None:

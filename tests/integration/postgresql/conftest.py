@@ -48,6 +48,21 @@ def connect(postgres: RestartablePostgres, django_db_blocker: Any) -> Iterator[C
             handler[DEFAULT_DB_ALIAS].close_pool()
 
 
+@pytest.fixture
+def connection(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a connection that ``transaction.atomic`` finds."""
+    handler = connect()
+    monkeypatch.setattr("django.db.transaction.connections", handler)
+    monkeypatch.setattr("django.db.connections", handler)
+    return handler[DEFAULT_DB_ALIAS]
+
+
+def begin(connection: Any) -> None:
+    """Do what the application does before it publishes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
 def ask(handler: ConnectionHandler) -> Any:
     """One request's use of the database: take a connection, ask, give it back."""
     connection = handler[DEFAULT_DB_ALIAS]

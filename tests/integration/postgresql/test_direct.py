@@ -7,39 +7,23 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import IntegrityError, transaction
-from django.db.utils import DEFAULT_DB_ALIAS, ConnectionHandler
 
 from bandstand.context import bind, new_context
 from bandstand.exceptions import DeadlineExceeded
 
-from .conftest import Connect
+from .conftest import begin
 from .server import RestartablePostgres
 
 INSERT = "INSERT INTO direct (name) VALUES (%s)"
 
 
-@pytest.fixture
-def handler(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectionHandler]:
-    """Connections that ``transaction.atomic`` finds, and an empty table."""
-    handler = connect()
-    monkeypatch.setattr("django.db.transaction.connections", handler)
-    monkeypatch.setattr("django.db.connections", handler)
-    with handler[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute("CREATE TABLE direct (name text UNIQUE DEFERRABLE INITIALLY DEFERRED, CHECK (name <> 'never'))")
-    yield handler
-    with handler[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute("DROP TABLE direct")
-
-
-@pytest.fixture
-def connection(handler: ConnectionHandler) -> Any:
-    return handler[DEFAULT_DB_ALIAS]
-
-
-def begin(connection: Any) -> None:
-    """Do what the application does before it publishes."""
+@pytest.fixture(autouse=True)
+def table(connection: Any) -> Iterator[None]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("CREATE TABLE direct (name text UNIQUE DEFERRABLE INITIALLY DEFERRED, CHECK (name <> 'never'))")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE direct")
 
 
 def names(connection: Any) -> list[str]:
