@@ -8,19 +8,21 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 
-from bandstand import events, health, remote
+from bandstand import cache, client, events, health, remote
 from bandstand.client import ServiceClient, configured_policies
 from bandstand.client import checks as client_checks
+from bandstand.conf import get_settings
 from bandstand.context import application_loaded
 from bandstand.context import checks as context_checks
 from bandstand.discovery import checks as discovery_checks
+from bandstand.discovery import instances
 from bandstand.discovery.health import check_registry
 from bandstand.discovery.registration import begin_registration, prepare_registration
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable, ServiceCallError
 from bandstand.identity import checks as identity_checks
-from bandstand.identity import load_keys, set_key_fetcher
+from bandstand.identity import load_keys, prefetch_user_keys, set_key_fetcher
 
-__all__ = ["BandstandConfig", "fetch_keys"]
+__all__ = ["BandstandConfig", "fetch_keys", "prefetch_keys"]
 
 _KEYS_TIMEOUT: Final = 3.0  # seconds
 
@@ -49,6 +51,9 @@ class BandstandConfig(AppConfig):
         application_loaded.connect(begin_registration, dispatch_uid="bandstand.discovery")
         prepare_registration()
         health.drain_on_sigterm()
+        health.before_ready("cache", cache.warm_up)
+        health.before_ready("client", client.warm_up)
+        health.before_ready("user keys", prefetch_keys)
 
 
 def fetch_keys(url: str) -> bytes:
@@ -71,6 +76,20 @@ def fetch_keys(url: str) -> bytes:
         return fetch()
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(fetch).result()
+
+
+def prefetch_keys() -> None:
+    """Fetch the keys of user tokens from their issuer, if that is there already: services start in any order.
+
+    Raises:
+        DiscoveryError: nobody serves them yet.
+        KeySetUnavailable: the issuer could not be asked.
+    """
+    identity = get_settings().identity
+    issuer = urlsplit(identity.user_jwks_url).hostname
+    if issuer and not identity.user_key_file:  # else it is this service
+        instances(issuer)
+        prefetch_user_keys()
 
 
 def _fetch(service: str, path: str) -> bytes:

@@ -13,7 +13,7 @@ def test_the_examples_run() -> None:
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, "health.md", "exec"), names)
-    assert len(blocks) == 1
+    assert len(blocks) == 2
 
 
 def test_the_settings_are_explained() -> None:

@@ -74,6 +74,23 @@ def test_the_set_is_fetched_at_the_first_question(issuer: Issuer, keys: RemoteKe
     assert issuer.asked == 1
 
 
+def test_the_set_can_be_fetched_before_the_first_question(issuer: Issuer, keys: RemoteKeySet) -> None:
+    """Then no request waits for it, and it is not fetched a second time."""
+    keys.prefetch()
+    keys.prefetch()
+    assert keys.find(issuer.key.kid) == issuer.key.public
+    assert issuer.asked == 1
+
+
+def test_fetching_in_vain_beforehand_changes_nothing(issuer: Issuer, keys: RemoteKeySet) -> None:
+    """Services start in any order: the first request does not get to know that its issuer was not there yet."""
+    issuer.down = True
+    with pytest.raises(ConnectionError):
+        keys.prefetch()
+    issuer.down = False
+    assert keys.find(issuer.key.kid) == issuer.key.public
+
+
 def test_unknown_keys_fetch_once_in_an_interval(issuer: Issuer, keys: RemoteKeySet, clock: Clock) -> None:
     """However many unknown key ids arrive in a minute, the issuer is asked at most once in ten seconds."""
     keys.find(issuer.key.kid)

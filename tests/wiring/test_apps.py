@@ -1,12 +1,21 @@
 """What the rooms need of each other is passed in by the app."""
 
 import asyncio
+from unittest.mock import patch
 
 import pytest
+from django.core.cache.backends.locmem import LocMemCache
+from pytest_django import Settings
 
 from bandstand.apps import fetch_keys
+from bandstand.client import ServiceClient
 from bandstand.conf import wire
+from bandstand.discovery import Instance, use_registry
+from bandstand.discovery.backends.static import StaticRegistry
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable
+from bandstand.health import warming
+from bandstand.identity import generate_key, key_set
+from bandstand.identity.keyring import user_keys
 from bandstand.testing.services import fake_services
 
 URL = "http://user-service/.well-known/jwks.json"
@@ -45,3 +54,35 @@ def test_a_url_that_names_no_service_is_a_fault_of_the_settings(url: str) -> Non
     """Keys come from the platform's own issuer, or from a file."""
     with pytest.raises(ConfigurationError, match="does not name a service"):
         fetch_keys(url)
+
+
+def test_the_first_request_finds_everything_loaded(settings: Settings) -> None:
+    """Before a process says that it is ready its cache, its calls and the keys of its users have been used once.
+
+    A service that nobody serves yet is one that starts later.
+    """
+    settings.BANDSTAND = settings.BANDSTAND | {"IDENTITY": {"USER_JWKS_URL": URL}}
+    ServiceClient("starts-later")
+    registry = Asked()
+    with fake_services() as fake, use_registry(registry), patch.object(LocMemCache, "get") as read:
+        keys = fake.on(
+            "user-service", "GET", "/.well-known/jwks.json", json=key_set([generate_key("user-service").public])
+        )
+        for step in warming._warm_up._steps.values():
+            step()
+        assert user_keys().find("of nobody") is None
+    assert len(keys.calls) == 1
+    assert read.called
+    assert {"starts-later", "user-service"} <= registry.asked_for
+
+
+class Asked(StaticRegistry):
+    """A registry that knows one service, and notes who was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("static:user-service=http://127.0.0.1:1")
+        self.asked_for: set[str] = set()
+
+    def instances(self, service: str) -> tuple[Instance, ...]:
+        self.asked_for.add(service)
+        return super().instances(service)

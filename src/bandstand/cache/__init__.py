@@ -3,6 +3,7 @@
 - ``ResilientRedisCache`` is the backend (``CACHES``): Redis away means misses, within 50 ms and then at once.
 - ``cache_result(timeout=…, tags=…, per_user=…)`` keeps what a function returns; ``function.invalidate(…)`` forgets it.
 - ``DistributedCache(prefix)`` does the same by hand: ``get``, ``set``, ``delete``, ``get_or_set``.
+- ``warm_up()`` loads the driver and connects, so that no request waits for it.
 - ``invalidate_tag(tag)`` forgets everything that was kept under a tag, in all processes.
 
 Values are data: None, numbers, texts, bytes, dates and times, Decimal, UUID, and tuples, lists, sets and dicts of such.
@@ -13,5 +14,6 @@ from bandstand.cache.backend import ResilientRedisCache
 from bandstand.cache.decorator import CachedFunction, cache_result
 from bandstand.cache.distributed import DistributedCache
 from bandstand.cache.tags import invalidate_tag
+from bandstand.cache.warming import warm_up
 
-__all__ = ["CachedFunction", "DistributedCache", "ResilientRedisCache", "cache_result", "invalidate_tag"]
+__all__ = ["CachedFunction", "DistributedCache", "ResilientRedisCache", "cache_result", "invalidate_tag", "warm_up"]

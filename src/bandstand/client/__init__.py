@@ -7,6 +7,7 @@
 - ``Policy`` (of ``bandstand.resilience``): the limits of a client's calls, from ``BANDSTAND["CLIENT"]`` unless given;
   ``configured_policies()`` returns those of the settings. What a process learns of a service (its circuit, its budget
   of retries) it keeps in memory; ``force_circuit(service, mode)`` overrides it, ``forget_targets()`` begins anew.
+- ``warm_up()`` does what the first call would wait for.
 - ``Transport``, ``AsyncTransport``, ``Request``, ``Response``, ``Headers`` and ``TransportError`` with its kinds: the
   seam to the network, where ``use_transport(sync, asynchronous)`` puts others in place, as
   ``bandstand.testing.services`` does.
@@ -29,6 +30,7 @@ from bandstand.client.transports import (
     TransportError,
     use_transport,
 )
+from bandstand.client.warming import warm_up
 from bandstand.resilience import Policy
 
 __all__ = [
@@ -53,4 +55,5 @@ __all__ = [
     "force_circuit",
     "forget_targets",
     "use_transport",
+    "warm_up",
 ]

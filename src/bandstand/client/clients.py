@@ -2,7 +2,7 @@
 
 from asyncio import _get_running_loop  # which, unlike the public one, tells that there is none without an exception
 from collections.abc import AsyncIterator, Awaitable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, Unpack, overload
+from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 from django.utils.asyncio import async_unsafe
 from msgspec import UNSET
@@ -19,7 +19,9 @@ from bandstand.client.transports import TransportError, async_transport, transpo
 from bandstand.conf import Settings, get_settings
 from bandstand.resilience import Policy
 
-__all__ = ["AsyncServiceClient", "ServiceClient", "call_service"]
+__all__ = ["AsyncServiceClient", "ServiceClient", "call_service", "services_with_clients"]
+
+_services: Final[set[str]] = set()
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -43,6 +45,7 @@ class _Client(Generic[R]):
         of the error. The answer then has ``fallback`` set.
         """
         self.service = service
+        _services.add(service)
         self._policy = policy
         self._fallback = checked_fallback(fallback)
         self._known: tuple[Settings, Target] | None = None
@@ -256,3 +259,8 @@ def call_service(
     """
     answer = ServiceClient(service).request(method.upper(), endpoint, json=data, headers=headers)
     return answer.json() if answer.content else None
+
+
+def services_with_clients() -> set[str]:
+    """Return the names of the services for which a client was made in this process."""
+    return set(_services)

@@ -3,6 +3,7 @@
 - ``register(name, check, ready=True)``: one more check; ``database`` and ``migrations`` are there from the start.
 - ``report()``: all answers together, as a ``Report``. Checks run with a time limit, and their answers are kept for a
   moment, so that probes cost little.
+- ``before_ready(name, step)``: what is done once before readiness is said for the first time.
 - ``start_draining()``: readiness answers 503 from now on. ``is_draining()`` says so. ``drain_on_sigterm()`` lets
   SIGTERM do it, and holds the server's own stop back for ``BANDSTAND["HEALTH"]["DRAIN"]`` seconds.
   ``wait_until_draining(timeout)`` is for threads, ``when_drained(function)`` for what is done last, and
@@ -21,10 +22,12 @@ from bandstand.health.drain import (
 )
 from bandstand.health.registry import Check, register, unregister
 from bandstand.health.reports import Report, report
+from bandstand.health.warming import before_ready
 
 __all__ = [
     "Check",
     "Report",
+    "before_ready",
     "drain_on_sigterm",
     "hears_sigterm",
     "is_draining",

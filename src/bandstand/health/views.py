@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from bandstand.conf import get_settings
 from bandstand.health.drain import is_draining
 from bandstand.health.reports import Report, report
+from bandstand.health.warming import is_warm
 
 __all__ = ["health", "live", "ready"]
 
@@ -38,10 +39,12 @@ def live(_request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(_request: HttpRequest) -> JsonResponse:
-    """``/health/ready/``: whether to send requests here. 503 when a need fails, or when the process is leaving."""
+    """``/health/ready/``: whether to send requests here. 503 when a need fails, while warming up, and when leaving."""
     if is_draining():
         return JsonResponse({"status": "draining"}, status=503)
     found = report(ready_only=True)
+    if found.ready and not is_warm(get_settings().health.timeout):
+        return JsonResponse({"status": "warming up"}, status=503)
     return _answer(found, status="ready" if found.ready else "not ready")
 
 

@@ -9,11 +9,12 @@
 - Permissions: ``IsService``, ``is_service(name)``, ``IsStaff``, ``owner_or_staff(attribute)``; they combine with ``|``,
   and ``ServiceOr(permission)`` is ``IsService | permission``.
 - ``generate_key(service)`` makes a ``PrivateKey``, whose ``public`` half is a ``PublicKey``; ``key_set(keys)`` is a
-  JWKS of such. ``load_keys()`` reads every key file that the settings name, or says what is wrong with them.
+  JWKS of such. ``load_keys()`` reads every key file that the settings name, or says what is wrong with them;
+  ``prefetch_user_keys()`` fetches what others publish before a request needs it.
 """
 
 from bandstand.identity.authentication import UserTokenAuthentication
-from bandstand.identity.keyring import load_keys, set_key_fetcher
+from bandstand.identity.keyring import load_keys, prefetch_user_keys, set_key_fetcher
 from bandstand.identity.keys import PrivateKey, PublicKey, generate_key, key_set
 from bandstand.identity.middleware import ServiceAuthMiddleware
 from bandstand.identity.permissions import IsService, IsStaff, ServiceOr, is_service, owner_or_staff
@@ -40,6 +41,7 @@ __all__ = [
     "key_set",
     "load_keys",
     "owner_or_staff",
+    "prefetch_user_keys",
     "service_token",
     "set_key_fetcher",
     "verify_service_token",

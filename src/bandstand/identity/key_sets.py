@@ -81,6 +81,16 @@ class RemoteKeySet:
             raise KeySetUnavailable("The keys that verify user tokens could not be fetched yet.")
         return self._keys.get(kid)
 
+    def prefetch(self) -> None:
+        """Fetch the first set before a request needs it. If that fails, the first request tries for itself.
+
+        Raises:
+            Exception: whatever ``fetch`` raises.
+        """
+        with self._flight:
+            if self._keys is None:
+                self._take(Context().run(self._fetch))
+
     def _refresh_in_background(self) -> None:
         if not self._flight.acquire(blocking=False):
             return
@@ -100,12 +110,19 @@ class RemoteKeySet:
     def _replace_keys(self) -> None:
         try:
             # In a context of its own: the deadline of the request that came first is not the deadline of this fetch.
-            self._keys = Context().run(self._fetch)
-            self._failing = False
+            self._take(Context().run(self._fetch))
         except Exception as error:  # noqa: BLE001 - whatever the fetcher raises, the last good set stays in use
-            self._failing = True
+            self._note(failing=True)
             _logger.warning("The key set could not be fetched: %s", error)
-        _refreshes.labels("failed" if self._failing else "fetched").inc()
+
+    def _take(self, keys: Mapping[str, PublicKey]) -> None:
+        self._keys = keys
+        self._note(failing=False)
+
+    def _note(self, *, failing: bool) -> None:
+        """Note how a fetch ended, and when the next one is due."""
+        self._failing = failing
+        _refreshes.labels("failed" if failing else "fetched").inc()
         now = self._clock()  # asked after the fetch, which may have been slow
         self._allowed_at = now + (self._interval if self._keys is not None else _FIRST_RETRY)
         self._stale_at = self._allowed_at if self._failing else now + _STALE

@@ -25,6 +25,7 @@ __all__ = [
     "key_files",
     "load_keys",
     "own_user_keys",
+    "prefetch_user_keys",
     "service_keys",
     "set_key_fetcher",
     "trusted_keys",
@@ -127,6 +128,17 @@ def user_keys() -> KeySet:
     if not identity.user_jwks_url:
         return LocalKeySet(dict)
     return RemoteKeySet(functools.partial(_fetch, identity.user_jwks_url), interval=identity.jwks_refresh_interval)
+
+
+def prefetch_user_keys() -> None:
+    """Fetch the published keys that verify user tokens, where there are such and they were not fetched yet.
+
+    Raises:
+        KeySetUnavailable: they could not be fetched; the first request that needs them tries again.
+    """
+    keys = user_keys()
+    if isinstance(keys, RemoteKeySet):
+        keys.prefetch()
 
 
 @kept
