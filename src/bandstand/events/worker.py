@@ -45,7 +45,7 @@ class Worker:
         self._stopping = Event()
         self._changed = Event()
         options = BrokerOptions(
-            platform=settings.platform, service=settings.service, lease=events.lease, prefetch=4 * events.threads
+            platform=settings.platform, service=settings.service, lease=events.lease, prefetch=8 * events.threads
         )
         self._broker = build_broker(events.broker_url, options)
         outbox = open_outbox(events.database)

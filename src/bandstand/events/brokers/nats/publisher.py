@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from bandstand.events.brokers.base import Outgoing
+from bandstand.events.brokers.nats.frames import send_frames
 from bandstand.events.brokers.nats.names import Names
 from bandstand.events.brokers.nats.pull import TROUBLE
 from bandstand.events.brokers.outcomes import Outcomes
@@ -69,7 +70,7 @@ class Publisher:
             self._frame(number, message, outcomes, number - first) for number, message in enumerate(messages, first)
         ]
         try:
-            await self._send(b"".join(frames))
+            await send_frames(self._client, b"".join(frames))
             return await outcomes.settled(_CONFIRM_TIMEOUT, BrokerUnavailable("NATS did not confirm in time."))
         except TROUBLE as error:
             self.give_up(f"NATS could not be written to: {error}")
@@ -112,13 +113,6 @@ class Publisher:
                 f"The type {message.type!r:.120} or the id {message.id!r:.120} can't be written in NATS."
             )
         return None
-
-    async def _send(self, frames: bytes) -> None:
-        if not self._client.is_connected:
-            raise ConnectionError("the connection is lost")
-        # The client has no public way to send several messages in one piece; its own publish() ends with these two.
-        await self._client._send_command(frames)  # noqa: SLF001
-        await self._client._flush_pending()  # noqa: SLF001
 
     async def _on_reply(self, reply: Msg) -> None:
         outcomes, index, _ = self._flying.pop(int(reply.subject.rpartition(".")[2]), (None, 0, ""))

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bandstand.events.brokers.base import Incoming, Receiver
+from bandstand.events.brokers.nats.frames import frame, send_frames
 
 __all__ = ["TROUBLE", "NatsIncoming", "Pull"]
 
@@ -30,6 +31,7 @@ _SECOND: Final = 1_000_000_000
 _EXPIRES: Final = 30
 _HEARTBEAT: Final = 5
 _REPAIR_PAUSE: Final = 0.25
+_GATHER: Final = 0.002  # seconds that an answer waits for others: each sending wakes this process and the server
 _DELIVERIES: Final = 4  # position in $JS.ACK.<stream>.<consumer>.<deliveries>.<…>, from the front
 _LONG_REPLY: Final = 11  # with domain and account in front of the stream there are at least as many parts
 
@@ -37,9 +39,9 @@ _LONG_REPLY: Final = 11  # with domain and account in front of the stream there 
 class NatsIncoming(Incoming):
     """A message and the subject to settle it on."""
 
-    __slots__ = ("_loop", "_pull", "received", "reply")
+    __slots__ = ("_pull", "received", "reply")
 
-    def __init__(self, message: Msg, pull: "Pull", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, message: Msg, pull: "Pull") -> None:
         parts = message.reply.split(".")
         offset = 2 if len(parts) >= _LONG_REPLY else 0
         _, _, source, event_type = message.subject.split(".", 3)  # <platform>.events.<service>.<type>
@@ -54,7 +56,6 @@ class NatsIncoming(Incoming):
         self.reply = message.reply
         self.received = time.monotonic()
         self._pull = pull
-        self._loop = loop
 
     def acknowledge(self) -> None:
         self._settle(b"+ACK")
@@ -65,7 +66,7 @@ class NatsIncoming(Incoming):
 
     def _settle(self, answer: bytes) -> None:
         with suppress(RuntimeError):  # the broker is closed, so the message comes again
-            self._loop.call_soon_threadsafe(self._pull.settle, self, answer)
+            self._pull.settle(self, answer)
 
 
 class Pull:
@@ -93,6 +94,8 @@ class Pull:
         self._requested = 0
         self._heard = time.monotonic()
         self._settled: list[tuple[str, bytes]] = []
+        self._sending = False  # whether somebody will look at what is settled
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscribed: Subscription | None = None
         self._stopped = False
@@ -118,24 +121,35 @@ class Pull:
             task.cancel()
 
     def settle(self, incoming: NatsIncoming, answer: bytes) -> None:
-        """Send an answer. Those that come together are sent together."""
-        if self._held.pop(incoming.reply, None) is None:
-            return
-        self._settled.append((incoming.reply, answer))
-        if len(self._settled) == 1:
-            self._spawn(self._send_settled())
+        """Send an answer soon, together with others, from whatever thread.
+
+        Raises:
+            RuntimeError: the loop is closed.
+        """
+        self._settled.append((incoming.reply, answer))  # before the look at the flag, which is taken down the other way
+        if not self._sending:
+            self._sending = True
+            self._loop.call_soon_threadsafe(self._send_soon)
+
+    def _send_soon(self) -> None:
+        self._loop.call_later(_GATHER, lambda: self._spawn(self.send_settled()))
+
+    async def send_settled(self) -> None:
+        """Send the answers that wait, in one piece."""
+        self._sending = False
+        settled, self._settled = self._settled, []
+        answers = [frame(reply, answer) for reply, answer in settled if self._held.pop(reply, None)]
+        try:
+            await send_frames(self._client, b"".join(answers))
+        except TROUBLE:  # the connection is lost: the next one gets the messages again
+            logger.debug("NATS could not be answered", extra={"messages": len(answers)})
+        await self._request()
 
     async def give_signs_of_life(self, *, older_than: float) -> None:
         """Say of each message that is here longer than ``older_than`` seconds that it is being worked on."""
         limit = time.monotonic() - older_than
         for incoming in [held for held in self._held.values() if held.received < limit]:
             await self._say(incoming.reply, b"+WPI")
-
-    async def _send_settled(self) -> None:
-        settled, self._settled = self._settled, []
-        for reply, answer in settled:
-            await self._say(reply, answer)
-        await self._request()
 
     async def _say(self, subject: str, answer: bytes, reply: str = "") -> None:
         try:
@@ -159,7 +173,7 @@ class Pull:
             await self._on_status(status, message.headers or {})
             return
         self._requested = max(0, self._requested - 1)
-        incoming = NatsIncoming(message, self, asyncio.get_running_loop())
+        incoming = NatsIncoming(message, self)
         self._held[incoming.reply] = incoming
         self._receiver(incoming)
 

@@ -197,6 +197,8 @@ class Session:
         self._publisher.give_up("The connection to NATS ended before it confirmed.")
         try:
             await self.stop_consuming()
+            for pull in self._pulls.values():
+                await pull.send_settled()
             if self._client.is_connected:
                 await self._client.flush(timeout=2)
             await self._client.close()
