@@ -1,8 +1,9 @@
 """The inbox: a row for each event and subscription, in the transaction of the handler, so that effects happen once."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from functools import cache
 from typing import Any, Final
 
 from django.db import OperationalError, connections
@@ -55,12 +56,8 @@ class Inbox:
         """
         if failpoints.switched_off("consumer.inbox"):
             return Entry.FIRST
-        key_column = connections[self._alias].ops.quote_name("key")
-        condition = f"NOT EXISTS (SELECT 1 FROM {DELIVERIES} WHERE subscription = %s AND {key_column} = %s)"  # noqa: S608 - constant names
-        values = [subscription, key]
-        if failpoints.switched_off("consumer.order"):
-            condition, values = "1 = 1", []
-        if self._insert(subscription, message_id, condition, values):
+        ordered = not failpoints.switched_off("consumer.order")
+        if self._insert(subscription, message_id, [subscription, key] if ordered else []):
             return Entry.FIRST
         return Entry.DUPLICATE if self.is_settled(subscription, message_id) else Entry.WAITING
 
@@ -90,7 +87,7 @@ class Inbox:
             return True
         with _impatient(connections[self._alias]):
             try:
-                return self._insert(subscription, message_id, "1 = 1", [])
+                return self._insert(subscription, message_id)
             except OperationalError as error:
                 if not _waited_in_vain(error):
                     raise
@@ -114,20 +111,29 @@ class Inbox:
         deleted, _ = rows.filter(id__in=list(oldest), handled_at__lt=after(-retention)).delete()
         return deleted
 
-    def _insert(self, subscription: str, message_id: str, condition: str, parameters: list[str]) -> bool:
+    def _insert(self, subscription: str, message_id: str, behind: Sequence[str] = ()) -> bool:
+        """Write the row unless it is there, or a delivery of the subscription and key that ``behind`` names."""
         connection = connections[self._alias]
-        operations = connection.ops
-        insert = f"{operations.insert_statement(on_conflict=OnConflict.IGNORE)} {INBOX} {_COLUMNS}"
-        nothing = "FROM DUAL" if connection.vendor == "mysql" else ""
-        ignore = operations.on_conflict_suffix_sql([], OnConflict.IGNORE, [], _UNIQUE)
-        statement = f"{insert} SELECT %s, %s, {now_sql(connection)} {nothing} WHERE {condition} {ignore}"
-        values = [subscription, message_id, *parameters]
-        rows = run_direct(connection, statement, values)
+        statement = _statement(self._alias, connection.vendor, ordered=bool(behind))
+        values = [subscription, message_id, *behind]
+        rows = run_direct(connection, statement, values, prepare=True)
         if rows is None:
             with connection.cursor() as cursor:
                 cursor.execute(statement, values)
                 rows = cursor.rowcount
         return rows == 1
+
+
+@cache
+def _statement(alias: str, vendor: str, *, ordered: bool) -> str:
+    connection = connections[alias]
+    operations = connection.ops
+    insert = f"{operations.insert_statement(on_conflict=OnConflict.IGNORE)} {INBOX} {_COLUMNS}"
+    nothing = "FROM DUAL" if vendor == "mysql" else ""
+    same = f"subscription = %s AND {operations.quote_name('key')} = %s"
+    condition = f"NOT EXISTS (SELECT 1 FROM {DELIVERIES} WHERE {same})" if ordered else "1 = 1"  # noqa: S608 - constant names
+    ignore = operations.on_conflict_suffix_sql([], OnConflict.IGNORE, [], _UNIQUE)
+    return f"{insert} SELECT %s, %s, {now_sql(connection)} {nothing} WHERE {condition} {ignore}"
 
 
 @contextmanager

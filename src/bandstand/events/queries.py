@@ -18,10 +18,10 @@ def queries(file: str) -> dict[str, str]:
     return {name: _bare(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def run_direct(connection: Any, statement: str, parameters: Sequence[str]) -> int | None:
+def run_direct(connection: Any, statement: str, parameters: Sequence[str], *, prepare: bool = False) -> int | None:
     """Return what ``bandstand.postgresql`` returns of the same name: None if a cursor has to be used, as elsewhere."""
     shortest = getattr(connection, "run_direct", None)
-    rows: int | None = None if shortest is None else shortest(statement, parameters)
+    rows: int | None = None if shortest is None else shortest(statement, parameters, prepare=prepare)
     return rows
 
 

@@ -13,7 +13,7 @@ from django.db.backends.utils import debug_transaction
 
 from bandstand.exceptions import DeadlineExceeded
 from bandstand.postgresql import direct
-from bandstand.postgresql.deadlines import explained, keep_deadline, limit_last, limit_statement
+from bandstand.postgresql.deadlines import explained, has_time, keep_deadline, limit_last, limit_statement
 from bandstand.postgresql.pool import HealingPool
 from bandstand.postgresql.riders import Riders
 from bandstand.postgresql.timestamps import with_fast_timestamps
@@ -40,6 +40,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
+    limit = 0
+    """The milliseconds of this limit as far as they are known: it may be of an earlier transaction."""
     _follower = ""
     _riders: Riders | None = None
 
@@ -72,9 +74,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             parameters["context"] = with_fast_timestamps(parameters["context"], self.timezone)
         return parameters
 
-    def run_direct(self, statement: str, parameters: Sequence[str]) -> int | None:
+    def run_direct(self, statement: str, parameters: Sequence[str], *, prepare: bool = False) -> int | None:
         """Run a statement of an ``atomic`` block past the cursors, with ``parameters`` (text) instead of each ``%s``;
-        return how many rows it touched. BEGIN and the deadline's limit go along in the same round trip.
+        return how many rows it touched. BEGIN and the deadline's limit go along in the same round trip. With
+        ``prepare`` each session of the server reads and plans it once only.
 
         Returns None, and does nothing, where a cursor is needed: somebody listens to the statements
         (``execute_wrapper``, the log of queries), no time is left, the transaction has failed, or a parameter holds a
@@ -90,7 +93,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if limit is None:
             return None
         with self._explaining():
-            return direct.run_command(self.connection, statement, parameters, before=limit)
+            return direct.run_command(self.connection, statement, parameters, before=limit, prepare=prepare)
 
     def write_later(self, insert: str, row: str, values: Sequence[str], *, what: str) -> bool:
         """Write a row of an ``atomic`` block with the next message to the server: with the COMMIT, if nothing else
@@ -105,7 +108,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             django.db.Error: those that waited had to be sent, since they were more than 1 MiB or others; and failed.
             DeadlineExceeded: the time that was left ended meanwhile.
         """
-        if not self._goes_direct(values) or limit_statement(self) is None:
+        if not self._goes_direct(values) or not has_time(self):
             return False
         riders = self._riders
         if riders is None or riders.connection is not self.connection:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from psycopg import Connection, errors, generators, pq
 
+from bandstand.postgresql.prepared import forget_prepared, prepared
+
 __all__ = ["commit", "converse", "in_transaction", "is_ready", "raise_error_of", "run_command"]
 
 _DONE: Final = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}
@@ -30,19 +32,27 @@ def is_ready(connection: Connection[Any]) -> bool:
     return connection.isolation_level is None and connection.read_only is None and connection.deferrable is None
 
 
-def run_command(connection: Connection[Any], statement: str, parameters: Sequence[str], *, before: str = "") -> int:
+def run_command(
+    connection: Connection[Any], statement: str, parameters: Sequence[str], *, before: str = "", prepare: bool = False
+) -> int:
     """Run a statement, with ``parameters`` instead of each ``%s``, in a transaction that is begun if need be; return
     how many rows it touched. ``parameters`` are text without NUL, ``before`` are statements that come first.
+    ``prepare`` is for a statement that comes often, has no other ``%``, and takes each parameter as a ``varchar``.
 
     Raises:
         psycopg.Error: it failed.
     """
     escape = pq.Escaping(connection.pgconn).escape_literal
     literals = [bytes(escape(each.encode())).decode() for each in parameters]
+    text = prepared(connection, statement, literals) if prepare else statement % tuple(literals)
     with connection.lock:
-        results = connection.wait(converse(connection, f"{before}{statement % tuple(literals)}".encode()))
-    for result in results:
-        raise_error_of(connection, result)
+        results = connection.wait(converse(connection, f"{before}{text}".encode()))
+    try:
+        for result in results:
+            raise_error_of(connection, result)
+    except errors.Error:
+        forget_prepared(connection)
+        raise
     return results[-1].command_tuples or 0
 
 

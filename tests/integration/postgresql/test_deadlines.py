@@ -129,10 +129,42 @@ def test_the_time_is_that_of_all_statements(connection: Any) -> None:
         with pytest.raises(DeadlineExceeded):
             execute(connection, "SELECT pg_sleep(0.6)")
     with within(30.0), block(connection):
-        first = execute(connection, "SELECT current_setting('statement_timeout')")
-        time.sleep(0.01)
-        second = execute(connection, "SELECT current_setting('statement_timeout')")
-    assert first != second
+        first = limit(connection)
+        with within(29.0):
+            assert limit(connection) < first
+
+
+def limit(connection: Any) -> int:
+    """The milliseconds that the statement has; 0 if no end."""
+    return int(execute(connection, "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")[0][0])
+
+
+def test_a_limit_that_is_nearly_right_is_left(connection: Any) -> None:
+    """Within a transaction it is told again once a 64th of the time that is left has gone, or when there is more."""
+    with block(connection):
+        with within(30.0):
+            first = limit(connection)
+        with within(29.6):
+            assert limit(connection) == first
+        with within(29.4):
+            second = limit(connection)
+            assert second < first
+        with within(30.0):
+            assert limit(connection) > second
+
+
+def test_a_limit_that_is_undone_is_told_again(connection: Any) -> None:
+    """A savepoint that is rolled back takes the limit along, and each transaction has its own."""
+    with within(30.0):
+        for _ in range(2):
+            with block(connection):
+                with pytest.raises(ZeroDivisionError), block(connection):  # noqa: PT012
+                    assert limit(connection) > 0
+                    raise ZeroDivisionError
+                assert limit(connection) > 0
+                execute(connection, "SET LOCAL statement_timeout = 0")
+                assert limit(connection) > 0
+        assert limit(connection) > 0
 
 
 def test_nothing_is_begun_when_the_time_is_over(connection: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, ProgrammingError, transaction
 
 from bandstand.context import bind, new_context
 from bandstand.exceptions import DeadlineExceeded
@@ -39,6 +39,48 @@ def test_text_arrives_as_it_is(connection: Any, name: str) -> None:
         begin(connection)
         assert connection.run_direct(INSERT, [name]) == 1
     assert names(connection) == [name]
+
+
+def test_it_is_prepared_once_in_a_session(connection: Any) -> None:
+    """With ``prepare`` the values arrive as they are, and the plan outlives a transaction that is undone."""
+    with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012
+        assert connection.run_direct(INSERT, ["undone"], prepare=True) == 1
+        raise ZeroDivisionError
+    with transaction.atomic():
+        for name in ("plain", "O'Hara \\ $1 %s", "Größe ☃ 𝄞", ""):
+            assert connection.run_direct(INSERT, [name], prepare=True) == 1
+        assert prepared(connection) == 1
+    assert set(names(connection)) == {"plain", "O'Hara \\ $1 %s", "Größe ☃ 𝄞", ""}
+
+
+def test_what_was_prepared_may_be_gone(connection: Any) -> None:
+    """When somebody has thrown the plans away, one statement fails, and the next is prepared anew."""
+    with transaction.atomic():
+        connection.run_direct(INSERT, ["a"], prepare=True)
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+        with pytest.raises(ProgrammingError, match="does not exist"), transaction.atomic():
+            connection.run_direct(INSERT, ["b"], prepare=True)
+        assert connection.run_direct(INSERT, ["c"], prepare=True) == 1
+    assert names(connection) == ["a", "c"]
+
+
+def test_what_could_not_be_prepared_is_prepared_later(connection: Any) -> None:
+    """A statement that failed where it was to be prepared can be run by the same session when its cause is gone."""
+    insert = "INSERT INTO later (name) VALUES (%s)"
+    with transaction.atomic():
+        with pytest.raises(ProgrammingError, match="later"), transaction.atomic():
+            connection.run_direct(insert, ["a"], prepare=True)
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE later (name text)")
+        assert connection.run_direct(insert, ["a"], prepare=True) == 1
+        transaction.set_rollback(True)
+
+
+def prepared(connection: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        return int(cursor.fetchone()[0])
 
 
 def test_it_belongs_to_the_transaction(connection: Any) -> None:
