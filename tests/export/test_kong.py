@@ -217,6 +217,14 @@ def test_an_escaped_slash_is_refused(version: Version, path: str) -> None:
 
 
 @VERSIONS
+def test_an_upgrade_is_refused(version: Version) -> None:
+    """Kong passes WebSockets on by itself, past every rule for requests; no route may be looked at before this one."""
+    for method, path in (("GET", "/api/users/"), ("DELETE", "/api/v1/orders/"), ("GET", "/api/users/..%2Fmetrics")):
+        choice = choose(configuration(version=version), method, path, {"upgrade": "WebSocket"})
+        assert (choice.route, choice.service) == ("refused.upgrade", None)
+
+
+@VERSIONS
 def test_the_longer_path_wins(version: Version) -> None:
     """The limit of sign-in holds also on the path without the version."""
     for path in ("/api/users/authenticate/", "/api/v1/users/authenticate"):
@@ -225,7 +233,8 @@ def test_the_longer_path_wins(version: Version) -> None:
 
 def test_refusals_are_problems() -> None:
     """As from the services: a client reads one form of error."""
-    for route, status, code in zip(configuration()["routes"], (400, 404), ("bad_request", "not_found"), strict=True):
+    expected = ((403, "upgrade_refused"), (400, "bad_request"), (404, "not_found"))
+    for route, (status, code) in zip(configuration()["routes"], expected, strict=True):
         config = plugin(route, "request-termination")
         assert (config["status_code"], config["content_type"]) == (status, "application/problem+json")
         assert json.loads(config["body"])["code"] == code
@@ -253,6 +262,11 @@ def test_nginx_is_not_told_to_repeat_writes() -> None:
     assert kong_environment(WORKSPACE)["KONG_NGINX_PROXY_PROXY_NEXT_UPSTREAM_TIMEOUT"] == "2.5s"
 
 
+def test_no_write_goes_out_on_a_kept_connection() -> None:
+    """nginx repeats what a kept connection broke under, also where the service has no retries."""
+    assert kong_environment(WORKSPACE)["KONG_UPSTREAM_KEEPALIVE_POOL_SIZE"] == "0"
+
+
 def test_time_outs_are_those_of_the_manifest() -> None:
     """A connection is made soon or not at all; an answer has the time of the gateway."""
     for service in configuration()["services"]:
@@ -268,7 +282,16 @@ def test_kong_asks_for_readiness() -> None:
         assert active["healthy"]["interval"] > 0
         assert active["unhealthy"]["interval"] > 0
         assert 503 in active["unhealthy"]["http_statuses"]
-        assert 500 not in upstream["healthchecks"]["passive"]["unhealthy"]["http_statuses"]
+
+
+def test_what_an_instance_answers_does_not_leave_it_out() -> None:
+    """What all instances share would leave out all of them. Only failures in a row count: each answer ends the row."""
+    for upstream in configuration()["upstreams"]:
+        passive = upstream["healthchecks"]["passive"]
+        assert (passive["unhealthy"]["http_failures"], passive["unhealthy"]["tcp_failures"]) == (0, 5)
+        # With 0 nothing ends the row; past 254 the checks of Kong do not start, although its schema allows 255.
+        assert 0 < passive["healthy"]["successes"] <= 254
+        assert {200, 201, 204, 404, 500} <= set(passive["healthy"]["http_statuses"])
 
 
 # --- what happens on the way ---------------------------------------------------------------------

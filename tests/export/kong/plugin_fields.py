@@ -29,6 +29,7 @@ _BOTH: Final[dict[str, dict[str, Any]]] = {
         **dict.fromkeys(("remove", "rename", "add", "append"), _TRANSFORMED),
         "replace": {**_TRANSFORMED, "uri": None},
     },
+    "response-transformer": dict.fromkeys(("remove", "rename", "replace", "add", "append"), _TRANSFORMED),
     "jwt": _plain(
         *("uri_param_names", "cookie_names", "key_claim_name", "secret_is_base64", "claims_to_verify", "anonymous"),
         *("run_on_preflight", "maximum_expiration", "header_names"),

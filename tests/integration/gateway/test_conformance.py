@@ -37,7 +37,7 @@ def kong() -> Iterator[GatewayUnderTest]:
 class KongRules(GatewayConformance):
     """A Kong with the rendered files; what it lacks is on the page about it."""
 
-    lacks = frozenset(Trait)
+    lacks = frozenset(Trait) - {Trait.REFUSES_UPGRADES, Trait.HIDES_SERVERS}
 
     @pytest.fixture
     def gateway(self, kong: GatewayUnderTest) -> GatewayUnderTest:

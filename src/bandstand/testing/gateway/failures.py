@@ -94,7 +94,7 @@ class FailureConformance(GatewayRules):
             "Sec-WebSocket-Key": "x",
             "Sec-WebSocket-Version": "13",
         }
-        assert 400 <= gateway.client.get("/api/users/", headers=headers).status < 500
+        self.assert_problem(gateway.client.get("/api/users/", headers=headers), 403, "upgrade_refused")
 
     def test_no_answer_names_the_software(self, gateway: GatewayUnderTest) -> None:
         """Neither the gateway's name and version nor the service's own server are told."""

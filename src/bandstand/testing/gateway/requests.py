@@ -79,7 +79,7 @@ class CorrelationConformance(GatewayRules):
     )
     def test_any_other_correlation_id_is_replaced(self, gateway: GatewayUnderTest, value: str | None) -> None:
         """A missing or malformed id becomes a fresh one, which the service and the client both see."""
-        if value:
+        if value is not None:
             self.needs(Trait.ONE_FORM_OF_CORRELATION_ID)
         answer = gateway.client.get("/api/users/", headers={} if value is None else {wire.CORRELATION_ID: value})
         made = answer.headers["x-correlation-id"]

@@ -57,6 +57,7 @@ class Problem(msgspec.Struct, frozen=True):
 # for the same matter. No sentence tells of hosts, ports or the gateway's reasons, which are in its log.
 PROBLEMS: Final[Mapping[int, Problem]] = {
     400: Problem("Bad Request", "bad_request", "The request is not well formed."),
+    403: Problem("Forbidden", "upgrade_refused", "A WebSocket or another upgrade of the connection is not offered."),
     404: Problem("Not Found", "not_found", "Nothing answers under this path."),
     408: Problem("Request Timeout", "request_timeout", "The request did not arrive in time."),
     413: Problem("Content Too Large", "body_too_large", "The body of the request is too large."),

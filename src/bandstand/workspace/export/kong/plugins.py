@@ -24,7 +24,7 @@ __all__ = ["PLUGINS", "everywhere", "require_token", "route_limit", "termination
 # All that Kong need load.
 PLUGINS: Final = (
     "correlation-id", "cors", "jwt", "prometheus", "rate-limiting", "request-size-limiting", "request-termination",
-    "request-transformer",
+    "request-transformer", "response-transformer",
 )  # fmt: skip
 _KONG_LIMIT_HEADERS: Final = tuple(
     f"{prefix}{name}"
@@ -50,6 +50,7 @@ def everywhere(workspace: Workspace) -> Iterator[Json]:
         require_content_length=False,
     )
     yield _headers(gateway.timeout)
+    yield _plugin("response-transformer", remove={"headers": ["server"]})
     yield _metrics(workspace.production.kong)
 
 

@@ -38,6 +38,15 @@ def services(workspace: Workspace) -> Iterator[Json]:
 
 def other_routes(kong: Kong) -> Iterator[Json]:
     """Yield routes that lead to no service: they refuse what is not routed, after it was counted and logged."""
+    # A route with one more condition is looked at before all others. Kong passes on no other upgrade.
+    yield {
+        "name": "refused.upgrade",
+        "paths": ["/"],
+        "methods": list(ALLOWED_METHODS),
+        "headers": {"upgrade": ["websocket"]},
+        **_handling(),
+        "plugins": [termination(403)],
+    }
     escaped = [_pattern(r"/.*(?:%2F|\\)", kong)]
     yield {
         "name": "refused.escaped-slash",

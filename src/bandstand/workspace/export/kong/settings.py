@@ -75,9 +75,9 @@ def _repeating(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
             f"{workspace.gateway.timeout:g}s",
             "After the time-out nothing is tried again; without this a slow service would have it three times.",
         ),
-        "upstream_keepalive_idle_timeout": (
-            "1",
-            "Shorter than servers keep an idle connection, so that none is closed under a request that just went out.",
+        "upstream_keepalive_pool_size": (
+            "0",
+            "nginx repeats a PUT or DELETE that a kept connection broke under, whatever the retries of its service.",
         ),
     }
 
