@@ -12,13 +12,13 @@ from prometheus_client import Histogram
 
 from bandstand.client.balancing import Load
 from bandstand.client.fallbacks import fallback_response
-from bandstand.client.messages import Headers, Request, Response, header_lines
+from bandstand.client.messages import Headers, Request, Response
 from bandstand.client.preparation import SAFE_METHODS, Order
 from bandstand.client.targets import Target
 from bandstand.client.transports.base import TimedOut, TransportError
 from bandstand.client.verdicts import Retry, good, judge, marked, outcome_word
 from bandstand.conf import get_settings, wire
-from bandstand.context import current, histogram, to_headers
+from bandstand.context import current, histogram, to_lines
 from bandstand.discovery import Instance, instances, is_address
 from bandstand.exceptions import (
     BandstandError,
@@ -123,20 +123,28 @@ class Call:
             ServiceUnavailable: discovery knows no instance to ask.
             ServiceTimeout: the time is over.
         """
-        order, target = self._order, self.target
+        order, target, policy = self._order, self.target, self.target.policy
         if self._admitted is None:
-            self._admit()
+            try:
+                self._admitted = target.admit()
+            except ServiceUnavailable as error:
+                self._marked = self._marked or error.do_not_retry
+                raise self._failed(error)  # noqa: B904 - it is the same error
         self._sent = now = self._clock()
         self._time = left = self._deadline - now
         if left <= 0:
             text = f"{order.service} did not answer {order.method} {order.path} in time."
             raise self._failed(ServiceTimeout(text, service=order.service, attempts=len(self._tried)))
-        self._known = known = self._instances()
+        try:
+            self._known = known = instances(order.service)
+        except DiscoveryError as error:
+            text = f"{order.service} could not be asked for {order.method} {order.path}: {error}"
+            unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
+            raise self._failed(unavailable) from error
         self._instance = instance = target.balancer.choose(known, self._tried)
         url = instance.url
         self._load = target.balancer.begin(url, known)
         self._tried += (url,)
-        policy = target.policy
         return Request(
             service=order.service,
             method=order.method,
@@ -212,13 +220,6 @@ class Call:
         assert load is not None, "there is no attempt to conclude"
         self.target.balancer.end(load, self._known, good=good, seconds=seconds)
 
-    def _admit(self) -> None:
-        try:
-            self._admitted = self.target.admit()
-        except ServiceUnavailable as error:
-            self._marked = self._marked or error.do_not_retry
-            raise self._failed(error)  # noqa: B904 - it is the same error
-
     def _permit(self) -> bool:
         """Another attempt would make sense: may it be made? If not, nobody above should make it either."""
         if not self._once and self.target.may_retry():
@@ -233,27 +234,18 @@ class Call:
             self.target.release(self._admitted, good=self._good)
         _timer(self._order.service, self._order.method, outcome).observe(now - self._began)
 
-    def _instances(self) -> tuple[Instance, ...]:
-        order = self._order
-        try:
-            return instances(order.service)
-        except DiscoveryError as error:
-            text = f"{order.service} could not be asked for {order.method} {order.path}: {error}"
-            unavailable = ServiceUnavailable(text, service=order.service, attempts=len(self._tried))
-            raise self._failed(unavailable) from error
-
     def _headers(self, url: str, left: float) -> Headers:
         """Made anew for each attempt: less time is left, and a trace shows each attempt as a span of its own."""
-        order = self._order
-        headers = to_headers(self._context, remaining=left)
+        order, context = self._order, self._context
+        once = self._marked or context.do_not_retry or self.target.budget.exhausted
+        lines = [*order.lines, *to_lines(context, left, once=once)]
         if is_address(url):  # which is none of the callee's allowed hosts, and its name is one
-            headers["Host"] = order.service
-        if self._marked or self.target.budget.exhausted:
-            headers[wire.DO_NOT_RETRY] = "1"
+            lines.append(self.target.host)
         if not order.anonymous and get_settings().identity.service_key_file:
             # A callee may believe a token only once where something is changed.
-            headers[wire.SERVICE_TOKEN] = service_token(order.service, fresh=order.method not in SAFE_METHODS)
-        return Headers(lines=order.lines + header_lines(headers))
+            token = service_token(order.service, fresh=order.method not in SAFE_METHODS)
+            lines.append(f"{wire.SERVICE_TOKEN}: {token}".encode())
+        return Headers(lines=lines)
 
     def _failed(self, error: E, outcome: Response | TransportError | None = None) -> E:
         """Count and log the end of the call, once, and return the error to raise."""

@@ -42,6 +42,7 @@ class Target:
     def __init__(self, service: str, policy: Policy, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.service = service
         self.policy = policy
+        self.host = f"Host: {service}".encode()
         self.budget = RetryBudget(share=policy.retry_budget, floor=policy.retry_floor, clock=clock)
         self.breaker = CircuitBreaker(
             ratio=policy.breaker_ratio,

@@ -5,7 +5,8 @@
 - ``current()`` is the bound context or a fresh root, ``bound()`` the bound one or None; ``bind(context)`` binds one for
   a ``with`` block; ``update(user=…)`` adds what becomes known on the way; ``new_context(…)`` begins one;
   ``carry(function)`` takes it along into a thread.
-- ``from_headers(headers)`` and ``to_headers(context)``: the wire. ``TraceContext``: W3C Trace Context.
+- ``from_headers(headers)``, ``to_headers(context)`` and ``to_lines(context, …)``: the wire. ``TraceContext``: W3C Trace
+  Context.
 - ``client_ip(request)``: whose address it is, behind trusted proxies.
 - ``problem_response(status, code, detail)``: a problem document (RFC 9457), for what is refused before a view runs.
 - ``application_loaded``: the signal that the process begins to be a server.
@@ -15,7 +16,7 @@
 
 from bandstand.context.addresses import client_ip
 from bandstand.context.binding import bind, bound, carry, current, update
-from bandstand.context.headers import from_headers, to_headers
+from bandstand.context.headers import from_headers, to_headers, to_lines
 from bandstand.context.loading import application_loaded
 from bandstand.context.logs import ConsoleFormatter, JsonFormatter
 from bandstand.context.metrics import REGISTRY, counter, gauge, histogram, render_metrics
@@ -47,5 +48,6 @@ __all__ = [
     "problem_response",
     "render_metrics",
     "to_headers",
+    "to_lines",
     "update",
 ]

@@ -7,7 +7,7 @@ from bandstand.conf import wire
 from bandstand.context.trace import parse_traceparent
 from bandstand.context.values import Context, new_context
 
-__all__ = ["MAX_TIMEOUT", "from_environ", "from_headers", "to_headers"]
+__all__ = ["MAX_TIMEOUT", "from_environ", "from_headers", "to_headers", "to_lines"]
 
 MAX_TIMEOUT: Final = 3600.0
 """Seconds: a longer remaining time than this is cut down to it."""
@@ -26,6 +26,7 @@ _ENVIRON: Final = (
     _key(wire.REQUEST_TIMEOUT_MS),
     _key(wire.DO_NOT_RETRY),
 )
+_ONCE: Final = f"{wire.DO_NOT_RETRY}: 1".encode()
 _NAMES: Final = (
     wire.CORRELATION_ID.lower(),
     wire.TRACEPARENT.lower(),
@@ -56,16 +57,25 @@ def to_headers(context: Context, *, remaining: float | None = None) -> dict[str,
 
     ``remaining`` is the time that the call has, in seconds, where that is less than what the context has left.
     """
-    headers = {wire.CORRELATION_ID: context.correlation_id, wire.TRACEPARENT: context.trace.child_traceparent()}
-    if context.trace.state:
-        headers[wire.TRACESTATE] = context.trace.state
     if remaining is None:
         remaining = context.remaining()
+    lines = to_lines(context, remaining, once=context.do_not_retry)
+    return dict(line.decode().split(": ", 1) for line in lines)
+
+
+def to_lines(context: Context, remaining: float | None, *, once: bool) -> list[bytes]:
+    """Return the same as lines of HTTP; ``once`` says that the callee must not try again what it can't do."""
+    lines = [
+        f"{wire.CORRELATION_ID}: {context.correlation_id}".encode(),
+        f"{wire.TRACEPARENT}: {context.trace.child_traceparent()}".encode(),
+    ]
+    if context.trace.state:
+        lines.append(f"{wire.TRACESTATE}: {context.trace.state}".encode())
     if remaining is not None:
-        headers[wire.REQUEST_TIMEOUT_MS] = str(int(remaining * 1000))
-    if context.do_not_retry:
-        headers[wire.DO_NOT_RETRY] = "1"
-    return headers
+        lines.append(f"{wire.REQUEST_TIMEOUT_MS}: {int(remaining * 1000)}".encode())
+    if once:
+        lines.append(_ONCE)
+    return lines
 
 
 def _context(

@@ -7,7 +7,7 @@ with handles of its own, and leaves the parent's alone.
 import os
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -73,7 +73,8 @@ class _Line:
         self._answer = _Answer()
         self._guarded = False
         self._plain = False  # the call before was a GET without a body
-        self._timeout = self._connect_timeout = 0  # milliseconds
+        self._timeout = 0  # milliseconds
+        self._connect_timeout = 0.0
         self._handle = handle = pycurl.Curl()
         self._setopt: Callable[[int, Any], None] = handle.setopt
         handle.setopt(pycurl.NOSIGNAL, 1)  # signals and threads don't mix
@@ -92,7 +93,6 @@ class _Line:
 
     def send(self, request: Request) -> Response:
         handle, answer = self._handle, self._answer
-        answer.room = request.max_response_bytes
         self._describe(request)
         try:
             handle.perform()
@@ -104,22 +104,27 @@ class _Line:
             )
         except pycurl.error as error:
             raise self._failure(request, *error.args) from None
-        finally:
-            answer.forget()
+        finally:  # nothing is kept until the next request
+            answer.lines.clear()
+            answer.chunks.clear()
 
     def _describe(self, request: Request) -> None:
         setopt = self._setopt
         setopt(pycurl.URL, request.url)
         if request.method != "GET" or request.body is not None or not self._plain:
             self._describe_method(request)
-        setopt(pycurl.HTTPHEADER, _lines(request))
-        timeout, connect_timeout = _milliseconds(request.timeout), _milliseconds(request.connect_timeout)
+        headers = request.headers if isinstance(request.headers, Headers) else Headers(request.headers.items())
+        setopt(pycurl.HTTPHEADER, headers.lines if request.body is None else [*_REMOVED, *headers.lines])
+        timeout = _milliseconds(request.timeout)
         if timeout != self._timeout:
             self._timeout = timeout
             setopt(pycurl.TIMEOUT_MS, timeout)
-        if connect_timeout != self._connect_timeout:
-            self._connect_timeout = connect_timeout
-            setopt(pycurl.CONNECTTIMEOUT_MS, connect_timeout)
+        if request.connect_timeout != self._connect_timeout:
+            self._connect_timeout = request.connect_timeout
+            setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
+        self._answer.room = request.max_response_bytes
+        if not request.repeatable:
+            self._answer.sent = False
         if self._guarded == request.repeatable:
             self._guarded = not request.repeatable
             setopt(pycurl.PREREQFUNCTION, self._answer.once if self._guarded else None)
@@ -150,13 +155,13 @@ class _Line:
 class _Answer:
     """What libcurl calls while a request runs. It doesn't know its handle: a cycle would keep connections open."""
 
-    __slots__ = ("_sent", "chunks", "lines", "room")
+    __slots__ = ("chunks", "lines", "room", "sent")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.chunks: list[bytes] = []
         self.room = 0
-        self._sent = False
+        self.sent = False
 
     def take(self, chunk: bytes) -> int | None:
         """Collect the body; another number than the chunk's length makes libcurl stop."""
@@ -166,21 +171,15 @@ class _Answer:
         self.chunks.append(chunk)
         return None
 
-    def forget(self) -> None:
-        """Keep nothing until the next request."""
-        self.lines.clear()
-        self.chunks.clear()
-        self._sent = False
-
     def once(self, *_: object) -> int:
         """Let the request out once.
 
         libcurl sends a request again, of whatever method, when a kept connection ends before the first byte of the
         answer. A server that died in the middle of the work looks just like that.
         """
-        if self._sent:
+        if self.sent:
             return int(pycurl.PREREQFUNC_ABORT)
-        self._sent = True
+        self.sent = True
         return int(pycurl.PREREQFUNC_OK)
 
 
@@ -197,11 +196,6 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-
-
-def _lines(request: Request) -> Sequence[bytes]:
-    headers = request.headers if isinstance(request.headers, Headers) else Headers(request.headers.items())
-    return headers.lines if request.body is None else (*_REMOVED, *headers.lines)
 
 
 def _milliseconds(seconds: float) -> int:
