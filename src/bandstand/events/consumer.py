@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Final
 
 import msgspec
+from django.conf import settings as django_settings
 from django.db import connections, reset_queries
 
 from bandstand.conf.settings import EventsSettings
@@ -165,7 +166,7 @@ class Consumer:
         else:
             self._settle(flight)
         finally:
-            reset_queries()
+            _forget_queries()
 
     def _fly_alone(self, subscription: Subscription, arrival: Arrival) -> None:
         self._fly((subscription.name, arrival.message.id), partial(self._first, subscription, arrival))
@@ -179,7 +180,7 @@ class Consumer:
             self._give_back(flights, error)
             return
         finally:
-            reset_queries()
+            _forget_queries()
         for flight in flights:
             if flight[1] in handled:
                 self._settle(flight)
@@ -228,22 +229,22 @@ class Consumer:
             return ()
 
     def _first(self, subscription: Subscription, arrival: Arrival) -> None:
-        message = arrival.message
-        letter = Letter.of(subscription.name, message, arrival.body)
+        message, key = arrival.message, lane_key(arrival.message)
+        letter = partial(Letter.of, subscription.name, message, arrival.body)  # which most events never need
         if arrival.repeated:
-            self._suspect(letter)
+            self._suspect(letter())
             return
         try:
             event = subscription.decode(message, arrival.data)
-            enter = partial(self._inbox.enter, subscription.name, message.id, letter.key)
+            enter = partial(self._inbox.enter, subscription.name, message.id, key)
             entry = self._handling.run(subscription, message, event, enter=enter)
         except InvalidEvent as error:
-            self._bury(letter, str(error))
+            self._bury(letter(), str(error))
         except HandlerFailed as error:
-            self.retrier.after_first_failure(letter, error)
+            self.retrier.after_first_failure(letter(), error)
         else:
             if entry is Entry.WAITING:
-                self._deliveries.take_over(letter, attempts=0, deaths=0, delay=0.0)
+                self._deliveries.take_over(letter(), attempts=0, deaths=0, delay=0.0)
                 self.retrier.wake()
 
     def _suspect(self, letter: Letter) -> None:
@@ -258,6 +259,12 @@ class Consumer:
             extra={"subscription": letter.subscription, "event_id": letter.message_id, "error": error},
         )
         self._deliveries.bury(letter, reason="invalid", error=error, attempts=0)
+
+
+def _forget_queries() -> None:
+    """With DEBUG Django keeps each of them, until a request ends; without, looking would cost more than the rest."""
+    if django_settings.DEBUG:
+        reset_queries()
 
 
 def _readable(subscription: Subscription, arrivals: Iterable[Arrival]) -> Iterator[Work]:

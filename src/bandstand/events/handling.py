@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,11 @@ __all__ = ["HandlerFailed", "Handling", "Work"]
 _DEADLOCK: Final = 1213  # of MySQL
 
 logger: Final = logging.getLogger(__name__)
+
+# What is looked up for each event, by its labels.
+_attempts: Final = cache(metrics.attempts.labels)
+_seconds: Final = cache(metrics.handler_seconds.labels)
+_lag: Final = cache(metrics.lag_seconds.labels)
 
 
 class HandlerFailed(EventError):
@@ -77,10 +82,10 @@ class Handling:
             try:
                 entry = self._healed(attempt)
             except HandlerFailed as error:
-                metrics.attempts.labels(subscription.name, "failed").inc()
+                _attempts(subscription.name, "failed").inc()
                 _tell_failure(subscription, message, error)
                 raise
-        metrics.attempts.labels(subscription.name, "handled" if entry is Entry.FIRST else entry.value).inc()
+        _attempts(subscription.name, "handled" if entry is Entry.FIRST else entry.value).inc()
         return entry
 
     def run_together(
@@ -162,7 +167,7 @@ class _Attempt:
                 connection.close_if_unusable_or_obsolete()
             if not begun:
                 raise
-            metrics.handler_seconds.labels(self._name, "failed").observe(time.perf_counter() - started)
+            _seconds(self._name, "failed").observe(time.perf_counter() - started)
             raise HandlerFailed(f"{self._name} failed: {error!r}") from error
         failpoints.hit("consumer.after_commit")
         if begun:
@@ -186,7 +191,7 @@ def _tell_failure(subscription: Subscription, message: Message, error: HandlerFa
 
 
 def _tell(subscription: Subscription, message: Message, seconds: float) -> None:
-    metrics.handler_seconds.labels(subscription.name, "handled").observe(seconds)
+    _seconds(subscription.name, "handled").observe(seconds)
     _observe_lag(subscription, message)
     logger.info(
         "Handled %s",
@@ -203,8 +208,8 @@ def _tell(subscription: Subscription, message: Message, seconds: float) -> None:
 
 def _tell_together(subscription: Subscription, works: Sequence[Work], seconds: float) -> None:
     """One line and one time for all."""
-    metrics.handler_seconds.labels(subscription.name, "handled").observe(seconds)
-    metrics.attempts.labels(subscription.name, "handled").inc(len(works))
+    _seconds(subscription.name, "handled").observe(seconds)
+    _attempts(subscription.name, "handled").inc(len(works))
     for work in works:
         _observe_lag(subscription, work.message)
     logger.info(
@@ -222,7 +227,7 @@ def _tell_together(subscription: Subscription, works: Sequence[Work], seconds: f
 def _observe_lag(subscription: Subscription, message: Message) -> None:
     if message.attempt == 1:
         seconds = (datetime.now(UTC) - message.time).total_seconds()
-        metrics.lag_seconds.labels(subscription.name).observe(max(0.0, seconds))
+        _lag(subscription.name).observe(max(0.0, seconds))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from time import monotonic
 from typing import Final
 
@@ -25,7 +25,9 @@ class Lanes:
 
     def __init__(self, threads: int, leave: Callable[[], None]) -> None:
         self._leave = leave
-        self._changed = Condition()
+        lock = Lock()
+        self._changed = Condition(lock)
+        self._drained = Condition(lock)
         self._ready: dict[str, deque[tuple[str, Job]]] = {}  # group -> jobs whose lane is free, with their keys
         self._running: dict[str, int] = {}  # group -> jobs that run
         self._behind: dict[Lane, deque[Job]] = {}  # lanes in use -> jobs that wait for them
@@ -57,7 +59,7 @@ class Lanes:
                 left = deadline - monotonic()
                 if left <= 0:
                     return False
-                self._changed.wait(left)
+                self._drained.wait(left)
         return True
 
     def close(self) -> None:
@@ -105,4 +107,8 @@ class Lanes:
                 self._ready[group].append((key, behind.popleft()))
             else:
                 del self._behind[group, key]
-            self._changed.notify_all()
+            # This thread takes a job next; another one is woken only if there is more, or all would wake each time.
+            if any(self._ready.values()):
+                self._changed.notify()
+            elif not self._behind:
+                self._drained.notify_all()

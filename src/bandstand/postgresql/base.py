@@ -145,11 +145,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except OperationalError as error:
             raise explained(error) from error.__cause__
 
+    def _set_autocommit(self, autocommit: bool) -> None:
+        """Each transaction does it twice. Where psycopg would find nothing to do but to set its flag, set the flag."""
+        driver = self.connection
+        if driver is not None and direct.is_idle(driver):
+            driver._autocommit = autocommit  # noqa: SLF001 - after this very check, in a generator under a lock
+        else:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]
+
     def _commit(self) -> None:
         follower, self._follower = self._follower, ""
         riders = self._waiting()
         ready = self.connection is not None and (direct.is_ready if riders else direct.in_transaction)(self.connection)
-        if not ready or not (riders or follower):
+        if not ready:
             super()._commit()  # type: ignore[misc] # unknown to the type information, as those below
             return
         before, what = (riders.take(), riders.what) if riders else ([], "")

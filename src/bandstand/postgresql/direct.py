@@ -12,7 +12,7 @@ from psycopg import Connection, errors, generators, pq
 
 from bandstand.postgresql.prepared import forget_prepared, prepared
 
-__all__ = ["commit", "converse", "in_transaction", "is_ready", "raise_error_of", "run_command"]
+__all__ = ["commit", "converse", "in_transaction", "is_idle", "is_ready", "raise_error_of", "run_command"]
 
 _DONE: Final = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}
 
@@ -23,6 +23,12 @@ def in_transaction(connection: Connection[Any]) -> bool:
     """Whether a transaction is open that has not failed, and nothing else is under way."""
     server = connection.pgconn
     return server.transaction_status == pq.TransactionStatus.INTRANS and server.pipeline_status == pq.PipelineStatus.OFF
+
+
+def is_idle(connection: Connection[Any]) -> bool:
+    """Whether no transaction is open, and nothing is under way."""
+    server = connection.pgconn
+    return server.transaction_status == pq.TransactionStatus.IDLE and server.pipeline_status == pq.PipelineStatus.OFF
 
 
 def is_ready(connection: Connection[Any]) -> bool:
