@@ -1,22 +1,22 @@
 """What ServiceClient costs beside the bare library, and what keeping connections gains over a new one for each call.
 
-One call is a GET of 1 kB JSON over loopback, decoded, at 1 and at 8 threads. Two servers answer, each from a process of
-its own: one that sends fixed bytes, so that the client is nearly all that is measured, and granian with a WSGI
-function, which is the least that a service takes. "pycurl bare" sends nothing of its own and sets nothing between
-calls; "pycurl same request" sets what differs from call to call as ServiceClient must: URL, headers and time limits.
-All ways take turns in short rounds, so that whatever else the machine does hits all of them alike; figures are medians,
-and the time that the processor spends on the client is told beside, which a busy machine changes least.
-`pip install requests httpx` measures them too; else the standard library with a new connection for each call stands for
-the tutorial's `requests.get`. Prints tables and one JSON object a line. Takes about 30 s.
+One call is a GET of 1 kB JSON over loopback, decoded, at 1 and at 8 threads. Three servers answer, each from a process
+of its own: one that sends fixed bytes, so that the client is nearly all that is measured; granian with a WSGI function,
+which is the least that a service takes; and a service of Bandstand on granian, with the middleware and the REST
+framework of the shop's, which is what a call between services really meets. "pycurl bare" sends nothing of its own and
+sets nothing between calls; "pycurl same request" sets what differs from call to call as ServiceClient must: URL,
+headers and time limits. `requests.get`, without a session, is the tutorial's way. All ways take turns in short rounds,
+so that whatever else the machine does hits all of them alike; figures are medians, and the time that the processor
+spends on the client is told beside, which a busy machine changes least. Prints tables and one JSON object a line.
+Takes about a minute.
 """
 
 import asyncio
-import http.client
-import importlib
 import json
 import multiprocessing
 import os
 import platform
+import secrets
 import socket
 import statistics
 import subprocess
@@ -24,14 +24,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 import msgspec
 import pycurl
+import requests
 from django.conf import settings
 from django.core.signals import setting_changed
 
@@ -42,14 +45,14 @@ THREADS = (1, 8)
 ROUND = {1: 200, 8: 50}  # calls of one thread in one round
 
 BARE = "pycurl bare"
-# As long as those of ServiceClient, whose token has about 280 characters.
+# What ServiceClient sends, but for the token.
 HEADERS = [
+    "Host: user-service",
     "Accept: application/json, application/problem+json",
     "User-Agent: benchmark bandstand/0.1.0",
     "X-Correlation-ID: 0190163d8694739baea5966c26f8ad91",
     "traceparent: 00-0190163d8694739baea5966c26f8ad91-0190163d8694739b-00",
     "X-Request-Timeout-Ms: 1000",
-    f"X-Service-Token: {'x' * 280}",
 ]
 
 Way = Callable[[], object]
@@ -88,42 +91,69 @@ def application(environ: dict[str, Any], start_response: Callable[..., object]) 
 
 
 @contextmanager
-def granian() -> Iterator[int]:
-    """Run the web server of the platform with that application and return its port."""
+def granian(application: str, environment: Mapping[str, str]) -> Iterator[int]:
+    """Run the web server of the platform with that application, as `bandstand up` does, and return its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "granian", "bench_client:application", "--interface", "wsgi", "--http", "1"]
-    options = ["--no-ws", "--port", str(port), "--blocking-threads", "8", "--log-level", "error"]
-    process = subprocess.Popen([*command, *options], cwd=Path(__file__).parent)
-    try:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    command = [sys.executable, "-m", "granian", application, "--interface", "wsgi", "--http", "1", "--no-ws"]
+    options = ["--port", str(port), "--workers", "1", "--blocking-threads", "8", "--log-level", "error"]
+    # Its log goes to a file, as under `bandstand up`.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [*command, *options], cwd=Path(__file__).parent, env={**os.environ, **environment}, stderr=log
+        )
+        try:
+            while process.poll() is None:
+                with suppress(requests.ConnectionError):
+                    requests.get(f"http://127.0.0.1:{port}/api/v1/users/1/", timeout=30).raise_for_status()
+                    break
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
 
 
 @contextmanager
-def identity() -> Iterator[dict[str, Any]]:
-    """Give the client a key, so that its calls carry a token as in production."""
+def identity() -> Iterator[Path]:
+    """Give the client a key, so that its calls carry a token as in production, and the service what it trusts."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "key.json"
         settings.configure(BANDSTAND={"SERVICE": "benchmark"})
-        from bandstand.identity import generate_key
+        from bandstand.identity import generate_key, key_set
 
-        path.write_text(json.dumps(generate_key("benchmark").to_jwk()))
-        path.chmod(0o600)
-        yield {"SERVICE_KEY_FILE": str(path)}
+        key, own, trusted = generate_key("benchmark"), Path(folder) / "key.json", Path(folder) / "trusted.json"
+        own.write_text(json.dumps(key.to_jwk()))
+        own.chmod(0o600)
+        trusted.write_text(json.dumps(key_set([key.public])))
+        yield Path(folder)
+
+
+def servers(keys: Path) -> dict[str, Callable[[], AbstractContextManager[int]]]:
+    """Each kind of server, from the least to the usual. The service has no database: none of its requests asks one."""
+    service = {
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": "127.0.0.1,user-service",
+        "DATABASE_URL": "postgres://nobody:nothing@127.0.0.1:1/none",
+        "CACHE_URL": "redis://127.0.0.1:1",
+        "BROKER_URL": "nats://127.0.0.1:1",
+        "BANDSTAND_TRUSTED_KEYS_FILE": str(keys / "trusted.json"),
+        "BANDSTAND_ALLOWED_CALLERS": "benchmark",
+    }
+    return {
+        "fixed bytes": server,
+        "granian": partial(granian, "bench_client:application", {}),
+        "service": partial(granian, "user_service.wsgi:application", service),
+    }
 
 
 def ways(port: int) -> dict[str, Way]:
     """Each way to make the call; what a thread needs for itself it makes at its first call."""
     from bandstand.client import ServiceClient
+    from bandstand.identity import service_token
 
     url = f"http://127.0.0.1:{port}/api/v1/users/1/"
+    headers = [*HEADERS, f"X-Service-Token: {service_token('user-service')}"]
+    client = ServiceClient("user-service")
     local = threading.local()
 
     def bare() -> object:
@@ -140,7 +170,7 @@ def ways(port: int) -> dict[str, Way]:
             handle = local.same = pycurl.Curl()
             handle.setopt(pycurl.NOSIGNAL, 1)
         handle.setopt(pycurl.URL, url)
-        handle.setopt(pycurl.HTTPHEADER, HEADERS)
+        handle.setopt(pycurl.HTTPHEADER, headers)
         handle.setopt(pycurl.TIMEOUT_MS, 1000)
         handle.setopt(pycurl.CONNECTTIMEOUT_MS, 500)
         body = handle.perform_rb()
@@ -148,50 +178,22 @@ def ways(port: int) -> dict[str, Way]:
             raise RuntimeError("no answer")
         return msgspec.json.decode(body)
 
-    client = ServiceClient("user-service")
-
-    def ours() -> object:
-        return client.get("/api/v1/users/1/").json()
-
-    def new_connection() -> object:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/api/v1/users/1/")
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-
-    found: dict[str, Way] = {BARE: bare, "pycurl same request": same_request, "ServiceClient": ours}
-    return found | (installed_peers(url, local) or {"new connection each": new_connection})
+    return {
+        BARE: bare,
+        "pycurl same request": same_request,
+        "ServiceClient": lambda: client.get("/api/v1/users/1/").json(),
+        "requests.Session": lambda: kept(local, requests.Session).get(url, timeout=5).json(),
+        "requests.get": lambda: requests.get(url, timeout=5).json(),
+        "httpx.Client": lambda: kept(local, httpx.Client).get(url).json(),
+    }
 
 
-def installed_peers(url: str, local: threading.local) -> dict[str, Way]:
-    peers: dict[str, Way] = {}
-    if requests := optional("requests"):
-
-        def session() -> object:
-            if not hasattr(local, "session"):
-                local.session = requests.Session()
-            return local.session.get(url, timeout=5).json()
-
-        peers["requests.Session"] = session
-        peers["requests.get"] = lambda: requests.get(url, timeout=5).json()
-    if httpx := optional("httpx"):
-
-        def httpx_client() -> object:
-            if not hasattr(local, "httpx"):
-                local.httpx = httpx.Client()
-            return local.httpx.get(url).json()
-
-        peers["httpx.Client"] = httpx_client
-    return peers
-
-
-def optional(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        return None
+def kept(local: threading.local, make: Callable[[], Any]) -> Any:
+    """Return what this thread made at its first call."""
+    made = local.__dict__
+    if make not in made:
+        made[make] = make()
+    return made[make]
 
 
 class Crew:
@@ -236,6 +238,13 @@ class Crew:
         began = time.perf_counter()
         self._gate.wait()
         self.rates.append(self._size * self._calls / (time.perf_counter() - began))
+
+
+def check(found: dict[str, Way]) -> None:
+    """Refuse to compare ways that do not bring the same."""
+    for name, way in found.items():
+        if way() != json.loads(BODY):
+            raise RuntimeError(f"{name} brought something else")
 
 
 def measure(found: dict[str, Way], size: int, seconds: float) -> dict[str, tuple[float, ...]]:
@@ -308,14 +317,15 @@ def main() -> None:
     print(f"machine: {machine}, {pycurl.version.split(' ')[1]}, load {os.getloadavg()[0]:.1f}")
     lines = []
     with identity() as keys:
-        for name, kind in (("fixed bytes", server), ("granian", granian)):
+        for name, kind in servers(keys).items():
             with kind() as port:
                 settings.BANDSTAND = {
                     "SERVICE": "benchmark",
-                    "IDENTITY": keys,
+                    "IDENTITY": {"SERVICE_KEY_FILE": str(keys / "key.json")},
                     "DISCOVERY": {"URL": f"static:user-service=http://127.0.0.1:{port}"},
                 }
                 setting_changed.send(main, setting="BANDSTAND", value=settings.BANDSTAND, enter=True)
+                check(ways(port))
                 for size in THREADS:
                     title = f"{name}, {size} thread{'s' if size > 1 else ''}"
                     lines += show(title, measure(ways(port), size, BUDGET), BARE)
