@@ -41,7 +41,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
     limit = 0
-    """The milliseconds of this limit as far as they are known: it may be of an earlier transaction."""
+    """The milliseconds of this limit as far as they are known."""
     _follower = ""
     _riders: Riders | None = None
 
@@ -159,6 +159,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         ready = self.connection is not None and (direct.is_ready if riders else direct.in_transaction)(self.connection)
         if not ready:
             super()._commit()  # type: ignore[misc] # unknown to the type information, as those below
+            self.limited, self.limit = False, 0
             return
         before, what = (riders.take(), riders.what) if riders else ([], "")
         try:
@@ -167,7 +168,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except DeadlineExceeded:
             self.rollback()  # as Django does after an error of its own
             raise
-        self.limited = False
+        self.limited, self.limit = False, 0
         if error:
             logger.warning("What should follow a commit failed", extra={"error": error})
 
@@ -192,7 +193,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _forget(self) -> None:
         """The transaction is undone."""
-        self._follower, self.limited = "", False
+        self._follower, self.limited, self.limit = "", False, 0
         if riders := self._waiting():
             riders.discard()
 

@@ -128,7 +128,8 @@ def limit_last(connection: "DatabaseWrapper") -> str:
     """
     milliseconds = _milliseconds()
     if milliseconds is not None:
-        return _new_limit(connection, max(_GRACE, milliseconds))
+        milliseconds = max(_GRACE, milliseconds)
+        return "" if _is_limited(connection, milliseconds) else _new_limit(connection, milliseconds)
     limit = _NO_LIMIT if connection.limited else ""
     connection.limited, connection.limit = False, 0
     return limit

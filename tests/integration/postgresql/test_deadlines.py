@@ -278,6 +278,18 @@ def test_a_deadline_that_is_taken_away(connection: Any) -> None:
         assert execute(connection, "SELECT current_setting('statement_timeout')") == [("0",)]
 
 
+def test_a_limit_ends_with_its_transaction(connection: Any) -> None:
+    """What an earlier transaction had as its limit is no limit of the next one, which begins without a deadline."""
+    deadline = new_context(timeout=600)
+    with block(connection), bind(deadline):
+        execute(connection, "INSERT INTO things VALUES (10, 'hat')")
+        connection.follow_commit("SELECT 1")
+    with block(connection):
+        assert execute(connection, "SELECT current_setting('statement_timeout')") == [("0",)]
+        with bind(deadline):
+            assert execute(connection, "SELECT current_setting('statement_timeout')") != [("0",)]
+
+
 def test_no_further_message(connection: Any, tmp_path: Path) -> None:
     """A deadline costs no round trip: as many messages go to the server with it as without."""
 
