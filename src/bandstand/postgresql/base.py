@@ -13,7 +13,7 @@ from django.db.backends.utils import debug_transaction
 
 from bandstand.exceptions import DeadlineExceeded
 from bandstand.postgresql import direct
-from bandstand.postgresql.deadlines import explained, has_time, keep_deadline, limit_last, limit_statement
+from bandstand.postgresql.deadlines import explained, has_time, keep_deadline, limit_commit, limit_last, limit_statement
 from bandstand.postgresql.pool import HealingPool
 from bandstand.postgresql.riders import Riders
 from bandstand.postgresql.timestamps import with_fast_timestamps
@@ -148,7 +148,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _set_autocommit(self, autocommit: bool) -> None:
         """Each transaction does it twice. Where psycopg would find nothing to do but to set its flag, set the flag."""
         driver = self.connection
-        if driver is not None and direct.is_idle(driver):
+        if driver is not None and direct.is_idle(driver) and not self._waiting():
             driver._autocommit = autocommit  # noqa: SLF001 - after this very check, in a generator under a lock
         else:
             super()._set_autocommit(autocommit)  # type: ignore[misc]
@@ -162,9 +162,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.limited, self.limit = False, 0
             return
         before, what = (riders.take(), riders.what) if riders else ([], "")
+        limit = limit_commit(self)
         try:
             with debug_transaction(self, "COMMIT"), self._explaining():
-                error = direct.commit(self.connection, before=before, what=what, follower=follower)
+                error = direct.commit(self.connection, before=before, what=what, limit=limit, follower=follower)
         except DeadlineExceeded:
             self.rollback()  # as Django does after an error of its own
             raise

@@ -22,7 +22,7 @@ from bandstand.exceptions import DeadlineExceeded
 if TYPE_CHECKING:
     from bandstand.postgresql.base import DatabaseWrapper
 
-__all__ = ["explained", "has_time", "keep_deadline", "limit_last", "limit_statement"]
+__all__ = ["explained", "has_time", "keep_deadline", "limit_commit", "limit_last", "limit_statement"]
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -33,6 +33,7 @@ _TOLERANCE: Final = 64
 _LIMIT: Final = "SET LOCAL statement_timeout = %s;"
 _GRACE: Final = 100  # milliseconds that the last statement of a finished work has at least
 _ENDED: Final = "The time for this request ended while the database worked."
+_CHECK: Final = b"SET CONSTRAINTS ALL IMMEDIATE"
 _NO_LIMIT: Final = "SET LOCAL statement_timeout TO DEFAULT;"
 
 
@@ -133,6 +134,18 @@ def limit_last(connection: "DatabaseWrapper") -> str:
     limit = _NO_LIMIT if connection.limited else ""
     connection.limited, connection.limit = False, 0
     return limit
+
+
+def limit_commit(connection: "DatabaseWrapper") -> list[bytes]:
+    """Return what to send before a COMMIT: nothing without a deadline, else what lets it wait for others no longer.
+
+    PostgreSQL ends no COMMIT for its time, and checks there what is deferred, as Django's foreign keys are: each may
+    wait for the row that it refers to. So they are checked before it, in a statement that has the limit.
+    """
+    if _milliseconds() is None:
+        return []
+    limit = limit_last(connection)
+    return [limit.encode(), _CHECK] if limit else [_CHECK]
 
 
 def explained(error: OperationalError) -> Exception:

@@ -62,20 +62,24 @@ def run_command(
     return results[-1].command_tuples or 0
 
 
-def commit(connection: Connection[Any], *, before: Sequence[bytes], what: str, follower: str) -> str:
-    """Run the statements ``before``, then COMMIT, then ``follower`` if it is not empty, in one round trip.
+def commit(
+    connection: Connection[Any], *, before: Sequence[bytes], what: str, limit: Sequence[bytes], follower: str
+) -> str:
+    """Run the statements ``before``, those of the ``limit``, COMMIT, and ``follower`` if it is not empty, in one round
+    trip.
 
     Return what went wrong with the follower: empty if nothing did. The error of one before begins with ``what``.
 
     Raises:
-        psycopg.Error: one before or the COMMIT failed, so those behind it were not run.
+        psycopg.Error: one before the follower failed, so those behind it were not run.
     """
     with connection.lock:
-        place = len(before) + (not in_transaction(connection))  # of the COMMIT
-        statements = [*before, b"COMMIT", *([follower.encode()] if follower else [])]
+        own = len(before) + (not in_transaction(connection))  # what comes before the application's
+        place = own + len(limit)  # of the COMMIT
+        statements = [*before, *limit, b"COMMIT", *([follower.encode()] if follower else [])]
         results = connection.wait(converse(connection, b";".join(statements)))
     for number, result in enumerate(results[: place + 1]):
-        raise_error_of(connection, result, what if number < place else "")
+        raise_error_of(connection, result, what if number < own else "")
     return next((other.get_error_message() for other in results if other.status not in _DONE), "")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, OperationalError, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, OperationalError, transaction
 from django.db.utils import ConnectionHandler
 
 from bandstand.context import bind, current, new_context
@@ -30,7 +30,10 @@ def within(seconds: float) -> Iterator[None]:
 
 @pytest.fixture
 def connection(connect: Connect) -> Any:
-    return one(connect())
+    """One that is open, so that no test measures how long that takes."""
+    connection = one(connect())
+    connection.ensure_connection()
+    return connection
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def block(connection: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def table(postgres: RestartablePostgres) -> None:
     with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute("DROP TABLE IF EXISTS things")
+        admin.execute("DROP TABLE IF EXISTS parts, things")
         admin.execute("CREATE TABLE things (id int PRIMARY KEY, name text)")
         admin.execute("INSERT INTO things VALUES (1, 'lamp'), (2, 'pen')")
 
@@ -119,6 +122,41 @@ def test_tooth_without_it_a_lock_is_waited_for(postgres: RestartablePostgres, co
         began = time.monotonic()
         with pytest.raises(OperationalError, match="lock timeout"), within(0.05):
             execute(plain, "UPDATE things SET name = 'ours' WHERE id = 1")
+        assert time.monotonic() - began >= 0.6
+
+
+CHILD = "CREATE TABLE parts (thing int REFERENCES things DEFERRABLE INITIALLY DEFERRED)"
+
+
+@pytest.mark.parametrize("follower", ["", "SELECT 1"])
+def test_a_wait_in_the_commit_ends_with_the_deadline(
+    postgres: RestartablePostgres, connection: Any, follower: str
+) -> None:
+    """A foreign key is checked at the end, and waits there for a row that another holds: no longer than the request."""
+    execute(connection, CHILD)
+    with psycopg.connect(postgres.url) as holder:
+        holder.execute("SELECT * FROM things WHERE id = 1 FOR UPDATE")
+        with pytest.raises(DeadlineExceeded), within(SHORT), block(connection):  # noqa: PT012 - its end fails
+            execute(connection, "INSERT INTO parts VALUES (1)")
+            connection.follow_commit(follower)
+        with within(LONG), block(connection):
+            execute(connection, "INSERT INTO parts VALUES (2)")
+            connection.follow_commit(follower)
+    with pytest.raises(IntegrityError, match=r"^insert or update"), within(LONG), block(connection):
+        execute(connection, "INSERT INTO parts VALUES (3)")
+    assert connection.get_autocommit()
+    assert execute(connection, "SELECT thing FROM parts") == [(2,)]
+
+
+def test_tooth_without_it_the_commit_waits(postgres: RestartablePostgres, connect: Connect) -> None:
+    """Through Django's own backend only the database's own limit ends the wait of the COMMIT."""
+    plain = one(connect(DJANGO, options="-c lock_timeout=600ms"))
+    execute(plain, CHILD)
+    with psycopg.connect(postgres.url) as holder:
+        holder.execute("SELECT * FROM things WHERE id = 1 FOR UPDATE")
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="lock timeout"), within(0.05), block(plain):
+            execute(plain, "INSERT INTO parts VALUES (1)")
         assert time.monotonic() - began >= 0.6
 
 

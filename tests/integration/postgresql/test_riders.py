@@ -173,6 +173,11 @@ def test_a_transaction_without_autocommit(connection: Any, lasting: Any) -> None
         with transaction.atomic():
             ride(connection, "b")
         connection.rollback()
+        with transaction.atomic(savepoint=False):
+            ride(connection, "c")
+        with pytest.raises(ProgrammingError, match="INTRANS"):  # as with any other statement
+            connection.set_autocommit(True)
+        connection.rollback()
         assert lasting() == ["a"]
     finally:
         connection.rollback()
