@@ -221,6 +221,23 @@ def test_a_wrong_origin_is_refused(origin: str, text: str) -> None:
     assert text in fault(f'{HEAD}[gateway]\ncors_origins = ["{origin}"]')
 
 
+@pytest.mark.parametrize(
+    ("network", "text"),
+    [
+        ("10.20.0.0", "write the network of a load balancer"),
+        ("10.20.0.7/16", "write the network of a load balancer"),
+        ("balancer.example", "write the network of a load balancer"),
+        ("0.0.0.0/0", "every client may say where it comes from"),
+        ("::/0", "every client may say where it comes from"),
+    ],
+)
+def test_a_wrong_proxy_is_refused(network: str, text: str) -> None:
+    """A proxy is known by its address, and trust in all addresses is none."""
+    told = fault(f'{HEAD}[gateway]\ntrusted_proxies = ["10.0.0.0/8", "{network}"]')
+    assert f'gateway.trusted_proxies[1] is "{network}"' in told
+    assert text in told
+
+
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "https://shop.example", "http://[::1]:3000"])
 def test_a_right_origin_is_taken(origin: str) -> None:
     """Scheme, host and a port that is not the scheme's own."""

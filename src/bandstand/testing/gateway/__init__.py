@@ -8,7 +8,7 @@ Subclass :class:`GatewayConformance`, and give it a gateway that was rendered fr
             return my_gateway
 
 - ``base``: the manifest, the gateway under test, and the traits that a gateway may lack by documentation.
-- ``routing``, ``requests``, ``origins``, ``limits``, ``failures``: the rules, one test each.
+- ``routing``, ``requests``, ``origins``, ``limits``, ``proxies``, ``failures``: the rules, one test each.
 - ``client``, ``upstream``: requests as bytes, and services that misbehave when asked to.
 - ``elsewhere``: services for a gateway that somebody else started, on addresses that it can be told of.
 """

@@ -11,9 +11,11 @@ import pytest
 from bandstand.testing.gateway.client import Answer, GatewayClient
 from bandstand.testing.gateway.upstream import Upstream
 
-__all__ = ["MANIFEST", "ORIGIN", "SIZE_LIMIT", "GatewayRules", "GatewayUnderTest", "Trait"]
+__all__ = ["MANIFEST", "ORIGIN", "PROXIES", "SIZE_LIMIT", "GatewayRules", "GatewayUnderTest", "Trait"]
 
 ORIGIN: Final = "http://shop.example:3000"
+# Load balancers before the gateway: a client with one of these addresses is believed.
+PROXIES: Final = ("127.0.0.8", "127.0.0.10")
 SIZE_LIMIT: Final = 1_048_576  # bytes of a body
 
 # Small limits where a test waits for them, large ones where they would be in the way.
@@ -24,6 +26,9 @@ _LIMITED: Final = {
     "spoofed": (5, 1000),
     "counted": (5, 1000),
     "per-address": (2, 1000),
+    "proxied": (2, 1000),
+    "behind-proxies": (2, 1000),
+    "no-proxy": (2, 1000),
 }
 
 MANIFEST: Final = f"""
@@ -34,6 +39,7 @@ name = "shop"
 cors_origins = ["{ORIGIN}", "https://admin.example"]
 rate_limit = {{ minute = 100000, hour = 1000000 }}
 timeout = 2.0
+trusted_proxies = ["{PROXIES[0]}/32", "{PROXIES[1]}/31"]
 
 [services.user-service]
 

@@ -3,6 +3,7 @@
 from bandstand.testing.gateway.failures import FailureConformance
 from bandstand.testing.gateway.limits import RateLimitConformance, SizeConformance
 from bandstand.testing.gateway.origins import OriginConformance
+from bandstand.testing.gateway.proxies import ProxyConformance
 from bandstand.testing.gateway.requests import CorrelationConformance, RequestConformance
 from bandstand.testing.gateway.routing import RoutingConformance
 
@@ -15,6 +16,7 @@ class GatewayConformance(
     CorrelationConformance,
     OriginConformance,
     RateLimitConformance,
+    ProxyConformance,
     SizeConformance,
     FailureConformance,
 ):

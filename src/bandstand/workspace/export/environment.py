@@ -44,7 +44,7 @@ def container_environment(workspace: Workspace, service: Service, role: Role, *,
         # The other services call it by its name, probes by localhost, Prometheus by its address.
         wire.ALLOWED_HOSTS: ",".join((*hosts, service.name, "localhost", wire.OWN_ADDRESS)),
         wire.CSRF_TRUSTED_ORIGINS: ",".join(f"https://{host}" for host in hosts),
-        wire.TRUSTED_PROXIES: _PRIVATE_NETWORKS,
+        wire.TRUSTED_PROXIES: ",".join((_PRIVATE_NETWORKS, *workspace.gateway.trusted_proxies)),
         wire.DISCOVERY_URL: discovery,
         **_policies(workspace, service),
         **_identity(workspace, service),

@@ -173,6 +173,7 @@ def _workspace(manifest: Manifest, root: Path) -> Workspace:
             rate_limit=limit,
             timeout=gateway.timeout,
             max_body_bytes=gateway.max_body_bytes,
+            trusted_proxies=gateway.trusted_proxies,
         ),
         servers=_servers(manifest.servers),
         production=_production(manifest.production, manifest.platform.name),

@@ -59,7 +59,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """The one door of the platform. ``timeout`` is in seconds and bounds one request from its last byte on."""
+    """The one door of the platform. ``timeout`` is in seconds and bounds one request from its last byte on.
+
+    ``trusted_proxies`` are the networks of load balancers before it: what these say of a client's address is believed.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -67,6 +70,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: RateLimit = RateLimit()
     timeout: float = 10.0
     max_body_bytes: int = 1_048_576
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):

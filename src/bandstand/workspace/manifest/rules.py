@@ -55,6 +55,9 @@ def _gateway_faults(manifest: Manifest) -> Iterator[Fault]:
     for index, origin in enumerate(gateway.cors_origins):
         if text := _origin_fault(origin):
             yield Fault(("gateway", "cors_origins", index), f"is {shown(origin)}; {text}")
+    for index, network in enumerate(gateway.trusted_proxies):
+        if text := _proxies_fault(network):
+            yield Fault(("gateway", "trusted_proxies", index), f"is {shown(network)}; {text}")
     yield from _limit_faults(gateway.rate_limit, RateLimitTable(), ("gateway", "rate_limit"))
 
 
@@ -64,6 +67,14 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _proxies_fault(network: str) -> str:
+    if not _is_network(network):
+        return 'write the network of a load balancer, such as "10.20.0.0/16" or "10.20.0.7/32".'
+    if ip_network(network).prefixlen == 0:
+        return "then every client may say where it comes from; write the networks of your load balancers alone."
+    return ""
 
 
 def _origin_fault(origin: str) -> str:

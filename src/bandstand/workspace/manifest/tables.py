@@ -177,6 +177,7 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     rate_limit: RateLimitTable = RateLimitTable()
     timeout: Seconds = 10.0
     max_body_bytes: Bytes = 1_048_576
+    trusted_proxies: Networks = ()
 
 
 class ServersTable(Table, frozen=True, kw_only=True):

@@ -26,12 +26,14 @@ _DEFAULT_LIMIT: Final = "default"
 _HEADER_MUTATION: Final = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 
 
-def early_mutations() -> Json:
-    """Take what only the platform may say out of the request, before Envoy itself looks at it."""
+def early_mutations(*kept: str) -> Json:
+    """Take what only the platform may say out of the request, but for ``kept``, before Envoy itself looks at it."""
     mutation = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": typed(mutation, mutations=[{"remove": name} for name in stripped_headers()]),
+        "typed_config": typed(
+            mutation, mutations=[{"remove": name} for name in stripped_headers() if name not in kept]
+        ),
     }
 
 

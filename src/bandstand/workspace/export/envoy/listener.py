@@ -1,5 +1,7 @@
 """The door itself: what it listens on, what it refuses, and what it does to every request on its way."""
 
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 from typing import Final
 
 from bandstand.workspace.export.envoy.encryption import transport_socket
@@ -18,15 +20,11 @@ BUFFER_LIMIT: Final = 32 * 1024
 
 def listener(workspace: Workspace, runtime: GatewayRuntime, *, routes: Json) -> Json:
     """Return the listener for clients; ``routes`` is where its routes come from."""
-    manager = _connection_manager(workspace, routes)
-    chain: Json = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    if runtime.tls:
-        chain["transport_socket"] = transport_socket(runtime.tls)
     return {
         "name": "public",
         "address": {"socket_address": {"address": runtime.host or workspace.gateway.host, "port_value": runtime.port}},
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
-        "filter_chains": [chain],
+        "filter_chains": list(_chains(workspace, runtime, routes)),
     }
 
 
@@ -35,12 +33,30 @@ def routes_from(source: Json) -> Json:
     return {"rds": {"route_config_name": "public", "config_source": source}}
 
 
-def _connection_manager(workspace: Workspace, routes: Json) -> Json:
+def _chains(workspace: Workspace, runtime: GatewayRuntime, routes: Json) -> Iterator[Json]:
+    """Yield how connections are served: those of trusted proxies apart, so that nobody else is asked whom he is for."""
+    proxies = workspace.gateway.trusted_proxies
+    if proxies:
+        peers = {"source_prefix_ranges": _ranges(proxies)}
+        yield {"filter_chain_match": peers, **_chain(workspace, runtime, routes, _trust_in(proxies))}
+    yield _chain(workspace, runtime, routes, _trust_in_nobody())
+
+
+def _chain(workspace: Workspace, runtime: GatewayRuntime, routes: Json, trust: Json) -> Json:
+    manager = _connection_manager(workspace, routes, trust)
+    chain: Json = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    if runtime.tls:
+        chain["transport_socket"] = transport_socket(runtime.tls)
+    return chain
+
+
+def _connection_manager(workspace: Workspace, routes: Json, trust: Json) -> Json:
     return typed(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="public",
         **routes,
-        **_trust(),
+        **trust,
+        **_reading(),
         **_limits(workspace),
         access_log=[_access_log()],
         local_reply_config=local_replies(),
@@ -48,14 +64,38 @@ def _connection_manager(workspace: Workspace, routes: Json) -> Json:
     )
 
 
-def _trust() -> Json:
+def _trust_in_nobody() -> Json:
     """The gateway is the edge: nothing that a client says of itself is believed."""
+    return {"use_remote_address": True, "early_header_mutation_extensions": [early_mutations()]}
+
+
+def _trust_in(proxies: tuple[str, ...]) -> Json:
+    """The client is the last address in ``X-Forwarded-For`` that is no proxy; the scheme is the one the proxy names."""
+    detection = typed(
+        "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig",
+        xff_trusted_cidrs={"cidrs": _ranges(proxies)},
+        skip_xff_append=False,
+    )
     return {
-        "use_remote_address": True,
+        "use_remote_address": False,
+        "original_ip_detection_extensions": [
+            {"name": "envoy.http.original_ip_detection.xff", "typed_config": detection}
+        ],
+        "early_header_mutation_extensions": [early_mutations("x-forwarded-for")],
+    }
+
+
+def _ranges(networks: Iterable[str]) -> list[Json]:
+    found = [ip_network(network) for network in networks]
+    return [{"address_prefix": str(network.network_address), "prefix_len": network.prefixlen} for network in found]
+
+
+def _reading() -> Json:
+    """What is believed of a request, and how its path is read, whoever sent it."""
+    return {
         # Envoy takes private addresses for internal ones and obeys their x-envoy-* headers: send this POST again, wait
         # longer. No client comes from the broadcast address, and an empty list would mean the default.
-        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
-        "early_header_mutation_extensions": [early_mutations()],
+        "internal_address_config": {"cidr_ranges": _ranges(["255.255.255.255/32"])},
         "generate_request_id": True,
         "preserve_external_request_id": False,
         "normalize_path": True,

@@ -28,10 +28,24 @@ def settings(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
         "anonymous_reports": ("off", ""),
         "headers": ("off", "Answers do not name the software."),
         "untrusted_lua": ("off", "The configuration holds no code."),
+        **_proxies(workspace.gateway.trusted_proxies),
         **_bodies(workspace),
         **_headers(workspace.production.kong),
         **_repeating(workspace),
         **_vaults(workspace.production.kong),
+    }
+
+
+def _proxies(networks: tuple[str, ...]) -> Mapping[str, tuple[str, str]]:
+    if not networks:
+        return {}
+    return {
+        "trusted_ips": (",".join(networks), "What these say of the address and scheme of a client is believed."),
+        "real_ip_header": ("X-Forwarded-For", ""),
+        "real_ip_recursive": (
+            "on",
+            "The client is the last address that is no proxy; what stands before it may be forged.",
+        ),
     }
 
 

@@ -1,0 +1,60 @@
+"""Whose word about a client is believed."""
+
+import sys
+
+import pytest
+
+from bandstand.testing.gateway.base import PROXIES, GatewayRules, GatewayUnderTest
+
+__all__ = ["ProxyConformance"]
+
+_STRANGER = "127.0.0.7"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the whole of 127.0.0.0/8 without set-up")
+class ProxyConformance(GatewayRules):
+    """Whose word about a client is believed."""
+
+    def test_clients_of_a_trusted_proxy_are_counted_apart(self, gateway: GatewayUnderTest) -> None:
+        """Behind a load balancer one noisy client does not shut out all others."""
+
+        def ask(client: str) -> int:
+            headers = {"X-Forwarded-For": client}
+            return gateway.client.get("/api/orders/proxied/", headers=headers, source=PROXIES[0]).status
+
+        assert [ask("203.0.113.1") for _ in range(3)] == [200, 200, 429]
+        assert ask("203.0.113.2") == 200
+
+    def test_the_client_is_the_last_that_is_no_proxy(self, gateway: GatewayUnderTest) -> None:
+        """What a client writes before its own address is no new allowance, through however many proxies it came."""
+
+        def ask(forged: str) -> int:
+            headers = {"X-Forwarded-For": f"{forged}, 203.0.113.3, {PROXIES[1]}"}
+            return gateway.client.get("/api/orders/behind-proxies/", headers=headers, source=PROXIES[0]).status
+
+        assert [ask(f"198.51.100.{number}") for number in range(4)] == [200, 200, 429, 429]
+
+    def test_a_stranger_is_not_believed(self, gateway: GatewayUnderTest) -> None:
+        """Who reaches the gateway past the load balancer is counted by the connection, and claims no encryption."""
+
+        def ask(number: int) -> int:
+            headers = {"X-Forwarded-For": f"203.0.113.{number}"}
+            return gateway.client.get("/api/orders/no-proxy/", headers=headers, source=_STRANGER).status
+
+        assert [ask(number) for number in range(4)] == [200, 200, 429, 429]
+        answer = gateway.client.get("/api/users/", headers={"X-Forwarded-Proto": "https"}, source=_STRANGER)
+        assert answer.received("x-forwarded-proto") == ["http"]
+
+    def test_the_service_learns_of_the_client(self, gateway: GatewayUnderTest) -> None:
+        """It reads from the right: the proxy, then whom the proxy saw; and the scheme by which the proxy was asked."""
+        headers = {"X-Forwarded-For": "203.0.113.4", "X-Forwarded-Proto": "https"}
+        answer = gateway.client.get("/api/users/", headers=headers, source=PROXIES[0])
+        [addresses] = answer.received("x-forwarded-for")
+        assert [address.strip() for address in addresses.split(",")] == ["203.0.113.4", PROXIES[0]]
+        assert answer.received("x-forwarded-proto") == ["https"]
+
+    def test_a_trusted_proxy_steers_nothing_else(self, gateway: GatewayUnderTest) -> None:
+        """Internal headers are taken out, and headers that steer the gateway are not obeyed, whoever sends them."""
+        headers = {"X-Service-Token": "spoofed", "Forwarded": "for=spoofed", "X-Envoy-Max-Retries": "9"}
+        answer = gateway.client.get("/api/users/", headers=headers, source=PROXIES[0])
+        assert "spoofed" not in str(answer.json()["headers"])
