@@ -27,6 +27,16 @@ def project(shop: Workspace) -> dict[str, Any]:
     return project_of(shop)
 
 
+@pytest.fixture(scope="module")
+def nats_project() -> dict[str, Any]:
+    return project_of(on_broker("nats"))
+
+
+def on_broker(broker: str) -> Workspace:
+    source = (ROOT / "shop" / "bandstand.toml").read_text()
+    return parse(source.replace("[production]\n", f'[production]\nbroker = "{broker}"\n'))
+
+
 def project_of(workspace: Workspace) -> dict[str, Any]:
     [content] = [file.content for file in render_compose(workspace) if file.path.name == "compose.yaml"]
     loaded: dict[str, Any] = yaml.safe_load(content)
@@ -53,21 +63,33 @@ def test_every_image_names_a_release(project: dict[str, Any]) -> None:
         assert re.fullmatch(r".+:v?\d[\w.-]*", container["image"]), name
 
 
-def test_every_container_is_bounded_and_has_no_rights(project: dict[str, Any]) -> None:
+def test_every_container_is_bounded_and_has_no_rights(project: dict[str, Any], nats_project: dict[str, Any]) -> None:
     """A read-only file system, no capability, no new privileges, and limits of memory, processor and processes."""
-    for name, container in project["services"].items():
+    for name, container in (*project["services"].items(), *nats_project["services"].items()):
         assert container["read_only"] is True, name
         assert container["cap_drop"] == ["ALL"], name
         assert container["security_opt"] == ["no-new-privileges:true"], name
         assert container["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}, name
         assert "privileged" not in container, name
+        assert name == "nats-volume" or "cap_add" not in container, name
 
 
-def test_nobody_is_root(shop: Workspace, project: dict[str, Any]) -> None:
+def test_nobody_is_root(shop: Workspace, project: dict[str, Any], nats_project: dict[str, Any]) -> None:
     """The images of the services say so themselves; of the others the file does."""
     own = tuple(f"{shop.production.image.prefix}/{service.name}:" for service in shop.services)
-    for name, container in project["services"].items():
-        assert container["image"].startswith(own) or container["user"] not in {"root", "0"}, name
+    for name, container in (*project["services"].items(), *nats_project["services"].items()):
+        if name != "nats-volume":
+            assert container["image"].startswith(own) or container["user"] not in {"root", "0"}, name
+
+
+def test_the_data_of_nats_are_those_of_its_user(nats_project: dict[str, Any]) -> None:
+    """Its image has no user, so a job gives it the volume, may do nothing else, and ends before NATS starts."""
+    nats, job = nats_project["services"]["nats"], nats_project["services"]["nats-volume"]
+    assert nats["depends_on"]["nats-volume"]["condition"] == "service_completed_successfully"
+    assert job["entrypoint"] == ["chown", "-R", nats["user"], "/data"]
+    assert job["volumes"] == nats["volumes"] == ["nats:/data"]
+    assert (job["restart"], job["cap_add"]) == ("no", ["CHOWN", "DAC_READ_SEARCH"])
+    assert "secrets" not in job
 
 
 def test_only_the_gateway_can_be_reached(project: dict[str, Any]) -> None:
@@ -128,8 +150,7 @@ def test_what_is_mounted_is_rendered(shop: Workspace, project: dict[str, Any]) -
 @pytest.mark.parametrize("broker", ["rabbitmq", "nats"])
 def test_every_secret_is_one_that_is_made(broker: str, tmp_path: Path) -> None:
     """`bandstand secrets` makes the files that the Compose file names, and administrators' beside them."""
-    source = (ROOT / "shop" / "bandstand.toml").read_text()
-    workspace = parse(source.replace("[production]\n", f'[production]\nbroker = "{broker}"\n'))
+    workspace = on_broker(broker)
     named = {entry["file"] for entry in project_of(workspace)["secrets"].values()}
     write_secrets(workspace, tmp_path / "secrets")
     made = {f"./{path.relative_to(tmp_path)}" for path in (tmp_path / "secrets").glob("*/*")}

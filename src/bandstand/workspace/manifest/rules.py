@@ -15,7 +15,10 @@ from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, Servic
 __all__ = ["faults"]
 
 RESERVED_NAMES: Final = frozenset(
-    {"gateway", "envoy", "kong", "postgres", "redis", "valkey", "nats", "rabbitmq", "consul", "databases", "localhost"}
+    {
+        *("gateway", "envoy", "kong", "postgres", "databases", "redis", "valkey", "nats", "nats-volume", "rabbitmq"),
+        *("consul", "localhost"),
+    }
 )
 _SCHEMES: Final = {
     "postgres": ("postgresql", "postgres"),

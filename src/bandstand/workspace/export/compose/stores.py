@@ -22,6 +22,9 @@ DATABASES_SCRIPT: Final = "postgres/databases.sql"
 RABBITMQ_SETTINGS: Final = "rabbitmq/rabbitmq.conf"
 
 _ADMINISTRATOR: Final = "postgres-administrator"
+_NATS_VOLUME: Final = "nats-volume"
+# The image of NATS has no user of its own.
+_NATS_USER: Final = "1000:1000"
 
 
 def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
@@ -29,7 +32,11 @@ def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
     yield "postgres", _postgres(workspace)
     yield "databases", _databases(workspace)
     yield "valkey", _valkey()
-    yield workspace.production.broker, _rabbitmq() if workspace.production.broker == "rabbitmq" else _nats()
+    if workspace.production.broker == "rabbitmq":
+        yield "rabbitmq", _rabbitmq()
+    else:
+        yield _NATS_VOLUME, _nats_volume()
+        yield "nats", _nats()
     if workspace.production.discovery == "consul":
         yield "consul", _consul()
 
@@ -160,10 +167,25 @@ def _rabbitmq() -> Json:
     )
 
 
+def _nats_volume() -> Json:
+    """A job: a new volume is root's, and so is what a NATS that ran as root left there."""
+    return container(
+        versions.NATS,
+        networks=(DATA,),
+        user="root",
+        cap_add=["CHOWN", "DAC_READ_SEARCH"],  # the second to look into folders that are no longer root's
+        entrypoint=["chown", "-R", _NATS_USER, "/data"],
+        volumes=["nats:/data"],
+        deploy=limits(0.5, 64),
+    ) | {"restart": "no"}
+
+
 def _nats() -> Json:
     return container(
         versions.NATS,
         networks=(DATA,),
+        user=_NATS_USER,
+        depends_on={_NATS_VOLUME: {"condition": "service_completed_successfully"}},
         command=["--config", "/run/secrets/nats.conf"],
         secrets=secrets([("nats-configuration", "nats.conf")]),
         volumes=["nats:/data"],
