@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from bandstand.conf import ServiceEnvironment
 from bandstand.health.urls import urlpatterns
@@ -15,6 +16,7 @@ from bandstand.workspace.export import install
 from bandstand.workspace.export.kubernetes import render_kubernetes
 from bandstand.workspace.manifest import Workspace, load, parse
 from bandstand.workspace.runtime import write_secrets
+from tests.export.custom_resources import SCHEMAS
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -79,6 +81,33 @@ def test_the_schemas_are_satisfied(variant: str, tmp_path: Path) -> None:
         unknown = [line for line in done.stdout.splitlines() if line.startswith("WARN")]
         assert done.returncode == 0, done.stdout[-2000:]
         assert all("gateway.networking.k8s.io" in line or "keda.sh" in line for line in unknown), unknown
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_kubernetes_does_not_know_itself_has_the_documented_form(variant: str, tmp_path: Path) -> None:
+    """The way in and what KEDA scales are checked field by field, and no kind is left out."""
+    install(render_kubernetes(parse(SOURCE.replace("[production]\n", f"[production]\n{VARIANTS[variant]}"))), tmp_path)
+    objects = [each for file in tmp_path.rglob("*.yaml") for each in yaml.safe_load_all(file.read_text()) if each]
+    foreign = [each for each in objects if each.get("apiVersion", "").startswith(("gateway.networking", "keda."))]
+    assert foreign
+    for each in foreign:
+        schema = SCHEMAS[each["apiVersion"], each["kind"]]
+        assert [error.message for error in Draft202012Validator(schema).iter_errors(each)] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        ("HTTPRoute", {"hostname": ["shop.example"]}),
+        ("ScaledObject", {"maxReplicas": 6}),
+        ("ScaledObject", {"triggers": [{"type": "prometheus", "metadata": {"threshold": 500}}]}),
+    ],
+)
+def test_a_wrong_field_of_theirs_is_found(shop: Workspace, tmp_path: Path, kind: str, wrong: Json) -> None:
+    """The check above can fail: a misspelled field and a number that must be text are faults."""
+    found = next(of(built(shop, tmp_path, "overlays/queue-scaling"), kind))
+    found["spec"].update(wrong)
+    assert not Draft202012Validator(SCHEMAS[found["apiVersion"], kind]).is_valid(found)
 
 
 def test_the_schemas_can_be_violated(shop: Workspace, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _nats(workspace: Workspace, administrator: str, passwords: Iterable[tuple[st
         "listen": "0.0.0.0:4222",
         "http": "127.0.0.1:8222",
         # An event counts as taken when the disk has it.
-        "jetstream": {"store_dir": "/data", "sync_interval": "always", "max_file_store": "20GB"},
+        "jetstream": {"store_dir": "/data", "sync_interval": "always", "max_file_store": 20 << 30},
         "authorization": authorization(workspace.name, administrator, users),
         "max_payload": 1 << 20,
         "lame_duck_duration": "30s",
