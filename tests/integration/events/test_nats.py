@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bandstand.events.brokers import Binding, Broker, BrokerOptions
-from bandstand.events.brokers.nats import NatsBroker, publisher
+from bandstand.events.brokers.nats import NatsBroker, publisher, pull
 from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
@@ -191,6 +191,21 @@ def test_what_is_deleted_is_declared_again(own: Nats, connect: Callable[..., Nat
     own.jetstream(delete)
     until(lambda: broker.publish([message("2")]) == [None], 3)
     until(lambda: b"2" in inbox.bodies())
+
+
+def test_answers_that_still_wait_are_sent_at_the_end(
+    nats: Nats, connect: Callable[..., NatsBroker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long answers gather: what was acknowledged before a clean stop never comes again."""
+    monkeypatch.setattr(pull, "_GATHER", 60.0)
+    inbox = Inbox()
+    broker = connect(nats.url(), inbox, "gathered.seen", lease=60.0)
+    until(lambda: broker.connected)
+    broker.publish([message(f"gathered-{time.time_ns()}", event_type="gathered.seen")])
+    inbox.wait(1)
+    assert broker.waiting(["a"], 5.0)["a"].unsettled == 1
+    broker.close()
+    assert broker.waiting(["a"], 5.0)["a"].unsettled == 0
 
 
 def test_a_stream_of_the_operator_s_keeps_its_configuration(own: Nats, connect: Callable[..., NatsBroker]) -> None:
