@@ -1,9 +1,13 @@
 """The shop of this repository as it is deployed: rendered, built, and started by Docker Compose."""
 
+import json
 import shutil
 import subprocess
 import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,16 @@ from tests.platform.conftest import Client, Person, eventually
 ROOT = Path(__file__).parents[2]
 BANDSTAND = Path(sys.executable).with_name("bandstand")
 HOST = "shop.example"
+_HOLD = """
+import sys, time, psycopg
+connection = psycopg.connect(open("/run/secrets/DATABASE_URL").read())
+connection.execute("LOCK TABLE users_userprofile IN SHARE MODE")
+waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'users_userprofile'::regclass AND NOT granted"
+while connection.execute(waiting).fetchone()[0] < {number}:
+    time.sleep(0.05)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +69,11 @@ class Deployment:
     def containers(self, name: str) -> list[str]:
         return self.compose("ps", "--quiet", name).split()
 
+    def complaints(self) -> str:
+        """The warnings and errors that services wrote, in the order of their time."""
+        lines = self.compose("logs", "--no-color", "--no-log-prefix", *self.workspace.service_names).splitlines()
+        return "\n".join(sorted(line for line in lines if '"level":"WARNING"' in line or '"level":"ERROR"' in line))
+
     def person(self, name: str) -> Person:
         email, password = f"{name}@example.com", "correct-horse-battery"
         user = self.client.post("/api/users/", {"email": email, "username": name, "password": password})
@@ -64,25 +83,72 @@ class Deployment:
         client = Visitor(base=self.client.base, token=signed_in.body["token"])
         return Person(id=user.body["id"], email=email, client=client)
 
+    def ask(self, name: str, url: str) -> str:
+        """Return what a container answers to this machine, to which its network is open: it costs the others little."""
+        [container] = self.containers(name)
+        network = '{{(index .NetworkSettings.Networks "shop_services").IPAddress}}'
+        address = self.engine.docker("inspect", "--format", network, container).stdout.strip()
+        with urllib.request.urlopen(f"http://{address}{url}", timeout=10) as response:
+            return str(response.read().decode())
+
     def ready_instances(self) -> dict[str, int]:
         """How many instances of each service the gateway sends requests to, in its own words."""
-        program = (
-            "exec 3<>/dev/tcp/127.0.0.1/9902;"
-            " printf 'GET /stats/prometheus HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3"
-        )
-        shown = self.compose("exec", "-T", "gateway", "bash", "-c", program)
         prefix = 'envoy_cluster_membership_healthy{envoy_cluster_name="'
-        found = [line.removeprefix(prefix) for line in shown.splitlines() if line.startswith(prefix)]
+        shown = self.ask("gateway", ":9902/stats/prometheus").splitlines()
+        found = [line.removeprefix(prefix) for line in shown if line.startswith(prefix)]
         return {line.partition('"')[0]: int(line.split()[-1]) for line in found}
 
+    def registered_instances(self, service: str) -> int:
+        """How many instances of a service Consul tells the others of."""
+        return len(json.loads(self.ask("consul", f":8500/v1/health/service/{service}?passing")))
+
     def wait_for_all(self) -> None:
-        """Wait until the gateway sends requests to every instance of every service."""
+        """Wait until gateway and registry know of every instance of every service that it is ready."""
         names, replicas = self.workspace.service_names, self.workspace.production.replicas
+        expected = dict.fromkeys(names, replicas)
         eventually(
-            lambda: all(self.ready_instances().get(name) == replicas for name in names),
+            lambda: self.ready_instances().items() >= expected.items(),
             seconds=180,
             what="the gateway knows every instance",
+            pause=1.0,
         )
+        eventually(
+            lambda: {name: self.registered_instances(name) for name in names} == expected,
+            seconds=180,
+            what="the registry knows every instance",
+            pause=1.0,
+        )
+
+    def restart(self, container: str, *, seconds: int) -> None:
+        """Restart one container, which gets so many seconds to end by itself, and wait until it is back everywhere."""
+        self.engine.docker("restart", "--time", str(seconds), container, timeout=300)
+        health = ("inspect", "--format", "{{.State.Health.Status}}", container)
+        eventually(
+            lambda: self.engine.docker(*health).stdout.strip() == "healthy",
+            seconds=180,
+            what="the container is healthy",
+            pause=1.0,
+        )
+        self.wait_for_all()
+
+    @contextmanager
+    def writes_held(self, number: int) -> Iterator[None]:
+        """Let so many writes of profiles be in flight when the block begins; they go on two seconds later."""
+        holder = self.engine.spawn(
+            *("compose", "--file", self.folder / "compose.yaml", "exec", "-T", "user-service-worker", "python", "-c"),
+            _HOLD.format(number=number),
+        )
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        release = threading.Timer(2.0, holder.stdin.close)
+        release.start()
+        try:
+            yield
+        finally:
+            release.join()
+            assert holder.wait(60) == 0
+            holder.stdout.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bandstand.testing import require_server
+from tests.processor import forget_group, make_group
 
 CACHE = Path(os.environ.get("BANDSTAND_CI_CACHE", Path.home() / ".cache" / "bandstand-ci")) / "docker"
 BASE_IMAGE = CACHE / "base.tar"
 _UNPACKED = CACHE / "unpacked" / "usr"
 _PLUGINS = _UNPACKED / "libexec" / "docker" / "cli-plugins"
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_GROUP = "bandstand-containers"
 _HOW = "As root on Debian: bash .ci/install-docker"
 
 
@@ -71,6 +73,7 @@ class Engine:
             "pidfile": str(self._folder / "docker.pid"),
             "hosts": [f"unix://{self._folder / 'docker.sock'}"],
             "storage-driver": "overlay2",
+            **({"cgroup-parent": f"/{_GROUP}"} if make_group(_GROUP) else {}),
             "bip": "172.31.250.1/24",
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 20000, "Soft": 4096}},
         }
@@ -100,14 +103,26 @@ class Engine:
         assert not check or done.returncode == 0, f"docker {arguments}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
         return done
 
+    def spawn(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start `docker` with ``arguments``, to be spoken with."""
+        return subprocess.Popen(
+            ["docker", *map(str, arguments)],
+            env=dict(self.environment),
+            executable=_UNPACKED / "bin" / "docker",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def stop(self) -> None:
-        """End it, and take back what it did to the machine's network."""
+        """End it, and take back what it did to the machine's network and groups of processes."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)
         for mounted in sorted(_mounts_below(self._folder), reverse=True):
             _run("umount", "--lazy", mounted)
         _run("ip", "link", "delete", "docker0")
+        forget_group(_GROUP)
         subprocess.run(["iptables-restore"], input=_rules(self._before), text=True, check=True, env={"PATH": _SYSTEM})
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -2,11 +2,13 @@
 
 import json
 import uuid
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 
 from tests.docker.conftest import Deployment
-from tests.docker.load import load
+from tests.docker.load import Count, load
 from tests.platform.conftest import Person, eventually
 
 pytestmark = pytest.mark.docker
@@ -94,28 +96,40 @@ def test_a_service_reaches_no_database_but_its_own(deployment: Deployment) -> No
     assert names.strip() == "nobody"
 
 
-def test_web_processes_restart_under_load_without_a_failed_request(deployment: Deployment, ada: Person) -> None:
-    """One of each service at a time: it turns unready, drains and ends, while the other one answers."""
-    product = str(well_stocked(deployment)["id"])
-    services = deployment.workspace.service_names
-    deployment.wait_for_all()
-    with load(ada, product) as count:
-        for index in range(deployment.workspace.production.replicas):
-            leaving = [deployment.containers(service)[index] for service in services]
-            deployment.engine.docker("restart", "--time", "60", *leaving, timeout=300)
-            deployment.wait_for_all()
-    assert not count.failed, f"{len(count.failed)} of {count.answered}: {count.failed[:5]}"
-    assert count.answered > 50
-    assert len(set(count.bought)) == len(count.bought) > 0
+def roll(deployment: Deployment, people: Sequence[Person], *, seconds: int) -> Count:
+    """Restart the web containers of all services, one after the other, while people use the shop.
 
-
-def test_restarting_all_at_once_is_noticed(deployment: Deployment, ada: Person) -> None:
-    """What the test above counts can be seen: without another one that answers, requests fail."""
+    A container gets ``seconds`` to end by itself. Those of the user service have writes in flight when they are told.
+    """
     product = str(well_stocked(deployment)["id"])
     deployment.wait_for_all()
-    with load(ada, product) as count:
-        everyone = deployment.containers("user-service")  # `docker restart` would take them one after the other
-        deployment.engine.docker("stop", "--time", "60", *everyone, timeout=300)
-        deployment.engine.docker("start", *everyone)
-        deployment.wait_for_all()
+    with load(people, product) as count:
+        for service in deployment.workspace.service_names:
+            for container in deployment.containers(service):
+                held = deployment.writes_held(len(people)) if service == "user-service" else nullcontext()
+                with held:
+                    deployment.restart(container, seconds=seconds)
+    print(f"{count.answered} answered, {len(count.bought)} bought, {len(count.failed)} failed")
+    return count
+
+
+@pytest.fixture(scope="module")
+def people(deployment: Deployment, ada: Person) -> list[Person]:
+    """Several, since nobody may ask as often as all of them do."""
+    return [ada, deployment.person("grace"), deployment.person("hedy")]
+
+
+def test_web_processes_restart_under_load_without_a_failed_request(
+    deployment: Deployment, people: list[Person]
+) -> None:
+    """One at a time turns unready, drains, finishes what it has begun and ends, while the other one answers."""
+    count = roll(deployment, people, seconds=60)
+    assert count.failed == [], deployment.complaints()
+    assert count.answered > 500
+    assert len(set(count.bought)) == len(count.bought) > 100
+
+
+def test_tooth_without_draining_requests_fail(deployment: Deployment, people: list[Person]) -> None:
+    """The same with containers that are killed at once: what was in flight is lost, and the count tells of it."""
+    count = roll(deployment, people, seconds=0)
     assert any("write_profile" in failure for failure in count.failed)

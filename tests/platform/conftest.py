@@ -9,12 +9,15 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 import pytest
+
+from tests.processor import preferred
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -117,7 +120,12 @@ class Shop:
 def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run `bandstand` in ``folder`` and return what it printed."""
     return subprocess.run(
-        [BANDSTAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
+        [BANDSTAND, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -140,14 +148,17 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def eventually(check: Callable[[], T], *, seconds: float = 10.0, what: str = "") -> T:
-    """Return the first true value of ``check``; the platform works asynchronously, so wait for what must come."""
+def eventually(check: Callable[[], T], *, seconds: float = 10.0, what: str = "", pause: float = 0.05) -> T:
+    """Return the first true value of ``check``; the platform works asynchronously, so wait for what must come.
+
+    A check that costs the machine something is made every ``pause`` seconds only.
+    """
     end = time.monotonic() + seconds
     while True:
         if value := check():
             return value
         assert time.monotonic() < end, f"did not happen within {seconds} s: {what or check}"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +170,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     raised = source.replace("minute = 100", "minute = 100000").replace("hour = 1000 ", "hour = 100000 ")
     assert raised != source, "shop/bandstand.toml no longer states the default limits"
     manifest.write_text(raised)
+    with preferred("bandstand-platform"), running(folder) as shop:
+        yield shop
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Shop]:
+    """Start what is in ``folder``, and leave nothing behind."""
     up = run(folder, "up", "--detach", "--json")
     try:
         assert up.returncode == 0, up.stdout + up.stderr

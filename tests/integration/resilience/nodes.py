@@ -60,7 +60,10 @@ class Node(Web):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """``at`` is when it came, ``took`` the seconds that the service itself needed. Status 0: there was none."""
+    """``at`` is when it came. ``took`` are the seconds that the service needed, less those without a processor.
+
+    Status 0: there was none.
+    """
 
     at: float
     status: int
