@@ -29,3 +29,22 @@ def test_all_metrics_are_rendered() -> None:
     assert b"test_rendered 3.0" in body
     assert b"process_resident_memory_bytes" in body
     assert content_type.startswith("text/plain; version=")
+
+
+def test_an_observation_counts_in_its_bucket() -> None:
+    """Bounds belong to their buckets, and what is above all of them counts in the last."""
+    seen = histogram("test_bucket_seconds", "Help.", ("kind",), buckets=(0.1, 1.0))
+    for seconds in (0.05, 0.1, 0.5, 7.0):
+        seen.labels("a").observe(seconds)
+    counts = [
+        REGISTRY.get_sample_value("test_bucket_seconds_bucket", {"kind": "a", "le": bound})
+        for bound in ("0.1", "1.0", "+Inf")
+    ]
+    assert counts == [2, 3, 4]
+    assert REGISTRY.get_sample_value("test_bucket_seconds_sum", {"kind": "a"}) == pytest.approx(7.65)
+
+
+def test_an_observation_without_its_labels_is_refused() -> None:
+    """A histogram with labels says that one has to be chosen."""
+    with pytest.raises(ValueError, match="label"):
+        histogram("test_unlabelled_seconds", "Help.", ("kind",)).observe(1)

@@ -1,4 +1,6 @@
 import string
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -82,6 +84,22 @@ def test_new_ids_are_valid() -> None:
     for _ in range(200):
         trace = TraceContext(trace_id=new_trace_id(), span_id=new_span_id())
         assert parse_traceparent(trace.traceparent) == trace
+
+
+def test_no_span_id_comes_twice() -> None:
+    """Ids that were made in advance are given out once, also where two processes began as one."""
+    script = """
+import os
+from bandstand.context.trace import new_span_id
+ids = [new_span_id() for _ in range(10)]
+child = os.fork()
+ids += [new_span_id() for _ in range(200)]
+print("\\n".join(ids if child else ids[10:]), flush=True)
+if child:
+    os.waitpid(child, 0)
+"""
+    ids = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert len(set(ids)) == len(ids) == 410
 
 
 def test_ids_do_not_depend_on_the_applications_seed() -> None:

@@ -270,6 +270,20 @@ def test_the_callers_deadline_ends_the_call(call: Call, serve: Serve, elapsed: C
     assert elapsed() < 0.45
 
 
+def test_each_call_has_its_own_limit(call: Call, serve: Serve) -> None:
+    """Calls over one handle don't inherit each other's time-outs, neither a short one nor a long one."""
+
+    def late(received: Received, connection: socket.socket) -> None:
+        time.sleep(0.3)
+        connection.sendall(http(200, b"1"))
+
+    serve(late)
+    for _ in range(2):
+        assert call("GET", timeout=20).json() == 1
+        with pytest.raises(ServiceTimeout):
+            call("GET", timeout=0.1)
+
+
 def test_without_time_nothing_is_sent(call: Call, serve: Serve) -> None:
     """A service is not asked for work that nobody waits for."""
     (server,) = serve(say(http()))
