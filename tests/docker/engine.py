@@ -73,6 +73,8 @@ class Engine:
             "pidfile": str(self._folder / "docker.pid"),
             "hosts": [f"unix://{self._folder / 'docker.sock'}"],
             "storage-driver": "overlay2",
+            # systemd, which is the default where it runs, takes only groups of its own.
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
             **({"cgroup-parent": f"/{_GROUP}"} if make_group(_GROUP) else {}),
             "bip": "172.31.250.1/24",
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 20000, "Soft": 4096}},
