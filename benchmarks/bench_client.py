@@ -220,7 +220,11 @@ class Crew:
             while True:
                 self._gate.wait()
                 before = time.thread_time()
-                self.latencies.extend(self._calls_of_a_round())
+                try:
+                    self.latencies.extend(self._calls_of_a_round())
+                except BaseException:
+                    self._gate.abort()  # nobody waits for a thread that will not come
+                    raise
                 self.processor.append((time.thread_time() - before) / self._calls)
                 self._gate.wait()
 
