@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -93,7 +94,7 @@ class Pull:
         self._held: dict[str, NatsIncoming] = {}  # by reply subject
         self._requested = 0
         self._heard = time.monotonic()
-        self._settled: list[tuple[str, bytes]] = []
+        self._settled: deque[tuple[str, bytes]] = deque()  # never replaced: another thread may be about to append
         self._sending = False  # whether somebody will look at what is settled
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +138,7 @@ class Pull:
     async def send_settled(self) -> None:
         """Send the answers that wait, in one piece."""
         self._sending = False
-        settled, self._settled = self._settled, []
+        settled = [self._settled.popleft() for _ in range(len(self._settled))]
         answers = [frame(reply, answer) for reply, answer in settled if self._held.pop(reply, None)]
         try:
             await send_frames(self._client, b"".join(answers))
