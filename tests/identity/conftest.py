@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bandstand.identity import PrivateKey, generate_key, key_set
+from bandstand.identity import PrivateKey, generate_key, key_set, keyring, set_key_fetcher
 
 
 class Clock:
@@ -110,6 +110,15 @@ class World:
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+@pytest.fixture(autouse=True)
+def fetcher() -> Iterator[None]:
+    """What a test says of fetching keys ends with the test."""
+    before = keyring._fetcher
+    yield
+    if before is not None and keyring._fetcher is not before:
+        set_key_fetcher(before)
 
 
 @pytest.fixture
