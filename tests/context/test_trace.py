@@ -94,9 +94,9 @@ from bandstand.context.trace import new_span_id
 ids = [new_span_id() for _ in range(10)]
 child = os.fork()
 ids += [new_span_id() for _ in range(200)]
-print("\\n".join(ids if child else ids[10:]), flush=True)
 if child:
-    os.waitpid(child, 0)
+    os.waitpid(child, 0)  # two that write at the same time may write into each other's lines
+print("\\n".join(ids if child else ids[10:]), flush=True)
 """
     ids = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert len(set(ids)) == len(ids) == 410
