@@ -42,6 +42,7 @@ def test_the_token_is_never_shown() -> None:
         ("consul://user:password@host", 1),
         ("consul://host/?ca=/ca.pem", 1),
         ("consul://host/?dc=a&dc=b", 1),
+        ("consul://one,two", 1),
         ("consul://[host", 2),
     ],
 )
@@ -58,6 +59,7 @@ def test_all_faults_of_consul_are_told_at_once(url: str, count: int) -> None:
         ("dns://?port=80&srv=_http._tcp", 1),
         ("dns://coredns:53/?port=80", 1),
         ("dns://10.0.0.10:x,10.0.0.256/?prot=80", 4),
+        ("dns://token@10.0.0.10,[fd00::x]/?port=80", 2),
         ("dns://token@10.0.0.10/?port=80&scheme=ftp", 2),
         ("dns://?port=80&suffix=a..b", 1),
     ],
@@ -73,6 +75,7 @@ def test_all_faults_of_dns_are_told_at_once(url: str, count: int) -> None:
         "dns://?port=8000",
         "dns://?suffix=.shop.svc.cluster.local&port=8000",
         "dns://10.0.0.10:53,[fd00::10]:5353/?srv=_http._tcp&suffix=shop.test&scheme=https",
+        "dns://[fd00::10]:5353,10.0.0.10?port=8000",
         "dns://127.0.0.1:8600/?srv=&suffix=.service.consul",
         "consul://10.0.0.10",
     ],

@@ -1,5 +1,6 @@
 """DISCOVERY_URL as the address of a server with options: ``scheme://secret@host:port/?option=value``."""
 
+import re
 from collections.abc import Collection
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -9,10 +10,14 @@ from bandstand.exceptions import ConfigurationError
 __all__ = ["RegistryAddress", "masked"]
 
 _VARIABLE: Final = "DISCOVERY_URL"
+_AUTHORITY: Final = re.compile(r"[^/?#]*")  # RFC 3986, section 3.2
 
 
 class RegistryAddress:
-    """Reads a URL part by part and remembers every fault, so that all are told at once by ``check()``."""
+    """Reads a URL part by part and remembers every fault, so that all are told at once by ``check()``.
+
+    ``place`` is what stands between the slashes, without the secret: one or more hosts, with ports.
+    """
 
     def __init__(self, url: str, *, options: Collection[str]) -> None:
         self.faults: list[str] = []
@@ -32,11 +37,6 @@ class RegistryAddress:
     def host(self) -> str:
         """The host, without the brackets of an IPv6 address."""
         return self._parts.hostname or ""
-
-    @property
-    def place(self) -> str:
-        """What stands between the slashes, without the secret: one or more hosts, with ports."""
-        return self._parts.netloc.rpartition("@")[2]
 
     def port(self, default: int) -> int:
         try:
@@ -86,6 +86,13 @@ class RegistryAddress:
             raise ConfigurationError(self.faults)
 
     def _split(self, url: str) -> SplitResult:
+        scheme, _, rest = url.partition("://")
+        authority = _AUTHORITY.match(rest).group()  # type: ignore[union-attr] # it matches whatever comes
+        secret, at, place = authority.rpartition("@")
+        self.place: str = place
+        # Python knows nothing of several hosts, and some of its releases refuse brackets that do not come first.
+        if "," in place:
+            url = f"{scheme}://{secret}{at}{rest[len(authority) :]}"
         try:
             return urlsplit(url)
         except ValueError:  # its text may repeat the secret
