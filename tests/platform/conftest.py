@@ -120,12 +120,7 @@ class Shop:
 def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run `bandstand` in ``folder`` and return what it printed."""
     return subprocess.run(
-        [BANDSTAND, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
+        [BANDSTAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 

@@ -32,8 +32,7 @@ def instances(service: str) -> tuple[Instance, ...]:
         UnknownService: the registry has no such name; the text says which it has.
         NoInstances: it has the name, but nobody serves it now.
     """
-    registry = _in_place[-1] if _in_place else _registry(get_settings().discovery)
-    return registry.instances(service)
+    return active_registry().instances(service)
 
 
 def get_all_services() -> dict[str, list[str]]:
