@@ -1,5 +1,6 @@
 """The kustomize base and overlays: what the schemas say, and what they can't see."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -293,3 +294,20 @@ def test_the_queue_decides_where_keda_is(shop: Workspace, tmp_path: Path) -> Non
     assert scaled == {f"{name}-worker" for name in shop.service_names}
     for each in of(objects, "Deployment"):
         assert each["metadata"]["name"] not in scaled or "replicas" not in each["spec"]
+
+
+def test_the_jobs_that_migrate_may_go_past_a_pooler(shop: Workspace, tmp_path: Path) -> None:
+    """The overlay on the page, as printed, gives each the URL of PostgreSQL itself, and changes nothing else."""
+    page = (ROOT / "docs" / "how-to" / "run-behind-pgbouncer.md").read_text()
+    [overlay] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "past").mkdir()
+    (tmp_path / "past" / "kustomization.yaml").write_text(overlay)
+    rendered = built(shop, tmp_path / "deploy" / "kubernetes", "migrations")
+    patched = built(shop, tmp_path / "deploy" / "kubernetes", "../../past")
+    assert len(rendered) == len(shop.services)
+    for before, after in zip(rendered, patched, strict=True):
+        [old], [new] = (each["spec"]["template"]["spec"]["containers"] for each in (before, after))
+        own = "DATABASE_URL_FILE=/run/secrets/DIRECT_DATABASE_URL"
+        assert new["command"] == ["env", own, *old["command"]]
+        assert {"name": "DATABASE_URL_FILE", "value": "/run/secrets/DATABASE_URL"} in old["env"]
+        assert new | {"command": old["command"]} == old

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bandstand.workspace.manifest.positions import Positions, Steps
@@ -175,8 +175,6 @@ def leaves(value: object, steps: Steps = ()) -> Iterator[tuple[Steps, str]]:
         yield steps, str(value)[:5]
 
 
-# How fast a document is made tells of the machine.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_every_value_of_any_document_has_its_line(source: str) -> None:
     """Whatever the parser accepts, the second walk finds the same values on the lines where they stand."""

@@ -68,14 +68,17 @@ def test_the_narrower_goes_before_the_wider_and_settings_before_the_manifest() -
 
 
 def test_the_worst_case_is_told_along_the_chain() -> None:
-    """Retries of the hops add up, since whoever is asked by a retry makes none; nobody works past its caller's time."""
+    """Retries of the hops add up, since whoever is asked by a retry makes none, and all is over with the first's time.
+
+    The half second that the last call has is no end of it: it may begin late, and again.
+    """
     pair, chain = explained().chains
     assert (pair.services, pair.attempts, pair.blind, pair.seconds) == (("a-service", "b-service"), 2, 2, 3)
     assert (chain.services, chain.attempts, chain.blind, chain.seconds) == (
         ("a-service", "b-service", "c-service"),
         4,
         6,
-        0.5,
+        3,
     )
 
 

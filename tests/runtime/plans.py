@@ -1,6 +1,7 @@
 """Small plans for tests, and facts of a machine that does not exist."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from bandstand.workspace.manifest import Gateway, Image, Production, Route, Server, Servers, Service, Workspace
 from bandstand.workspace.runtime.binaries import Binaries, RabbitMqPrograms
@@ -24,7 +25,21 @@ class Nothing(Action, frozen=True, kw_only=True):
         return self.skipped
 
 
-def process(name: str, *, stage: Stage = Stage.WEB, after: str = "", needs: str = "", service: str = "s") -> Process:
+class Waiting(Nothing, frozen=True, kw_only=True):
+    """An action that only waits."""
+
+    waits: ClassVar[bool] = True
+
+
+def process(
+    name: str,
+    *,
+    stage: Stage = Stage.WEB,
+    after: str = "",
+    needs: str = "",
+    service: str = "s",
+    port: int | None = None,
+) -> Process:
     return Process(
         name=name,
         label=name,
@@ -35,6 +50,7 @@ def process(name: str, *, stage: Stage = Stage.WEB, after: str = "", needs: str 
         command=NOTHING,
         log=Path(f"/logs/{name}.log"),
         probe=FileProbe(path=Path("/never")),
+        port=port,
     )
 
 
@@ -51,8 +67,8 @@ def task(name: str, *, after: str = "", then: Action | None = None, service: str
     )
 
 
-def step(name: str, *, after: str = "") -> Step:
-    return Step(name=name, label=name, stage=Stage.TASK, after=tuple(after.split()), action=Nothing())
+def step(name: str, *, after: str = "", action: Action | None = None) -> Step:
+    return Step(name=name, label=name, stage=Stage.TASK, after=tuple(after.split()), action=action or Nothing())
 
 
 def plan(*resources: Process | Task | Step) -> Plan:

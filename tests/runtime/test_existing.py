@@ -10,11 +10,11 @@ from bandstand.conf import wire
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.manifest import Server
 from bandstand.workspace.manifest.connections import max_connections
-from bandstand.workspace.runtime import free_port
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Process
 from bandstand.workspace.runtime.servers.existing import ReachServer, plan_existing
 from bandstand.workspace.runtime.servers.postgres import Login
+from tests.ports import held_port
 from tests.runtime.plans import facts, workspace
 
 
@@ -35,7 +35,7 @@ def test_a_server_that_is_there() -> None:
 
 def test_a_server_that_is_not_there() -> None:
     """The message says which one and where, and what to do; the password of the URL is not in it."""
-    port = free_port()
+    port = held_port()
     with pytest.raises(ServerFailed, match=f"NATS does not accept connections at 127.0.0.1:{port}") as caught:
         asyncio.run(reach(port).perform())
     assert 'servers.nats = "embedded"' in caught.value.hint

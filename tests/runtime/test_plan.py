@@ -64,6 +64,7 @@ def test_everything_is_there(plan: Plan) -> None:
         "user-service-worker",
         "order-service-migrate",
         "order-service-web",
+        "gateway-told",
     ]
 
 
@@ -80,6 +81,17 @@ def test_a_web_process_starts_at_once_and_is_ready_when_all_it_needs_is(plan: Pl
     web = process(plan, "user-service-web")
     assert web.after == ()
     assert set(web.needs) >= {"postgres", "redis", "nats", "user-service-migrate", "user-service-seed-demo"}
+
+
+@pytest.mark.parametrize(("timeout", "grace"), [(0.5, 5), (10.0, 10), (12.5, 13), (300.0, 25)])
+def test_a_web_process_may_finish_what_the_gateway_still_waits_for(timeout: float, grace: int) -> None:
+    """A restart must not cut a request that a client still waits for; yet nothing holds the end up for minutes."""
+    place = workspace(ROOT)
+    place = msgspec.structs.replace(place, gateway=msgspec.structs.replace(place.gateway, timeout=timeout))
+    web = process(make_plan(place, facts(ROOT)), "user-service-web")
+    arguments = web.command.arguments
+    assert arguments[arguments.index("--workers-kill-timeout") + 1] == str(grace)
+    assert web.grace > grace
 
 
 def test_seeds_run_one_after_the_other_and_the_last_one_is_noted(plan: Plan) -> None:

@@ -1,11 +1,12 @@
 """Which ports are taken, kept and left alone."""
 
 import socket
+from collections.abc import Callable
 
 import pytest
 
 from bandstand.exceptions import WorkspaceError
-from bandstand.workspace.runtime.ports import choose_ports, is_free, next_free
+from bandstand.workspace.runtime.ports import Reservations, choose_ports, is_free, next_free
 
 
 def test_earlier_ports_are_kept_while_they_are_free() -> None:
@@ -52,3 +53,54 @@ def test_a_listener_is_seen() -> None:
         port = server.getsockname()[1]
         assert not is_free(port)
     assert is_free(port)
+
+
+@pytest.fixture
+def port() -> int:
+    return choose_ports(["a"], {})["a"]
+
+
+def test_a_port_that_a_run_reserved_is_taken(port: int) -> None:
+    """Long before anybody listens there, and while its server is started anew, no other run chooses it."""
+    with Reservations() as ours, Reservations() as others:
+        assert ours.take(port)
+        assert not is_free(port)
+        assert not others.take(port)
+        assert next_free(port, free=others.take) != port
+
+
+def test_a_server_listens_on_the_port_that_its_run_reserved(port: int) -> None:
+    """A reservation keeps other runs away, not the server that it is for."""
+    with Reservations() as ours, socket.socket() as server:
+        assert ours.take(port)
+        server.bind(("127.0.0.1", port))
+        server.listen()
+
+
+@pytest.mark.parametrize("end", [lambda ours, port: ours.release(port), lambda ours, port: ours.__exit__()])
+def test_a_port_is_given_back(port: int, end: Callable[[Reservations, int], None]) -> None:
+    """Who does not need it any more, or ends, leaves it to others."""
+    with Reservations() as ours:
+        assert ours.take(port)
+        end(ours, port)
+        assert is_free(port)
+
+
+def test_a_port_that_somebody_listens_on_is_not_reserved() -> None:
+    """It is left to him, and nothing of the attempt stays."""
+    with Reservations() as ours, socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert not ours.take(port)
+        server.close()
+        assert is_free(port)
+
+
+def test_what_was_never_reserved_is_not_given_back(port: int) -> None:
+    """A process without a port, and a port of somebody else, are no error."""
+    with Reservations() as ours, Reservations() as others:
+        assert others.take(port)
+        ours.release(port)
+        ours.release(None)
+        assert not is_free(port)

@@ -57,6 +57,17 @@ def test_only_ready_instances_are_in_the_registry(published: Published) -> None:
     assert published.registry()["services"]["user-service"] == []
 
 
+def test_one_that_is_to_leave(published: Published) -> None:
+    """Nobody is sent to it any more while its process still works; that it ends then changes nothing."""
+    published.tell("user-service-web", Phase.READY)
+    published.publisher.leaving("user-service-web")
+    assert published.registry()["services"]["user-service"] == []
+    assert published.health("user-service") == "DRAINING"
+    published.publisher.leaving("user-service-worker")
+    published.tell("user-service-web", Phase.STOPPING)
+    assert published.health("user-service") == "DRAINING"
+
+
 def test_the_gateway_is_told_the_health(published: Published) -> None:
     """Healthy while ready, draining while it stops, unhealthy otherwise."""
     for phase, health in (

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -96,3 +98,16 @@ def test_strangers_with_an_old_id_are_left_alone(folder: StateFolder) -> None:
     stale = ProcessState(name="web", label="web", kind="process", state="ready", pid=os.getpid(), started=1.0)
     assert end_leftovers(RunState(processes=(stale,))) == ()
     assert psutil.Process().is_running()
+
+
+def test_what_is_left_of_a_run_is_ended() -> None:
+    """First kindly, then for certain; a process that ended and was not reaped by anybody is not waited for."""
+    ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", ignoring], stdout=subprocess.PIPE, start_new_session=True) as left:
+        assert left.stdout is not None
+        left.stdout.readline()
+        process = ProcessState(
+            name="nats", label="NATS", kind="process", state="ready", pid=left.pid, started=started_at(left.pid)
+        )
+        assert end_leftovers(RunState(processes=(process,)), grace=0.05) == ("nats",)
+        assert psutil.Process(left.pid).status() == psutil.STATUS_ZOMBIE

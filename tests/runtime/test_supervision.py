@@ -33,7 +33,7 @@ from bandstand.workspace.runtime.messages import (
 from bandstand.workspace.runtime.resources import Plan, Stage
 from bandstand.workspace.runtime.session import waiting_text
 from bandstand.workspace.runtime.supervision import RestartPolicy, Supervision
-from tests.runtime.plans import Nothing, plan, process, step, task
+from tests.runtime.plans import Nothing, Waiting, plan, process, step, task
 
 
 class Replay:
@@ -99,6 +99,23 @@ def test_the_platform_is_ready_once_when_everything_is() -> None:
     assert PlatformReady() not in replay.tell(Passed(name="a"))
 
 
+def test_what_was_waited_for_is_waited_for_anew() -> None:
+    """That the gateway knew a service is not true any more when the service fell before the platform was ready."""
+    replay = Replay(plan(process("web"), process("worker"), step("told", action=Waiting(), after="web"), step("made")))
+    replay.ready("web")
+    replay.tell(Finished(name="made"))
+    replay.tell(Finished(name="told"))
+    replay.tell(Missed(name="web", reason="its database is away"))
+    assert replay.phase("told") is Phase.WAITING
+    replay.ready("worker", "web")
+    assert names(replay.last, Launch) == ["told"]
+    assert PlatformReady() not in replay.acts
+    assert PlatformReady() in replay.tell(Finished(name="told"))
+    replay.tell(Missed(name="web", reason="its database is away"))
+    assert names(replay.acts, Launch).count("made") == 1
+    assert replay.phase("told") is Phase.DONE
+
+
 def test_only_so_many_tasks_of_services_run_at_once() -> None:
     """Tasks of services share the slots; the platform's own tasks and processes take none."""
     tasks = [task(f"migrate-{number}") for number in range(4)]
@@ -137,6 +154,41 @@ def test_a_dead_process_comes_back_after_a_pause_that_grows() -> None:
     assert delays == [0.2, 0.4, 0.8, 1.0]
     assert RestartPolicy(base=0.2).delay(1, 0.0) == pytest.approx(0.1)
     assert replay.rules.statuses["web"].restarts == 4
+
+
+def test_who_can_never_be_ready_is_started_anew_at_once() -> None:
+    """A new start is all that helps, with pauses that stay short: it works as soon as the reason outside is gone."""
+    replay = Replay(plan(process("gateway")), policy=RestartPolicy(base=0.2, cap=10.0, outside=1.0))
+    replay.ready("gateway")
+    replay.tell(Exited(name="gateway", status=-9))
+    replay.wake("gateway")
+    delays = []
+    for _ in range(4):
+        missed = Missed(name="gateway", reason="its port is taken", never=True)
+        assert names(replay.tell(missed), Kill) == ["gateway"]
+        assert names(replay.tell(missed), Kill) == []  # it is being killed
+        delays += [act.delay for act in replay.tell(Exited(name="gateway", status=-9)) if isinstance(act, Wake)]
+        assert replay.rules.statuses["gateway"].reason == "its port is taken"
+        assert names(replay.wake("gateway"), Launch) == ["gateway"]
+    assert delays == [0.4, 0.8, 1.0, 1.0]
+    replay.ready("gateway")
+    assert replay.phase("gateway") is Phase.READY
+    for _ in range(3):
+        replay.tell(Exited(name="gateway", status=1))
+        replay.wake("gateway")
+    assert max(act.delay for act in replay.acts if isinstance(act, Wake) and act.delay < 60) == 10.0
+
+
+def test_who_can_never_be_ready_ends_the_start() -> None:
+    """While the platform starts it gets three tries, and the failure says why, long before its time is over."""
+    replay = Replay(plan(process("gateway")))
+    for _ in range(3):
+        replay.tell(Missed(name="gateway", reason="its port is taken", never=True))
+        replay.tell(Exited(name="gateway", status=-9))
+        if replay.rules.failure is None:
+            replay.wake("gateway")
+    assert replay.rules.failure is not None
+    assert replay.rules.failure.reason == "its port is taken"
 
 
 def test_a_calm_time_makes_the_pause_short_again() -> None:
@@ -370,7 +422,7 @@ def test_a_process_that_dies_while_others_stop_is_not_started_anew() -> None:
 
 def test_one_that_joins_takes_the_place_of_one_that_leaves() -> None:
     """The new process starts at once and is asked; the old one works on for a while, ends, and is forgotten."""
-    replay = Replay(plan(process("web")))
+    replay = Replay(plan(process("web", port=8001)))
     replay.ready("web")
     replay.tell(JoinRequested(name="web-2", process=process("web-2")))
     assert (names(replay.last, Launch), names(replay.last, Ask)) == (["web-2"], ["web-2"])
@@ -389,13 +441,21 @@ def test_one_that_joins_takes_the_place_of_one_that_leaves() -> None:
 
 def test_one_that_leaves_is_killed_only_after_its_time() -> None:
     """What it has begun has its whole grace, from the moment when it is asked to end."""
-    replay = Replay(plan(process("web")))
+    replay = Replay(plan(process("web", port=8001)))
     replay.ready("web")
     replay.tell(LeaveRequested(name="web"))
     (wake,) = [act for act in replay.last if isinstance(act, Wake)]
     assert wake.delay == 10.0 + replay.rules.policy.linger
     replay.wake("web")
     assert names(replay.last, Kill) == ["web"]
+
+
+def test_one_that_nobody_asks_ends_at_once() -> None:
+    """A worker has no callers who must learn first that it goes."""
+    replay = Replay(plan(process("worker", stage=Stage.WORKER)))
+    replay.ready("worker")
+    replay.tell(LeaveRequested(name="worker"))
+    assert Stop(name="worker", linger=0.0) in replay.last
 
 
 @pytest.mark.parametrize("end", [Exited(name="web-2", status=1), None])

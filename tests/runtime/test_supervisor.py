@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+import pytest
 
 from bandstand.workspace.runtime.launcher import Child
 from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import Phase
-from bandstand.workspace.runtime.resources import Action, Command, Plan, Probe, Process, Stage, Step, Task
+from bandstand.workspace.runtime.resources import Action, Command, NeverReady, Plan, Probe, Process, Stage, Step, Task
 from bandstand.workspace.runtime.supervision import RestartPolicy, Status, Supervision
 from bandstand.workspace.runtime.supervisor import Supervisor
 
@@ -56,9 +60,39 @@ class FakeLauncher:
         return self.children[program]
 
 
+class SlowLauncher(FakeLauncher):
+    """Needs its time to start a process: until ``go``."""
+
+    def __init__(self, ends: dict[str, int]) -> None:
+        super().__init__(ends)
+        self.go = asyncio.Event()
+
+    async def launch(self, command: Command, *, stop_signal: int, output: Callable[[bytes], None]) -> Child:
+        await self.go.wait()
+        return await super().launch(command, stop_signal=stop_signal, output=output)
+
+
+async def turns(number: int) -> None:
+    """Let the loop do what is to be done now."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 class Steps(Action, frozen=True, kw_only=True):
     async def perform(self) -> tuple[str, ...]:
         return ()
+
+
+class WaitsForEver(Action, frozen=True, kw_only=True):
+    waits: ClassVar[bool] = True
+
+    async def perform(self) -> tuple[str, ...]:
+        await asyncio.get_running_loop().create_future()
+        return ()
+
+
+class WorksForEver(WaitsForEver, frozen=True, kw_only=True):
+    waits: ClassVar[bool] = False
 
 
 class Watching:
@@ -102,6 +136,26 @@ def web(folder: Path, program: str = "web") -> Process:
     )
 
 
+class Twice(Probe, frozen=True, kw_only=True):
+    """Says of the first process that it will never be ready, and is content with the second."""
+
+    launcher: FakeLauncher
+
+    async def check(self) -> None:
+        if len(self.launcher.started) == 1:
+            raise NeverReady("its port is taken")
+
+
+def test_who_is_never_ready_is_killed_and_started_anew(tmp_path: Path) -> None:
+    """What the probe says in this way is an order to the loop."""
+    launcher = FakeLauncher({})
+    process = msgspec.structs.replace(web(tmp_path), probe=Twice(launcher=launcher))
+    watching, rules, _ = perform(Plan(resources=(process,)), launcher)
+    assert launcher.started == ["web", "web"]
+    assert ("web", Phase.READY) in watching.seen
+    assert rules.failure is None
+
+
 def test_it_starts_asks_announces_and_stops(tmp_path: Path) -> None:
     """A plan of each kind of resource comes up in its order, and each process gets its stop signal."""
     migrate = Task(
@@ -136,3 +190,52 @@ def test_a_program_that_is_not_there_fails_as_one_that_dies(tmp_path: Path) -> N
     assert rules.failure is not None
     assert rules.failure.status == 127
     assert "missing could not be started" in logs.tail("web")[0]
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+def test_one_that_is_being_started_hears_that_it_is_to_end(tmp_path: Path, stops: int) -> None:
+    """Who is told to end, or killed, before it is there ends all the same, and not only when its time is over."""
+    rules = Supervision(Plan(resources=(web(tmp_path),)))
+    launcher = SlowLauncher({})
+    logs = Logs()
+
+    async def run() -> None:
+        supervisor = Supervisor(
+            Plan(resources=(web(tmp_path),)), rules, launcher=launcher, logs=logs, clock=lambda: 0.0
+        )
+        running = asyncio.create_task(supervisor.run())
+        for _ in range(stops):
+            await turns(20)
+            supervisor.stop()
+        await turns(20)
+        assert launcher.started == []
+        launcher.go.set()
+        await asyncio.wait_for(running, 2)
+
+    asyncio.run(run())
+    logs.close()
+    assert rules.statuses["web"].phase is Phase.STOPPED
+
+
+@pytest.mark.parametrize(("action", "stops"), [(WaitsForEver(), 1), (WorksForEver(), 2)])
+def test_an_action_is_dropped_at_the_end(action: Action, stops: int) -> None:
+    """One that only waits, as soon as all is to end; one that works is given its time, unless there is a hurry."""
+    step = Step(name="step", label="step", stage=Stage.TASK, action=action)
+    rules = Supervision(Plan(resources=(step,)))
+    phases: list[Phase] = []
+
+    async def run() -> None:
+        supervisor = Supervisor(
+            Plan(resources=(step,)), rules, launcher=FakeLauncher({}), logs=Logs(), clock=lambda: 0.0
+        )
+        running = asyncio.create_task(supervisor.run())
+        for _ in range(stops):
+            assert not running.done()
+            supervisor.stop()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            phases.append(rules.statuses["step"].phase)
+        await asyncio.wait_for(running, 5)
+
+    asyncio.run(run())
+    assert phases == [Phase.STOPPING] * (stops - 1) + [Phase.STOPPED]

@@ -15,7 +15,8 @@ def restart(
     """Replace the processes of one service, or of all, one after the other, without a failed request.
 
     The new process starts beside the old one, takes its place once it is ready, and the old one finishes what it has
-    begun. One that does not become ready changes nothing. Migrations are not applied: `bandstand migrate` does that.
+    begun. One that does not become ready, or does not stay so, changes nothing. Migrations are not applied: `bandstand
+    migrate` does that.
     """
     with failing(json=json):
         place = opened(context, folder)

@@ -9,8 +9,8 @@ import pytest
 from bandstand.testing.gateway import MANIFEST, GatewayUnderTest, Upstream
 from bandstand.workspace.export.envoy import Endpoint, Health
 from bandstand.workspace.manifest import Workspace, parse
-from bandstand.workspace.runtime import free_port
 from tests.integration.gateway.envoy_process import deployed_envoy, running_envoy, wait_for
+from tests.ports import held_port
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def gateway_of_up(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
         endpoints = {
             "user-service": (Endpoint(port=users.port),),
             "order-service": (Endpoint(port=orders.port),),
-            "half-service": (Endpoint(port=users.port), Endpoint(port=free_port())),
+            "half-service": (Endpoint(port=users.port), Endpoint(port=held_port())),
             "sick-service": (Endpoint(port=sick.port, health=Health.UNHEALTHY),),
         }
         with running_envoy(workspace, tmp_path_factory.mktemp("up"), endpoints) as envoy:
@@ -48,7 +48,7 @@ def gateway_of_production(workspace: Workspace, tmp_path_factory: pytest.TempPat
         endpoints = {
             "user-service": (Endpoint(host="localhost", port=users.port),),
             "order-service": (Endpoint(host="localhost", port=orders.port),),
-            "half-service": tuple(Endpoint(host="localhost", port=port) for port in (users.port, free_port())),
+            "half-service": tuple(Endpoint(host="localhost", port=port) for port in (users.port, held_port())),
             "sick-service": (Endpoint(host="localhost", port=sick.port),),
             "gone-service": (Endpoint(host="gone-service.invalid", port=8000),),
         }

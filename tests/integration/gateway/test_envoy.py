@@ -3,11 +3,13 @@
 import http.client
 import json
 import re
+import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +21,9 @@ from bandstand.testing.gateway import Answer, GatewayClient, Upstream
 from bandstand.workspace.export import versions
 from bandstand.workspace.export.envoy import Endpoint, Health
 from bandstand.workspace.manifest import Workspace, parse
-from bandstand.workspace.runtime import free_port
 from tests.integration.gateway.certificates import certificate
 from tests.integration.gateway.envoy_process import (
+    WORKERS,
     Envoy,
     deployed_envoy,
     running_envoy,
@@ -29,6 +31,7 @@ from tests.integration.gateway.envoy_process import (
     validate_deployed,
     wait_for,
 )
+from tests.ports import held_port
 
 pytestmark = pytest.mark.integration
 
@@ -260,14 +263,13 @@ def test_new_routes_give_no_new_allowance(envoy: Envoy) -> None:
 def test_wrong_routes_leave_the_old_ones(envoy: Envoy) -> None:
     """Routes to a service that is not known, or files that are no JSON, change nothing."""
     routes = envoy.folder / "rds.json"
-    for content in (routes.read_text().replace('"cluster": "user-service"', '"cluster": "nobody"'), "{ broken"):
+    wrong = routes.read_text().replace('"cluster": "user-service"', '"cluster": "nobody"')
+    for reason, content in (("rejected", wrong), ("failure", "{ broken")):
         temporary = envoy.folder / "new"
         temporary.write_text(content)
         temporary.replace(routes)
-        time.sleep(0.2)
+        wait_for(lambda reason=reason: envoy.statistic(f"http.public.rds.public.update_{reason}") == 1)  # type: ignore[misc]
         assert serving(envoy.client) == "first"
-    rejected = envoy.statistic("http.public.rds.public.update_rejected")
-    assert rejected + envoy.statistic("http.public.rds.public.update_failure") >= 1
 
 
 # --- faults of services --------------------------------------------------------------------------
@@ -294,7 +296,7 @@ def test_an_instance_that_answers_500_stays(envoy: Envoy, first: Upstream) -> No
 
 def test_a_killed_instance_is_not_noticed_by_readers(envoy: Envoy, first: Upstream) -> None:
     """Before the supervisor knows, reads go on to the other instance."""
-    envoy.tell_endpoints(user_service=(Endpoint(port=free_port()), Endpoint(port=first.port)))
+    envoy.tell_endpoints(user_service=(Endpoint(port=held_port()), Endpoint(port=first.port)))
     wait_for(lambda: envoy.statistic("cluster.user-service.membership_total") == 2)
     assert {envoy.client.get("/api/users/").status for _ in range(40)} == {200}
 
@@ -358,6 +360,27 @@ def test_a_hostile_request_is_one_line_of_json_too(envoy: Envoy, request_bytes: 
 
 
 # --- the door and its keys -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
+def test_nobody_else_listens_on_its_port(envoy: Envoy, option: int) -> None:
+    """A server that was started by hand on the same port is refused: it would get some of the requests."""
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, option, 1)
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", envoy.port))
+
+
+def test_all_its_workers_get_connections(envoy: Envoy) -> None:
+    """They share the one port: whichever is free takes the next connection."""
+
+    def taken() -> set[int]:
+        with ThreadPoolExecutor(8) as pool:
+            assert {answer.status for answer in pool.map(envoy.client.get, ["/api/users/"] * 16)} == {200}
+        name = f"listener.127.0.0.1_{envoy.port}.worker_%d.downstream_cx_total"
+        return {number for number in range(WORKERS) if envoy.statistic(name % number) > 0}
+
+    wait_for(lambda: taken() == set(range(WORKERS)))
 
 
 @pytest.mark.parametrize("page", ["/quitquitquit", "/config_dump", "/logging?level=trace", "/", "/runtime_modify"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bandstand.workspace.runtime import free_port
 from tests.integration.runtime.shop import Platform, write
+from tests.ports import guarded_port
 
 FOLDER = "tiny shöp"  # whatever is written into a configuration file must be quoted as that file wants it
 
@@ -15,7 +15,7 @@ FOLDER = "tiny shöp"  # whatever is written into a configuration file must be q
 def started_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A platform that was started and stopped once; copies of it start in half the time."""
     folder = tmp_path_factory.mktemp("started") / FOLDER
-    write(folder, port=free_port())
+    write(folder, port=guarded_port())
     with _stopped_at_the_end(folder) as platform:
         platform.up()
     return folder
@@ -29,9 +29,16 @@ def platform(started_before: Path, tmp_path: Path) -> Iterator[Platform]:
 
 
 @pytest.fixture
+def twin(started_before: Path, tmp_path: Path) -> Iterator[Platform]:
+    """Another copy of the same platform, with the same ports in its state."""
+    with _stopped_at_the_end(shutil.copytree(started_before, tmp_path / "twin")) as platform:
+        yield platform
+
+
+@pytest.fixture
 def new_platform(tmp_path: Path) -> Iterator[Platform]:
     """A platform that was never started."""
-    write(tmp_path / FOLDER, port=free_port())
+    write(tmp_path / FOLDER, port=guarded_port())
     with _stopped_at_the_end(tmp_path / FOLDER) as platform:
         yield platform
 

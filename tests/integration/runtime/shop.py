@@ -173,8 +173,11 @@ class Platform:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run ``bandstand`` with ``arguments`` and return how it ended."""
+    def run(self, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """Run ``bandstand`` with ``arguments`` and return how it ended.
+
+        ``timeout`` only bounds a test that hangs: the runner itself gives a server up to 120 s to start.
+        """
         return subprocess.run(
             [BANDSTAND, *arguments], cwd=self.root, capture_output=True, text=True, timeout=timeout, check=False
         )

@@ -9,7 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bandstand.workspace.runtime import free_port
 from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
 from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import Phase
@@ -17,6 +16,7 @@ from bandstand.workspace.runtime.probes import AnswerProbe, HttpProbe
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Stage
 from bandstand.workspace.runtime.supervision import RestartPolicy, Status, Supervision
 from bandstand.workspace.runtime.supervisor import Supervisor
+from tests.ports import held_port
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +53,7 @@ class Watching:
 
 def test_a_process_that_hangs_is_started_anew(tmp_path: Path) -> None:
     """Its database away, it stays as it is; stopped in its tracks with its port open, it is replaced and serves."""
-    port = free_port()
+    port = held_port()
     web = Process(
         name="web",
         label="web",

@@ -8,8 +8,9 @@ from urllib.request import urlopen
 import pytest
 
 from bandstand.workspace.manifest import parse
-from bandstand.workspace.runtime import free_port, write_secrets
+from bandstand.workspace.runtime import write_secrets
 from bandstand.workspace.runtime.binaries import find_nats
+from tests.ports import held_port
 
 pytestmark = pytest.mark.integration
 
@@ -27,8 +28,8 @@ broker = "nats"
 def test_nats_starts_on_what_is_made_for_it(tmp_path: Path) -> None:
     """The file among the secrets is one that the server takes, with JetStream on; only places and ports are others."""
     write_secrets(parse(SHOP), tmp_path / "secrets")
-    text, monitoring = (tmp_path / "secrets" / "nats" / "nats.conf").read_text(), free_port()
-    for written, here in (("/data", str(tmp_path / "data")), ("0.0.0.0:4222", f"127.0.0.1:{free_port()}")):
+    text, monitoring = (tmp_path / "secrets" / "nats" / "nats.conf").read_text(), held_port()
+    for written, here in (("/data", str(tmp_path / "data")), ("0.0.0.0:4222", f"127.0.0.1:{held_port()}")):
         assert f'"{written}"' in text
         text = text.replace(f'"{written}"', f'"{here}"')
     (tmp_path / "nats.conf").write_text(text.replace("127.0.0.1:8222", f"127.0.0.1:{monitoring}"))
@@ -42,7 +43,7 @@ def test_nats_starts_on_what_is_made_for_it(tmp_path: Path) -> None:
 
 def _health(port: int, server: subprocess.Popen[bytes]) -> bytes:
     """What the health check of the container asks, as soon as there is an answer; empty if the server has ended."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and server.poll() is None:
         try:
             with urlopen(f"http://127.0.0.1:{port}/healthz?js-enabled-only=true", timeout=5) as answer:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import threading
 import urllib.request
@@ -44,6 +45,36 @@ def test_the_gateway_serves_every_service(running: Platform) -> None:
     """A request through the gateway reaches the service, with the version in its path and without, and its data."""
     assert served(running, "/api/v1/users/")["things"] == 1
     assert served(running, "/api/orders/")["service"] == "order-service"
+
+
+def test_ready_means_that_the_gateway_knows_every_service(platform: Platform) -> None:
+    """While the gateway has not read where the services are, `up` waits; the first requests after it are served."""
+    starting = platform.foreground()
+    try:
+        eventually(lambda: "gateway" in _ready_ones(platform), within=60)
+        gateway = platform.pid("gateway")
+        os.kill(gateway, signal.SIGSTOP)
+        eventually(lambda: {"user-service-web", "order-service-web"} <= _ready_ones(platform), within=60)
+        with pytest.raises(AssertionError, match="not within"):
+            eventually(lambda: platform.state["ready"], within=0.5)
+        os.kill(gateway, signal.SIGCONT)
+        eventually(lambda: platform.state["ready"], within=60)
+        assert served(platform, "/api/orders/")["service"] == "order-service"
+        assert served(platform)["service"] == "user-service"
+    finally:
+        starting.terminate()
+        starting.communicate(timeout=60)
+
+
+def test_two_that_start_at_once_share_no_port(platform: Platform, twin: Platform) -> None:
+    """Two copies with the same ports in their manifests and states each get their own, and their own requests."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Platform.up, (platform, twin)))
+    assert not platform.ports() & twin.ports()
+    for each in (platform, twin):
+        answering = {served(each)["pid"] for _ in range(20)}
+        started = {child.pid for child in psutil.Process(each.state["pid"]).children(recursive=True)}
+        assert answering <= started
 
 
 def test_a_second_start_is_refused(running: Platform) -> None:
@@ -149,6 +180,23 @@ def test_whatever_is_killed_comes_back(running: Platform, name: str) -> None:
     assert eventually(lambda: served(running), within=5)["things"] == 1
 
 
+def test_a_gateway_that_finds_a_stranger_on_its_port(platform: Platform) -> None:
+    """It says so within seconds, is started anew until the stranger is gone, and then serves a few seconds later."""
+    platform.up()
+    before, runner = platform.process("gateway"), platform.state["pid"]
+    os.kill(runner, signal.SIGSTOP)  # or it would start another one before the stranger is there
+    os.kill(before["pid"], signal.SIGKILL)
+    with eventually(lambda: _stranger(before["port"]), within=20):
+        os.kill(runner, signal.SIGCONT)
+        reason = "it could not listen on"
+        eventually(lambda: platform.process("gateway")["reason"].startswith(reason), within=20)
+        restarts = platform.process("gateway")["restarts"]
+        eventually(lambda: platform.process("gateway")["restarts"] > restarts + 2, within=30)
+        assert platform.process("gateway")["state"] != "ready"
+    eventually(lambda: _if_ready(platform.process("gateway"), not_pid=before["pid"]), within=20)  # and not 60
+    assert eventually(lambda: served(platform), within=5)["things"] == 1
+
+
 def test_a_killed_watchdog_is_replaced(running: Platform) -> None:
     """Who kills the watchdog finds another one a moment later."""
     before = _watchdog(running)
@@ -163,7 +211,7 @@ def test_routes_change_while_it_runs(running: Platform) -> None:
     try:
         manifest.write_text(original + '\n[[services.order-service.routes]]\npath = "/api/v1/more"\n')
         assert running.json("reload")["changed"] in {True, False}  # the runner may have seen the file before we asked
-        assert eventually(lambda: served(running, "/api/more/"), within=2)["service"] == "order-service"
+        assert served(running, "/api/more/")["service"] == "order-service"
         manifest.write_text(original.replace('calls = ["user-service"]', 'calls = ["user-servce"]'))
         ended = running.run("reload")
         assert ended.returncode == 1
@@ -244,8 +292,17 @@ def _lines(text: str, wanted: str) -> list[str]:
     return [line for line in text.splitlines() if wanted in line]
 
 
+def _stranger(port: int) -> socket.socket:
+    """Somebody else who listens there."""
+    return socket.create_server(("127.0.0.1", port))
+
+
 def _if_ready(row: Any, *, not_pid: int = 0) -> Any:
     return row if row["state"] == "ready" and row["pid"] != not_pid else None
+
+
+def _ready_ones(platform: Platform) -> set[str]:
+    return {row["name"] for row in platform.state["processes"] if row["state"] == "ready"}
 
 
 def _watchdog(platform: Platform) -> psutil.Process:

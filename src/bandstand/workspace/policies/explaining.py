@@ -98,11 +98,14 @@ def _settings(
 
 
 def _chain(path: tuple[str, ...], policy: Callable[[str, str], dict[str, Value]]) -> Chain:
-    """Each hop has its own retries, but whoever is asked by a retry makes none: so they add up and do not multiply."""
-    attempts, blind, seconds = 1, 1, float("inf")
-    for one, other in pairwise(path):
-        hop = Policy(**{name: value.value for name, value in policy(one, other).items()})
+    """Each hop has its own retries, but whoever is asked by a retry makes none: so they add up and do not multiply.
+
+    The time is that of the first hop: nobody works on past its caller's deadline, and a shorter one further down is no
+    end, since it may begin as late as one likes, and once more with each retry above it.
+    """
+    hops = [Policy(**{name: value.value for name, value in policy(*pair).items()}) for pair in pairwise(path)]
+    attempts = blind = 1
+    for hop in hops:
         attempts = attempts * (hop.retries + 1) if hop.retry_marked else attempts + hop.retries
         blind *= hop.retries + 1
-        seconds = min(seconds, hop.timeout)  # nobody works on past its caller's deadline
-    return Chain(services=path, attempts=attempts, blind=blind, seconds=seconds)
+    return Chain(services=path, attempts=attempts, blind=blind, seconds=hops[0].timeout)

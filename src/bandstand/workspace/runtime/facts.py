@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.fingerprint import environment_fingerprint, service_fingerprint
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.launcher import choose_account
-from bandstand.workspace.runtime.ports import choose_ports, next_free
+from bandstand.workspace.runtime.ports import choose_ports, is_free, next_free
 from bandstand.workspace.runtime.resources import Account
 from bandstand.workspace.runtime.servers.rabbitmq import PORT_MAPPER
 
@@ -84,14 +84,16 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
     )
 
 
-def assign_ports(workspace: Workspace, earlier: Mapping[str, int]) -> dict[str, int]:
+def assign_ports(
+    workspace: Workspace, earlier: Mapping[str, int], *, free: Callable[[int], bool] = is_free
+) -> dict[str, int]:
     """Choose a free port for the gateway, each server and each web process, the earlier ones where possible."""
     webs = (process.name for process in workspace.processes if process.kind == "web")
     servers = ["postgres", "redis", workspace.servers.broker.kind]
     if workspace.servers.broker.kind == "rabbitmq":
         servers += ["rabbitmq-distribution", PORT_MAPPER]
-    chosen = choose_ports((*servers, "gateway-admin", *webs), earlier)
-    chosen["gateway"] = next_free(workspace.gateway.port, taken=chosen.values())
+    chosen = choose_ports((*servers, "gateway-admin", *webs), earlier, free=free)
+    chosen["gateway"] = next_free(workspace.gateway.port, taken=chosen.values(), free=free)
     return chosen
 
 

@@ -5,7 +5,7 @@ from bandstand.workspace.runtime.rendering import cause
 from bandstand.workspace.runtime.resources import Process, Resource, Stage, Step, Task
 from bandstand.workspace.runtime.supervision import Failure
 
-__all__ = ["explain"]
+__all__ = ["explain", "reason_of"]
 
 
 def explain(failure: Failure, resource: Resource, tail: list[str]) -> WorkspaceError:
@@ -16,6 +16,11 @@ def explain(failure: Failure, resource: Resource, tail: list[str]) -> WorkspaceE
     log = resource.log if isinstance(resource, Process | Task) else ""
     message = f"{_what(resource, failure)}\n{lines or '    It wrote nothing.'}\nAll of it: {log}"
     return _error_type(resource)(message, hint=_next_step(resource))
+
+
+def reason_of(error: Exception) -> str:
+    """Say in one text for the user what went wrong, also where nobody had thought of it."""
+    return str(error).strip() if isinstance(error, WorkspaceError) else f"{type(error).__name__}: {error}".strip()
 
 
 def _what(resource: Resource, failure: Failure) -> str:

@@ -41,6 +41,11 @@ class StateFolder(msgspec.Struct, frozen=True):
         return self.root / "restart.json"
 
     @property
+    def restart_turn(self) -> Path:
+        """Held locked by the command that asks for a restart."""
+        return self.root / "restart.lock"
+
+    @property
     def credentials(self) -> Path:
         return self.root / "secrets.json"
 

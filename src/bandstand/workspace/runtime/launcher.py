@@ -142,7 +142,8 @@ class _SystemChild:
         await _reap(self.pid)
         self._watchdog.remove(self.pid)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._reader.closed.wait(), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._reader.closed.wait()
         return status
 
     def send(self, number: int) -> None:

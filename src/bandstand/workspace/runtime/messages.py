@@ -69,9 +69,10 @@ class Passed(_Message, frozen=True, kw_only=True):
 
 
 class Missed(_Message, frozen=True, kw_only=True):
-    """The probe of a process that was ready says: not any more."""
+    """The probe says: not ready, or not any more; where ``never``, only a new start can change that."""
 
     reason: str
+    never: bool = False
 
 
 class Answered(_Message, frozen=True, kw_only=True):

@@ -1,10 +1,11 @@
 """What the other commands do with a workspace that runs, or does not: stop, look, reload, run a command."""
 
+import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -14,7 +15,15 @@ from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.facts import access
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.plan import environment_of
-from bandstand.workspace.runtime.state import ProcessState, end_leftovers, memory, read_state, running
+from bandstand.workspace.runtime.state import (
+    ProcessState,
+    end_leftovers,
+    is_same_process,
+    memory,
+    read_state,
+    running,
+    started_at,
+)
 
 __all__ = ["Overview", "command_environment", "look", "reload_platform", "restart_services", "stop_platform"]
 
@@ -51,41 +60,46 @@ def stop_platform(folder: StateFolder, *, patience: float = _STOP_PATIENCE) -> i
     Raises:
         WorkspaceError: it did not end.
     """
-    pid = running(folder)
+    pid = _runner(folder)
     if pid is None:
         end_leftovers(read_state(folder))
         return None
+    started = started_at(pid)
+
+    def ended() -> bool:
+        # It gives its lock back a moment before the process is gone.
+        return running(folder) is None and not is_same_process(pid, started)
+
     # In order; then in a hurry; then by force, where the watchdog ends what the runner started.
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        if _eventually(lambda: running(folder) is None, seconds):
+        if _eventually(ended, seconds):
             end_leftovers(read_state(folder))
             return pid
     raise WorkspaceError(f"The runner (process {pid}) does not end.", hint=f"Look at {folder.log('runner')}.")
 
 
-def reload_platform(folder: StateFolder, *, patience: float = 15.0) -> tuple[bool, str]:
+def reload_platform(folder: StateFolder, *, patience: float = 90.0) -> tuple[bool, str]:
     """Let the runner read its manifest; return whether the gateway changed, and what stayed as it was.
 
     Raises:
         NotRunning: nothing runs.
         WorkspaceError: the manifest was refused, or there was no answer.
     """
-    pid = running(folder)
+    pid = _runner(folder)
     if pid is None:
         raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
-    before = read_state(folder).reloading.number
+    before = read_state(folder).reloading.begun  # the answer is to one that begins later, not to one under way
     os.kill(pid, signal.SIGUSR1)
-    if not _eventually(lambda: read_state(folder).reloading.number > before, patience):
-        raise WorkspaceError("The runner did not answer.", hint=f"Look at {folder.log('runner')}.")
+    _until_answered(folder, pid, lambda: read_state(folder).reloading.number > before, patience)
     result = read_state(folder).reloading
     if result.refused:
         raise WorkspaceError(f"The old routes stay, because:\n{result.text}", hint="Mend it and reload again.")
     return result.changed, result.text
 
 
-def restart_services(folder: StateFolder, services: Sequence[str], *, patience: float = 150.0) -> None:
+def restart_services(folder: StateFolder, services: Sequence[str], *, patience: float = 300.0) -> None:
     """Let the runner replace the processes of ``services`` one after the other, without a failed request.
 
     ``patience`` is in seconds for each service.
@@ -94,15 +108,15 @@ def restart_services(folder: StateFolder, services: Sequence[str], *, patience: 
         NotRunning: nothing runs.
         WorkspaceError: a new process did not become ready, so that the old one stays, or there was no answer.
     """
-    pid = running(folder)
+    pid = _runner(folder)
     if pid is None:
         raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
-    before = read_state(folder).restarting.number
-    replace_file(folder.restart_request, msgspec.json.encode(list(services)))
-    os.kill(pid, signal.SIGUSR2)
-    if not _eventually(lambda: read_state(folder).restarting.number > before, patience * len(services)):
-        raise WorkspaceError("The runner did not answer.", hint=f"Look at {folder.log('runner')}.")
-    result = read_state(folder).restarting
+    with _turn(folder):
+        before = read_state(folder).restarting.begun
+        replace_file(folder.restart_request, msgspec.json.encode(list(services)))
+        os.kill(pid, signal.SIGUSR2)
+        _until_answered(folder, pid, lambda: read_state(folder).restarting.number > before, patience * len(services))
+        result = read_state(folder).restarting
     if result.failed:
         raise WorkspaceError(result.text, hint="The old process goes on. Look at its log, mend it, and restart again.")
 
@@ -126,6 +140,36 @@ def command_environment(workspace: Workspace, service: Service) -> tuple[dict[st
             f"The platform was never started with {broker.kind} as its broker.", hint="Start it with `bandstand up`."
         )
     return environment_of(workspace, service, access(workspace, ports)), running(folder) is not None
+
+
+@contextmanager
+def _turn(folder: StateFolder) -> Iterator[None]:
+    """Wait until no other command asks for a restart: there is one place for a request, and one for the answer."""
+    with folder.restart_turn.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _until_answered(folder: StateFolder, pid: int, answered: Callable[[], bool], patience: float) -> None:
+    """Wait for the answer of the runner ``pid``: the next one knows nothing of the question."""
+    if not _eventually(lambda: answered() or running(folder) != pid, patience):
+        raise WorkspaceError("The runner did not answer.", hint=f"Look at {folder.log('runner')}.")
+    if not answered():
+        raise NotRunning("The platform ended before it could do that.", hint="Start it with `bandstand up`.")
+
+
+def _runner(folder: StateFolder) -> int | None:
+    """Return the process to signal, or None.
+
+    Raises:
+        WorkspaceError: it does not say yet who it is; a signal to 0 would go to this command and its shell.
+    """
+    pid = running(folder)
+    if pid == 0:
+        raise WorkspaceError(
+            f"{folder.lock} is held, but does not say by which process.", hint="It begins just now: try again."
+        )
+    return pid
 
 
 def _eventually(condition: Callable[[], bool], seconds: float) -> bool:

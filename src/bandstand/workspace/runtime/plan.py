@@ -12,7 +12,7 @@ from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, S
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
 from bandstand.workspace.runtime.servers.definitions import RabbitMqUser
-from bandstand.workspace.runtime.servers.envoy import plan_envoy
+from bandstand.workspace.runtime.servers.envoy import plan_envoy, plan_gateway_told
 from bandstand.workspace.runtime.servers.existing import plan_existing
 from bandstand.workspace.runtime.servers.nats import NatsUser, plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres
@@ -39,6 +39,8 @@ def make_plan(workspace: Workspace, facts: Facts, *, migrate_always: bool = Fals
     resources.append(_databases(workspace, facts, migrate_always=migrate_always))
     for service in workspace.services:
         resources += _service(workspace, service, facts)
+    if facts.binaries.envoy is not None:
+        resources.append(plan_gateway_told(workspace, gateway_runtime(facts)))
     return Plan(resources=tuple(resources), files=tuple(files), notices=tuple(_notices(workspace, facts)))
 
 
@@ -159,6 +161,7 @@ def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[R
         port=facts.ports[f"{service.name}-web"],
         databases=DATABASES,
         servers=tuple(server.kind for server in workspace.servers),
+        request_timeout=workspace.gateway.timeout,
         migrated=RecordDatabase(login=login, fingerprint=facts.fingerprints[service.name]),
         seeded=RecordDatabase(login=login, seeded=True),
     ).resources()

@@ -1,4 +1,9 @@
-"""Free ports on the loopback address, the same ones at the next start when nobody took them meanwhile."""
+"""Free ports on the loopback address, the same ones at the next start when nobody took them meanwhile.
+
+Seconds pass between the choice of a port and the moment when its server listens, and again whenever that server is
+started anew. granian binds with ``SO_REUSEPORT``, so two platforms that chose the same port would not fail: they would
+share it, and each would get some of the other's requests. So a run reserves its ports until it ends.
+"""
 
 import random
 import socket
@@ -8,7 +13,7 @@ from typing import Final
 
 from bandstand.exceptions import WorkspaceError
 
-__all__ = ["LOOPBACK", "choose_ports", "free_port", "is_free", "next_free"]
+__all__ = ["LOOPBACK", "Reservations", "choose_ports", "free_port", "is_free", "next_free"]
 
 LOOPBACK: Final = "127.0.0.1"
 # Below the range from which Linux and macOS take the ports of outgoing connections, which could grab a port in the
@@ -16,8 +21,57 @@ LOOPBACK: Final = "127.0.0.1"
 _RANGE: Final = range(20_000, 30_000)
 
 
+class Reservations:
+    """The ports that one run has for itself, for a ``with`` block.
+
+    It holds the UDP port of the same number, which no server of ours uses: the kernel gives that to one process alone,
+    and takes it back from a process that ends, however it does.
+    """
+
+    def __init__(self) -> None:
+        self._holders: dict[int, socket.socket] = {}
+
+    def __enter__(self) -> "Reservations":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for port in list(self._holders):
+            self.release(port)
+
+    def take(self, port: int) -> bool:
+        """Reserve ``port`` if it is free; return whether it was."""
+        holder = _reserved(port)
+        if holder is None:
+            return False
+        if not _may_listen(port):
+            holder.close()
+            return False
+        self._holders[port] = holder
+        return True
+
+    def release(self, port: int | None) -> None:
+        """Give ``port`` back, if it is one of ours."""
+        if port in self._holders:
+            self._holders.pop(port).close()
+
+
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on ``port`` of the loopback address now."""
+    """Tell whether ``port`` of the loopback address is free: nobody listens there, and no run has reserved it."""
+    with Reservations() as reservations:
+        return reservations.take(port)
+
+
+def _reserved(port: int) -> socket.socket | None:
+    holder = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        holder.bind((LOOPBACK, port))
+    except OSError:
+        holder.close()
+        return None
+    return holder
+
+
+def _may_listen(port: int) -> bool:
     with closing(socket.socket()) as server:
         # As servers do, so that connections of an earlier run in TIME_WAIT do not count.
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,7 +88,7 @@ def is_free(port: int) -> bool:
 def choose_ports(
     names: Iterable[str], earlier: Mapping[str, int], *, free: Callable[[int], bool] = is_free
 ) -> dict[str, int]:
-    """Choose a port for each name: the ``earlier`` one when it is free, else another."""
+    """Choose a port for each name: the ``earlier`` one when it is free, else another. ``free`` may reserve it, too."""
     chosen: dict[str, int] = {}
     for name in names:
         port = earlier.get(name)

@@ -1,13 +1,16 @@
 """Tells services and gateway where the instances are: the registry file, and Envoy's files of endpoints."""
 
+from collections.abc import Iterator
+
 import msgspec
 
-from bandstand.workspace.export import install
+from bandstand.workspace.export import File, install
 from bandstand.workspace.export.envoy import Endpoint, GatewayRuntime, Health, render_endpoints
 from bandstand.workspace.manifest import Workspace
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import Process, Stage
+from bandstand.workspace.runtime.servers.envoy_statistics import until_gateway_read
 from bandstand.workspace.runtime.supervision import Status
 
 __all__ = ["Publisher", "health_of"]
@@ -48,13 +51,30 @@ class Publisher:
         elif before is None or health_of(before[1]) != health_of(status.phase):
             self._publish(web.service)
 
+    def leaving(self, name: str) -> None:
+        """Take an instance out although its process still works; it is told to end afterwards."""
+        if name in self._webs:
+            self.changed(Status(resource=self._webs[name][0], phase=Phase.STOPPING))
+
+    async def told(self, service: str) -> None:
+        """Wait until the gateway has read where the instances of ``service`` are now.
+
+        Raises:
+            ServerFailed: it takes too long.
+        """
+        files = [self._folder.envoy / file.path for file in self._rendered(service)]
+        await until_gateway_read(self.runtime.admin_port, files)
+
     def ready(self) -> None:
         """Nothing to add: each instance was published when it became ready."""
 
     def _publish(self, service: str) -> None:
         self._write_registry()
         self.runtime = msgspec.structs.replace(self.runtime, endpoints=self._endpoints())
-        install(render_endpoints(self.workspace, self.runtime, [service]), self._folder.envoy)
+        install(self._rendered(service), self._folder.envoy)
+
+    def _rendered(self, service: str) -> Iterator[File]:
+        return render_endpoints(self.workspace, self.runtime, [service])
 
     def _endpoints(self) -> dict[str, tuple[Endpoint, ...]]:
         endpoints: dict[str, tuple[Endpoint, ...]] = {}

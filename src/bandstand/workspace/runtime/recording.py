@@ -54,17 +54,28 @@ class Recorder:
         self._state = msgspec.structs.replace(self._state, ready=True)
         self._write()
 
+    def reloads(self) -> None:
+        """Note that the manifest is about to be read."""
+        before = self._state.reloading
+        self._note(reloading=msgspec.structs.replace(before, begun=before.begun + 1))
+
     def reloaded(self, text: str, *, changed: bool = False, refused: bool = False) -> None:
-        """Note how a reading of the manifest went."""
-        number = self._state.reloading.number + 1
-        result = Reloading(number=number, changed=changed, refused=refused, text=text)
-        self._state = msgspec.structs.replace(self._state, reloading=result)
-        self._write()
+        """Note how that went."""
+        begun = self._state.reloading.begun
+        self._note(reloading=Reloading(number=begun, begun=begun, changed=changed, refused=refused, text=text))
+
+    def restarts(self) -> None:
+        """Note that processes are about to be replaced."""
+        before = self._state.restarting
+        self._note(restarting=msgspec.structs.replace(before, begun=before.begun + 1))
 
     def restarted(self, text: str, *, failed: bool = False) -> None:
-        """Note how a restart of processes went."""
-        result = Restarting(number=self._state.restarting.number + 1, failed=failed, text=text)
-        self._state = msgspec.structs.replace(self._state, restarting=result)
+        """Note how that went."""
+        begun = self._state.restarting.begun
+        self._note(restarting=Restarting(number=begun, begun=begun, failed=failed, text=text))
+
+    def _note(self, **changes: Reloading | Restarting) -> None:
+        self._state = msgspec.structs.replace(self._state, **changes)
         self._write()
 
     def end(self) -> None:

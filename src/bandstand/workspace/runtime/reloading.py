@@ -3,23 +3,26 @@
 import asyncio
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from bandstand.exceptions import ManifestError, ServerFailed, WorkspaceError
+from bandstand.exceptions import ManifestError, ServerFailed
 from bandstand.workspace.export import install
 from bandstand.workspace.export.envoy import render_static
 from bandstand.workspace.manifest import Service, Workspace, load
 from bandstand.workspace.runtime.facts import Facts
+from bandstand.workspace.runtime.failures import reason_of
 from bandstand.workspace.runtime.plan import place_of
-from bandstand.workspace.runtime.ports import LOOPBACK
-from bandstand.workspace.runtime.probes import request
 from bandstand.workspace.runtime.publishing import Publisher
 from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.reports import Notice, Reporter
-from bandstand.workspace.runtime.servers.envoy import CHECK, check_command, install_gateway
+from bandstand.workspace.runtime.servers.envoy import CHECK, check_command, gateway_files, install_gateway
+from bandstand.workspace.runtime.servers.envoy_statistics import count_refusals, until_gateway_read
 
 __all__ = ["Reloader", "needs_restart", "with_routes"]
+
+_PATIENCE: Final = 30.0  # seconds that the gateway has to take what is new
 
 
 class Reloader:
@@ -44,7 +47,8 @@ class Reloader:
         """Look at the file every ``interval`` seconds, and reload for ever."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), interval)
+                async with asyncio.timeout(interval):
+                    await self._asked.wait()
             stamp = _stamp(self._manifest)
             if self._asked.is_set() or (stamp is not None and stamp != self._seen):
                 self._asked.clear()
@@ -52,10 +56,11 @@ class Reloader:
                 await self._reload()
 
     async def _reload(self) -> None:
+        self._recorder.reloads()
         try:
             changed, notices = await self._apply(load(self._manifest))
-        except WorkspaceError as error:
-            fault = "\n".join(error.faults) if isinstance(error, ManifestError) else str(error)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the next change is to be seen
+            fault = "\n".join(error.faults) if isinstance(error, ManifestError) else reason_of(error)
             self._recorder.reloaded(fault, refused=True)
             self._report(Notice(text=f"The changed manifest was refused, and the old one stays:\n{fault}"))
             return
@@ -70,15 +75,25 @@ class Reloader:
         wanted = with_routes(current, written)
         if self._facts.binaries.envoy is not None and wanted != current:
             await self._check(wanted, self._facts.binaries.envoy)
-        rejected = await self._rejected()
-        changed = bool(install_gateway(wanted, self._publisher.runtime, self._facts.folder.envoy))
-        self._publisher.workspace = wanted
-        if changed:
-            await asyncio.sleep(0.3)  # Envoy takes a renamed file within some 30 ms
-            if await self._rejected() > rejected:
-                log = self._facts.folder.log("gateway")
-                raise ServerFailed("Envoy refused the new configuration.", hint=f"Its reason stands in {log}.")
+        refusals = await count_refusals(self._publisher.runtime.admin_port)
+        changed = self._install(wanted)
+        try:
+            await self._until_read(refusals)
+        except ServerFailed:
+            self._install(current)
+            raise
         return changed, needs_restart(wanted, written)
+
+    def _install(self, workspace: Workspace) -> bool:
+        """Tell the gateway of ``workspace``; return whether that changes anything."""
+        self._publisher.workspace = workspace
+        return bool(install_gateway(workspace, self._publisher.runtime, self._facts.folder.envoy))
+
+    async def _until_read(self, refusals: int) -> None:
+        """All files, also where this manifest changes none of them: an earlier change may not have been read yet."""
+        runtime = self._publisher.runtime
+        files = gateway_files(self._publisher.workspace, runtime)
+        await until_gateway_read(runtime.admin_port, files, patience=_PATIENCE, refusals=refusals)
 
     async def _check(self, workspace: Workspace, binary: Path) -> None:
         """Let Envoy itself say whether it would take the configuration."""
@@ -93,17 +108,13 @@ class Reloader:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await process.communicate()
+        try:
+            output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:  # the platform ends meanwhile
+                process.kill()
         if process.returncode != 0:
             raise ServerFailed("Envoy would refuse the new configuration:\n" + output.decode(errors="replace").strip())
-
-    async def _rejected(self) -> int:
-        """How many updates Envoy has refused so far."""
-        with suppress(OSError):
-            port = self._publisher.runtime.admin_port
-            _, body = await request("GET", LOOPBACK, port, "/stats?filter=update_(rejected|failure)$")
-            return sum(int(line.rpartition(b": ")[2]) for line in body.splitlines() if b": " in line)
-        return 0
 
 
 def with_routes(current: Workspace, written: Workspace) -> Workspace:

@@ -23,6 +23,7 @@ __all__ = [
     "Action",
     "Command",
     "File",
+    "NeverReady",
     "NotReady",
     "Plan",
     "Probe",
@@ -41,6 +42,10 @@ class NotReady(Exception):
     """A probe's answer: not yet, and why."""
 
 
+class NeverReady(NotReady):
+    """A probe's answer: waiting is of no use, only a new start is, and why."""
+
+
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """Asks one process whether it is ready. ``timeout`` is in seconds.
 
@@ -57,7 +62,13 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the runner does in its own process."""
+    """Something that the runner does in its own process.
+
+    One that only ``waits`` is dropped when all is to end, and performed anew where what its step comes after has fallen
+    before the platform is ready.
+    """
+
+    waits: ClassVar[bool] = False
 
     async def perform(self) -> tuple[str, ...]:
         """Do it, and return the names of resources that need not run now; an exception says why it failed."""

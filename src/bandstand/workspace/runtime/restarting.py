@@ -1,24 +1,25 @@
 """Replaces the processes of services while the platform runs, without a failed request.
 
 The new process starts beside the old one. Once it is ready, gateway and services are told of both; then of the new one
-alone; then the old one is asked to end, and finishes what it has begun. When the new one does not become ready, the old
-one stays.
+alone; then the old one is asked to end, and finishes what it has begun. When the new one does not become ready or does
+not stay so, or when the gateway does not take it, the old one stays.
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
 
 from bandstand.conf import wire
+from bandstand.exceptions import ServerFailed
 from bandstand.workspace.manifest import Service
 from bandstand.workspace.runtime.facts import Facts
+from bandstand.workspace.runtime.failures import reason_of
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.plan import make_plan
-from bandstand.workspace.runtime.ports import free_port
+from bandstand.workspace.runtime.ports import Reservations, free_port
 from bandstand.workspace.runtime.publishing import Publisher
 from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.reports import Notice, Reporter
@@ -27,7 +28,7 @@ from bandstand.workspace.runtime.supervision import Status
 
 __all__ = ["Restarter", "renamed"]
 
-_SETTLE: Final = 1.0  # seconds until everybody has read that there is a second instance
+_PROBATION: Final = 1.0  # seconds that the new process must stay ready, with requests, beside the old one
 
 
 class Crew(Protocol):
@@ -43,12 +44,22 @@ class Crew(Protocol):
 class Restarter:
     """Restarts services when it is asked to, one process at a time. It is an observer, so that it knows what became."""
 
-    def __init__(self, crew: Crew, publisher: Publisher, recorder: Recorder, facts: Facts, report: Reporter) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        publisher: Publisher,
+        recorder: Recorder,
+        facts: Facts,
+        report: Reporter,
+        *,
+        ports: Reservations,
+    ) -> None:
         self._crew = crew
         self._publisher = publisher
         self._recorder = recorder
         self._facts = facts
         self._report = report
+        self._ports = ports
         self._asked = asyncio.Event()
         self._names: dict[str, str] = {}  # of the process that has the place of the planned one now
         self._number = 1
@@ -74,13 +85,12 @@ class Restarter:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            for name in self._requested():
-                if (fault := await self._restart(self._publisher.workspace.service(name))) is not None:
+            if names := self._requested():
+                self._recorder.restarts()
+                fault = await self._fault_of(names)
+                if fault:
                     self._report(Notice(text=fault))
-                    self._recorder.restarted(fault, failed=True)
-                    break
-            else:
-                self._recorder.restarted("")
+                self._recorder.restarted(fault, failed=bool(fault))
 
     def _requested(self) -> list[str]:
         """The file is taken away, so that nothing is done twice."""
@@ -89,15 +99,26 @@ class Restarter:
         with suppress(OSError, msgspec.MsgspecError):
             names = msgspec.json.decode(path.read_bytes(), type=list[str])
         path.unlink(missing_ok=True)
-        return [name for name in names if name in self._publisher.workspace.service_names]
+        return names
 
-    async def _restart(self, service: Service) -> str | None:
-        """Replace each process of ``service``; return why that was not possible."""
+    async def _fault_of(self, names: list[str]) -> str:
+        """Restart these services; return why that was not possible, nothing where it was."""
+        try:
+            return await self._restart(names) or ""
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the next restart is to be heard
+            return reason_of(error)
+
+    async def _restart(self, names: list[str]) -> str | None:
+        """Replace each process of these services; return why that was not possible."""
         if not self._ready:
             return "The platform is still starting, so there is nothing to restart yet."
-        for base in [process.name for process in service.processes]:
-            if (fault := await self._replace(service, base)) is not None:
-                return fault
+        place = self._publisher.workspace
+        if strange := [name for name in names if name not in place.service_names]:
+            return f"The platform was started without {', '.join(strange)}: `bandstand down`, then `bandstand up`."
+        for service in map(place.service, names):
+            for process in service.processes:
+                if (fault := await self._replace(service, process.name)) is not None:
+                    return fault
         return None
 
     async def _replace(self, service: Service, base: str) -> str | None:
@@ -107,26 +128,48 @@ class Restarter:
         self._crew.join(new)
         status = await self._until(new.name, (Phase.READY, Phase.STOPPED))
         if status.phase is Phase.STOPPED:
+            self._ports.release(new.port)
             return f"{new.label} did not become ready: {status.reason}. The old process stays."
-        await asyncio.sleep(_SETTLE)
+        if new.port is not None and (fault := await self._unknown_to_gateway(service)) is not None:
+            await self._end(new.name)
+            return f"{fault} The old process of {new.label} stays."
+        await asyncio.sleep(_PROBATION)
+        if (fault := _fall(self._statuses[new.name])) is not None:
+            await self._end(new.name)
+            return f"{new.label} was ready, and fell: {fault}. The old process stays."
         self._names[base] = new.name
-        self._crew.leave(old)
-        await self._until(old, (Phase.STOPPED,))
+        if new.port is not None:
+            self._publisher.leaving(old)
+            await self._unknown_to_gateway(service)  # one that takes nothing for so long sends nothing either
+        await self._end(old)
         self._report(Notice(text=f"{new.label} was replaced."))
         return None
+
+    async def _unknown_to_gateway(self, service: Service) -> str | None:
+        """Whoever ends the old process before the gateway knows the new one leaves it without any."""
+        try:
+            await self._publisher.told(service.name)
+        except ServerFailed as error:
+            return str(error)
+        return None
+
+    async def _end(self, name: str) -> None:
+        self._crew.leave(name)
+        ended = await self._until(name, (Phase.STOPPED,))
+        if isinstance(ended.resource, Process):
+            self._ports.release(ended.resource.port)
 
     def _prepared(self, service: Service, base: str) -> Process:
         """The process as the plan has it, at another port and under another name."""
         self._number += 1
-        ports = {**self._facts.ports, f"{service.name}-web": free_port(taken=self._used_ports())}
+        port = free_port(free=self._ports.take)
+        ports = {**self._facts.ports, f"{service.name}-web": port}
         plan = make_plan(self._publisher.workspace, msgspec.structs.replace(self._facts, ports=ports))
         process = plan.resource(base)
         assert isinstance(process, Process)
+        if process.port != port:  # a worker listens nowhere
+            self._ports.release(port)
         return renamed(process, f"{base}-{self._number}", self._facts.folder)
-
-    def _used_ports(self) -> Sequence[int]:
-        running = [status.resource for status in self._statuses.values() if isinstance(status.resource, Process)]
-        return [*self._facts.ports.values(), *(process.port for process in running if process.port is not None)]
 
     async def _until(self, name: str, phases: tuple[Phase, ...]) -> Status:
         """Wait until the process is in one of ``phases``; the rules see to it that there is an end."""
@@ -134,6 +177,13 @@ class Restarter:
             self._news.clear()
             await self._news.wait()
         return self._statuses[name]
+
+
+def _fall(status: Status) -> str | None:
+    """Return why a process that was ready did not stay so, also where it was started anew meanwhile."""
+    if status.phase is Phase.READY and not status.restarts:
+        return None
+    return status.reason or "it was started anew"
 
 
 def renamed(process: Process, name: str, folder: StateFolder) -> Process:

@@ -14,13 +14,14 @@ from bandstand.workspace.runtime import keys
 from bandstand.workspace.runtime.facts import Facts, assign_ports, survey
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.plan import gateway_runtime, make_plan
+from bandstand.workspace.runtime.ports import Reservations
 from bandstand.workspace.runtime.publishing import Publisher
 from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.reloading import Reloader
 from bandstand.workspace.runtime.reports import Notice, Ready, Reporter
 from bandstand.workspace.runtime.resources import Plan, Process
 from bandstand.workspace.runtime.restarting import Restarter
-from bandstand.workspace.runtime.servers.postgres import prepare_folder
+from bandstand.workspace.runtime.servers.postgres import clear_remains, prepare_folder
 from bandstand.workspace.runtime.services import migrate_name
 from bandstand.workspace.runtime.session import Session
 from bandstand.workspace.runtime.state import claim, end_leftovers, read_state, running
@@ -42,11 +43,13 @@ def run_platform(workspace: Workspace, manifest: Path, report: Reporter, *, hang
     began = time.monotonic()
     folder = StateFolder(workspace.state_folder)
     folder.prepare()
-    with claim(folder):
-        facts = _survey(workspace, folder, report)
+    with claim(folder), Reservations() as ports:
+        facts = _survey(workspace, folder, report, ports)
         plan = make_plan(workspace, facts)
         _install(plan, report)
-        asyncio.run(_platform(workspace, manifest, facts, plan, report, began=began, hang_up_stops=hang_up_stops))
+        asyncio.run(
+            _platform(workspace, manifest, facts, plan, report, ports=ports, began=began, hang_up_stops=hang_up_stops)
+        )
 
 
 def run_migrations(workspace: Workspace, services: Iterable[Service], report: Reporter) -> None:
@@ -63,8 +66,8 @@ def run_migrations(workspace: Workspace, services: Iterable[Service], report: Re
         plan = make_plan(workspace, facts).part(*names)
         asyncio.run(_tasks(Session(plan, report, slots=facts.cores)))
         return
-    with claim(folder):
-        facts = _survey(workspace, folder, report)
+    with claim(folder), Reservations() as ports:
+        facts = _survey(workspace, folder, report, ports)
         plan = make_plan(workspace, facts, migrate_always=True).needed_for(*names)
         _install(plan, report)
         session = Session(plan, report, slots=facts.cores)
@@ -75,15 +78,18 @@ def run_migrations(workspace: Workspace, services: Iterable[Service], report: Re
             recorder.end()
 
 
-def _survey(workspace: Workspace, folder: StateFolder, report: Reporter) -> Facts:
+def _survey(workspace: Workspace, folder: StateFolder, report: Reporter, ports: Reservations) -> Facts:
     """Clean up after an earlier run that could not do so itself, then look at the machine."""
     earlier = read_state(folder)
     left = end_leftovers(earlier)
     if left:
         report(Notice(text=f"An earlier run had left {', '.join(left)} behind; ended now."))
+    if orphans := clear_remains(folder.postgres / "data"):
+        ids = ", ".join(map(str, orphans))
+        report(Notice(text=f"A killed PostgreSQL had left processes behind ({ids}); ended now."))
     issuer = workspace.token_issuer
     keys.make_keys(folder.keys, workspace.service_names, [issuer.name] if issuer else [])
-    facts = survey(workspace, assign_ports(workspace, earlier.ports))
+    facts = survey(workspace, assign_ports(workspace, earlier.ports, free=ports.take))
     prepare_folder(folder.postgres, facts.account)
     return facts
 
@@ -102,6 +108,7 @@ async def _platform(
     plan: Plan,
     report: Reporter,
     *,
+    ports: Reservations,
     began: float,
     hang_up_stops: bool,
 ) -> None:
@@ -109,7 +116,7 @@ async def _platform(
     recorder = Recorder(facts.folder, platform=workspace.name, ports=facts.ports, pid_of=session.pid_of)
     publisher = Publisher(workspace, gateway_runtime(facts), facts.folder)
     reloader = Reloader(manifest, publisher, recorder, facts, report)
-    restarter = Restarter(session, publisher, recorder, facts, report)
+    restarter = Restarter(session, publisher, recorder, facts, report, ports=ports)
     announcement = _Announcement(_ready(workspace, plan, facts), report, began)
     publisher.begin()
     loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """The plan of one service: migrate, seed, web, worker."""
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 
 import msgspec
 
@@ -14,8 +15,8 @@ from bandstand.workspace.runtime.resources import Action, Command, Process, Reso
 
 __all__ = ["ServicePlan", "log_names", "migrate_name", "seed_names"]
 
-# Seconds that requests in flight have at a stop; then granian ends its worker process.
-_WEB_GRACE = 5
+# Seconds that requests in flight have at least, and at most, at a stop; then granian ends its worker process.
+_WEB_GRACE = (5, 25)
 # What handlers in flight have; settings.events.shutdown_timeout is 25 s.
 _WORKER_GRACE = 27.0
 
@@ -39,7 +40,8 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What the resources of a service are made from.
 
     ``migrated`` and ``seeded`` note on its database what was done. ``databases`` names the step that makes the
-    database, ``servers`` the processes that the service uses.
+    database, ``servers`` the processes that the service uses. ``request_timeout`` is in seconds: after it nobody waits
+    for an answer any more.
     """
 
     service: Service
@@ -49,6 +51,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     databases: str
     servers: tuple[str, ...]
+    request_timeout: float
     migrated: Action
     seeded: Action
 
@@ -83,10 +86,12 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     def _web(self) -> Process:
         """It starts at once, before its database is there: it is ready when /health/ready/ says so."""
         name = f"{self.service.name}-web"
+        least, most = _WEB_GRACE
+        grace = min(max(least, ceil(self.request_timeout)), most)
         server = (
             *("-m", "granian", self.service.wsgi, "--interface", "wsgi", "--http", "1", "--no-ws"),
             *("--host", LOOPBACK, "--port", str(self.port), "--workers", "1"),
-            *("--blocking-threads", str(self.service.threads), "--workers-kill-timeout", str(_WEB_GRACE)),
+            *("--blocking-threads", str(self.service.threads), "--workers-kill-timeout", str(grace)),
             # Its warnings are about a number of threads that the manifest chose.
             *("--log-level", "error"),
         )
@@ -102,7 +107,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
             liveness=AnswerProbe(port=self.port, path="/health/live/"),
             port=self.port,
             url=f"http://{LOOPBACK}:{self.port}",
-            grace=_WEB_GRACE + 3.0,
+            grace=grace + 3.0,
         )
 
     def _worker(self) -> Process:

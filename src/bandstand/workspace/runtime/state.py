@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, cast
+from typing import IO, Final, cast
 
 import msgspec
 import psutil
@@ -27,6 +28,8 @@ __all__ = [
     "write_state",
 ]
 
+_DYING: Final = 5.0  # seconds that a killed process may take to be gone, on a machine with much to do
+
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     """One resource as `bandstand ps` shows it. ``since`` is in seconds since 1970, ``started`` is the system's own."""
@@ -46,21 +49,23 @@ class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reloading(msgspec.Struct, frozen=True, kw_only=True):
-    """How the last reading of the manifest went; ``number`` grows with each.
+    """How the last reading of the manifest went: that of this ``number``, while ``begun`` counts those that began.
 
     ``text`` says why it was ``refused``, or what of it comes true only at the next start.
     """
 
     number: int = 0
+    begun: int = 0
     changed: bool = False
     refused: bool = False
     text: str = ""
 
 
 class Restarting(msgspec.Struct, frozen=True, kw_only=True):
-    """How the last restart of processes went; ``number`` grows with each. ``text`` says why one ``failed``."""
+    """How the last restart of processes went, counted likewise. ``text`` says why one ``failed``."""
 
     number: int = 0
+    begun: int = 0
     failed: bool = False
     text: str = ""
 
@@ -190,17 +195,25 @@ def is_same_process(pid: int | None, started: float | None) -> bool:
 
 def end_leftovers(state: RunState, *, grace: float = 5.0) -> tuple[str, ...]:
     """End what an earlier run left behind, which needs its runner and its watchdog killed; return the names."""
-    left = {
-        process.name: psutil.Process(process.pid)
-        for process in state.processes
-        if process.pid and is_same_process(process.pid, process.started)
-    }
-    for process in left.values():
-        _signal_group(process.pid, 15)
-    _, stubborn = psutil.wait_procs(left.values(), timeout=grace)
-    for process in stubborn:
-        _signal_group(process.pid, 9)
+    left = {process.name: process.pid for process in state.processes if process.pid and _still_runs(process)}
+    for pid in left.values():
+        _signal_group(pid, signal.SIGTERM)
+    for process in _outlasting(state, grace):
+        _signal_group(cast("int", process.pid), signal.SIGKILL)
+    _outlasting(state, _DYING)
     return tuple(left)
+
+
+def _outlasting(state: RunState, seconds: float) -> list[ProcessState]:
+    """Wait until none of the processes runs any more; return those that still do after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in state.processes if _still_runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _still_runs(process: ProcessState) -> bool:
+    return is_same_process(process.pid, process.started)
 
 
 def _signal_group(pid: int, number: int) -> None:

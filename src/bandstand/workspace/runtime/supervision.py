@@ -36,7 +36,7 @@ from bandstand.workspace.runtime.messages import (
     Wake,
     Woke,
 )
-from bandstand.workspace.runtime.resources import Plan, Process, Resource, Stage, Task
+from bandstand.workspace.runtime.resources import Plan, Process, Resource, Stage, Step, Task
 
 __all__ = ["Failure", "RestartPolicy", "Status", "Supervision"]
 
@@ -52,23 +52,28 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a dead or stuck process is started anew: exponential backoff with jitter, in seconds.
 
+    ``cap`` is the longest pause, and ``outside`` that of a process which could not begin for a reason outside of it: it
+    works as soon as that is over, as a port that another program holds.
     ``patience`` is how often a process may die before it was ever ready; ``calm`` how long it must be ready for the
     backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life, and ``questions``
     how many of them must have stayed without an answer meanwhile: one alone may fall into a pause of the machine.
-    ``linger`` is how long a process that leaves still works, until everybody knows that it is not to be asked.
+    ``linger`` is how long a process that leaves and has a port still works, until nobody asks it any more: a service
+    that makes a call has looked at the registry within the last 0.2 seconds, and then takes its time to connect.
     """
 
     base: float = 0.2
     cap: float = 10.0
+    outside: float = 3.0
     patience: int = 3
     calm: float = 10.0
     silence: float = 30.0
     questions: int = 3
     linger: float = 1.5
 
-    def delay(self, deaths: int, fraction: float) -> float:
+    def delay(self, deaths: int, fraction: float, *, outside: bool = False) -> float:
         """Return the pause after ``deaths`` deaths in a row: between half and the whole of the exponential value."""
-        return float(min(self.cap, self.base * 2 ** min(deaths - 1, 16))) * (0.5 + fraction / 2)
+        cap = self.outside if outside else self.cap
+        return float(min(cap, self.base * 2 ** min(deaths - 1, 16))) * (0.5 + fraction / 2)
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -88,6 +93,7 @@ class Status(msgspec.Struct, kw_only=True):
     silent_since: float | None = None
     silences: int = 0  # questions in a row without an answer
     killed_because: str = ""
+    outside: bool = False  # what killed it lies outside of it
     joined: bool = False  # after the start, in order to take the place of another
     gone: bool = False  # for good
 
@@ -166,7 +172,8 @@ class Supervision:
     def _leave(self, status: Status) -> None:
         status.gone = True
         if status.alive:
-            self._stop(status, linger=self.policy.linger)
+            listens = isinstance(status.resource, Process) and status.resource.port is not None
+            self._stop(status, linger=self.policy.linger if listens else 0.0)
         else:
             self._enter(status, Phase.STOPPED)
 
@@ -186,7 +193,7 @@ class Supervision:
             case Passed():
                 self._passed(status)
             case Missed():
-                self._missed(status, event.reason)
+                self._missed(status, event)
             case Answered():
                 _hear(status)
             case Silent():
@@ -203,10 +210,13 @@ class Supervision:
         if status.phase in {Phase.STARTING, Phase.UNREADY}:
             self._enter(status, Phase.READY)
 
-    def _missed(self, status: Status, reason: str) -> None:
-        status.reason = reason
+    def _missed(self, status: Status, event: Missed) -> None:
+        status.reason = event.reason
         if status.phase is Phase.READY:
             self._enter(status, Phase.UNREADY)
+        if event.never and status.phase in {Phase.STARTING, Phase.UNREADY} and not status.killed_because:
+            status.outside = True
+            self._kill(status, event.reason)
 
     def _silent(self, status: Status, reason: str) -> None:
         """Only silence is a reason to start anew: a process that answers is not helped by it, whatever it lacks."""
@@ -264,7 +274,7 @@ class Supervision:
             self._fail(status, status.reason, code)
             return
         self._enter(status, Phase.BACKOFF)
-        self._wake(status, self.policy.delay(status.deaths, self.fraction()))
+        self._wake(status, self.policy.delay(status.deaths, self.fraction(), outside=status.outside))
 
     def _hopeless(self, status: Status) -> bool:
         """Only while the platform starts, and only where nothing else can be the cause."""
@@ -303,6 +313,8 @@ class Supervision:
         if self.stopping:
             self._stop_next()
             return
+        if not self.ready:
+            self._doubt()
         for status in self.statuses.values():
             if status.phase is Phase.WAITING and self._fulfilled(status.resource.after) and self._has_slot(status):
                 self._launch(status)
@@ -312,6 +324,14 @@ class Supervision:
         if not self.ready and all(status.fulfilled for status in self.statuses.values()):
             self.ready = True
             self._acts.append(PlatformReady())
+
+    def _doubt(self) -> None:
+        """Whoever only waited knows what was true then: it waits anew where what it comes after has fallen since."""
+        for status in self.statuses.values():
+            resource = status.resource
+            waited = status.phase is Phase.DONE and isinstance(resource, Step) and resource.action.waits
+            if waited and not self._fulfilled(resource.after):
+                self._enter(status, Phase.WAITING)
 
     def _may_be_ready(self, status: Status) -> bool:
         """What it needs gates its first readiness; afterwards it is judged by its own answers alone."""
@@ -328,7 +348,7 @@ class Supervision:
 
     def _launch(self, status: Status) -> None:
         status.asked = False
-        status.killed_because = ""
+        status.killed_because, status.outside = "", False
         _hear(status)
         status.launched = self.now
         self._enter(status, Phase.STARTING)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from bandstand.exceptions import WorkspaceError
+from bandstand.workspace.runtime.failures import reason_of
 from bandstand.workspace.runtime.launcher import Child, Launcher
 from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import (
@@ -37,7 +37,17 @@ from bandstand.workspace.runtime.messages import (
     Wake,
     Woke,
 )
-from bandstand.workspace.runtime.resources import Action, NotReady, Plan, Probe, Process, Resource, Step, Task
+from bandstand.workspace.runtime.resources import (
+    Action,
+    NeverReady,
+    NotReady,
+    Plan,
+    Probe,
+    Process,
+    Resource,
+    Step,
+    Task,
+)
 from bandstand.workspace.runtime.supervision import Status, Supervision
 
 __all__ = ["Observer", "Supervisor"]
@@ -70,6 +80,7 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._children: dict[str, Child] = {}
+        self._launching: dict[str, asyncio.Event] = {}
         self.observers: tuple[Observer, ...] = ()
         self._resources = {resource.name: resource for resource in plan.resources}
         self._supervision = supervision
@@ -79,6 +90,7 @@ class Supervisor:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[str, asyncio.Task[None]] = {}
+        self._actions: dict[str, asyncio.Task[None]] = {}
         self._ended = False
 
     async def run(self) -> None:
@@ -125,7 +137,7 @@ class Supervisor:
                 case Stop():
                     self._spawn(self._stop(act.name, hurry=act.hurry, linger=act.linger))
                 case Kill():
-                    self._kill(act.name)
+                    self._spawn(self._kill(act.name))
                 case Wake():
                     self._spawn(self._wake(act))
                 case Change():
@@ -148,13 +160,14 @@ class Supervisor:
         match act, resource:
             case Launch(), Process() | Task():
                 self._forget_probe(resource.name)
+                self._launching[resource.name] = asyncio.Event()
                 self._spawn(self._run(resource))
             case Launch(), Step():
-                self._spawn(self._perform(resource.name, resource.action))
+                self._actions[resource.name] = self._spawn(self._perform(resource.name, resource.action))
             case Ask(), Process():
                 self._probes[resource.name] = self._spawn(self._watch(resource.name, resource.probe, resource.liveness))
             case Perform(), Task(then=Action() as action):
-                self._spawn(self._perform(resource.name, action))
+                self._actions[resource.name] = self._spawn(self._perform(resource.name, action))
 
     def _forget_probe(self, name: str) -> None:
         if name in self._probes:
@@ -169,7 +182,7 @@ class Supervisor:
         if isinstance(resource, Process) and resource.ready_file is not None:
             resource.ready_file.unlink(missing_ok=True)
         try:
-            child = await self._launcher.launch(
+            self._children[name] = child = await self._launcher.launch(
                 resource.command,
                 stop_signal=resource.stop_signal if isinstance(resource, Process) else Task.stop_signal,
                 output=sink,
@@ -178,7 +191,8 @@ class Supervisor:
             sink(f"{resource.command.arguments[0]} could not be started: {error}\n".encode())
             self._events.put_nowait(Exited(name=name, status=127))
             return
-        self._children[name] = child
+        finally:
+            self._launching.pop(name).set()
         self._tell(name)  # now with a process id
         status = await child.wait()
         del self._children[name]
@@ -191,14 +205,27 @@ class Supervisor:
         if isinstance(resource, Process) and resource.drain is not None and not hurry:
             with suppress(OSError, NotReady):
                 await resource.drain.perform()
-        child = self._children.get(name)
-        if child is not None:  # an action of ours ends by itself
+        if isinstance(resource, Step) and resource.action.waits:
+            self._drop_action(name)
+        child = await self._child(name)
+        if child is not None:  # any other action of ours ends by itself
             child.send(resource.stop_signal if isinstance(resource, Process) else Task.stop_signal)
 
-    def _kill(self, name: str) -> None:
-        child = self._children.get(name)
+    async def _kill(self, name: str) -> None:
+        self._drop_action(name)
+        child = await self._child(name)
         if child is not None:
             child.kill()
+
+    async def _child(self, name: str) -> Child | None:
+        """Return the process that runs; one that is being started can be told something a moment later."""
+        if name in self._launching:
+            await self._launching[name].wait()
+        return self._children.get(name)
+
+    def _drop_action(self, name: str) -> None:
+        if name in self._actions:
+            self._actions.pop(name).cancel()
 
     # --- questions and times ----------------------------------------------------------------------
 
@@ -207,26 +234,26 @@ class Supervisor:
 
         Only when it is not, ask whether it lives at all: who is ready has shown that.
         """
-        while (reason := await self._answer(name, probe)) is not None:
-            self._events.put_nowait(Missed(name=name, reason=reason))
+        while (fault := await self._answer(name, probe)) is not None:
+            self._events.put_nowait(_missed(name, fault))
             await asyncio.sleep(_PAUSE_STARTING)
         self._events.put_nowait(Passed(name=name))
         misses = 0
         while probe.again is not None:
             await asyncio.sleep(_PAUSE_UNREADY if misses else probe.again)
-            reason = await self._answer(name, probe)
-            if reason is None and misses >= _MISSES:
+            fault = await self._answer(name, probe)
+            if fault is None and misses >= _MISSES:
                 self._events.put_nowait(Passed(name=name))
-            misses = 0 if reason is None else misses + 1
-            if reason is not None and misses >= _MISSES:
-                self._events.put_nowait(Missed(name=name, reason=reason))
-            if reason is not None and liveness is not None:
+            misses = 0 if fault is None else misses + 1
+            if fault is not None and misses >= _MISSES:
+                self._events.put_nowait(_missed(name, fault))
+            if fault is not None and liveness is not None:
                 silence = await self._answer(name, liveness)
-                self._events.put_nowait(Silent(name=name, reason=silence) if silence else Answered(name=name))
+                self._events.put_nowait(Silent(name=name, reason=str(silence)) if silence else Answered(name=name))
 
-    async def _answer(self, name: str, probe: Probe) -> str | None:
+    async def _answer(self, name: str, probe: Probe) -> NotReady | None:
         """Whoever answers in place of a process that does not run is somebody else."""
-        return await _ask(probe) if name in self._children else "it does not run"
+        return await _ask(probe) if name in self._children else NotReady("it does not run")
 
     async def _wake(self, act: Wake) -> None:
         await asyncio.sleep(act.delay)
@@ -235,9 +262,11 @@ class Supervisor:
     async def _perform(self, name: str, action: Action) -> None:
         try:
             skipped = await action.perform()
+        except asyncio.CancelledError:
+            self._events.put_nowait(Broke(name=name, reason="it was not waited for"))
+            raise
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the reason that the user reads
-            reason = str(error) if isinstance(error, WorkspaceError) else f"{type(error).__name__}: {error}"
-            self._events.put_nowait(Broke(name=name, reason=reason.strip()))
+            self._events.put_nowait(Broke(name=name, reason=reason_of(error)))
         else:
             self._events.put_nowait(Finished(name=name, skipped=skipped))
 
@@ -248,14 +277,19 @@ class Supervisor:
         return task
 
 
-async def _ask(probe: Probe) -> str | None:
+def _missed(name: str, fault: NotReady) -> Missed:
+    return Missed(name=name, reason=str(fault), never=isinstance(fault, NeverReady))
+
+
+async def _ask(probe: Probe) -> NotReady | None:
     """Return why the process is not ready, or None when it is."""
     try:
-        await asyncio.wait_for(probe.check(), probe.timeout)
+        async with asyncio.timeout(probe.timeout):
+            await probe.check()
     except NotReady as error:
-        return str(error)
+        return error
     except TimeoutError:
-        return f"no answer in {probe.timeout:.0f} s"
+        return NotReady(f"no answer in {probe.timeout:.0f} s")
     except OSError as error:
-        return f"no connection: {error.strerror or error}"
+        return NotReady(f"no connection: {error.strerror or error}")
     return None

@@ -28,8 +28,7 @@ def render_envoy(workspace: Workspace, runtime: GatewayRuntime) -> Iterator[File
     yield from render_endpoints(workspace, runtime)
     yield _watched("cds.json", "envoy.config.cluster.v3.Cluster", clusters(workspace, runtime))
     yield _watched("rds.json", "envoy.config.route.v3.RouteConfiguration", [route_configuration(workspace)])
-    public = listener(workspace, runtime, routes=routes_from(watched_file(runtime.xds_dir / "rds.json")))
-    yield _watched("lds.json", "envoy.config.listener.v3.Listener", [public])
+    yield _watched("lds.json", "envoy.config.listener.v3.Listener", [_alone(_public(workspace, runtime))])
     sources = {f"{name}_config": watched_file(runtime.xds_dir / f"{name}.json") for name in ("lds", "cds")}
     yield _file(BOOTSTRAP, dynamic_bootstrap(workspace, runtime, sources))
 
@@ -45,6 +44,19 @@ def render_endpoints(workspace: Workspace, runtime: GatewayRuntime, services: It
 def render_static(workspace: Workspace, runtime: GatewayRuntime) -> Iterator[File]:
     """Yield one bootstrap that holds everything, for ``envoy --mode validate``, which reads no watched file."""
     yield _file(BOOTSTRAP, static_bootstrap(workspace, runtime, static_clusters(workspace, runtime)))
+
+
+def _public(workspace: Workspace, runtime: GatewayRuntime) -> Json:
+    return listener(workspace, runtime, routes=routes_from(watched_file(runtime.xds_dir / "rds.json")))
+
+
+def _alone(listener: Json) -> Json:
+    """Let nobody else listen on its port.
+
+    With ``SO_REUSEPORT``, Envoy's default, another server of this machine that asks for that too, as granian does,
+    would silently get some of the clients. In production the gateway has a container of its own, and the default.
+    """
+    return {**listener, "enable_reuse_port": False}
 
 
 def _watched(name: str, kind: str, bodies: list[Json]) -> File:

@@ -86,7 +86,7 @@ _CALLS: tuple[_Alert, ...] = (
         expression="max by (service, exported_service) (bandstand_discovery_age_seconds) > 300",
         wait="5m",
         summary="{{ $labels.service }} has heard nothing of {{ $labels.exported_service }} for five minutes.",
-        todo="Calls go on with the last good list. Look at Consul or DNS.",
+        todo="Calls go on with the last good list. Look at Consul, DNS, or the file.",
         severity="ticket",
     ),
     _Alert(

@@ -1,6 +1,6 @@
 """The embedded servers: for each, what files it reads, how it is started, and how one asks whether it is ready.
 
-Each module has one ``plan_…`` function that returns resources and files, and the probe for its protocol. Nothing here
-starts anything. A server that exists elsewhere is only waited for (``existing.py``): its URL goes straight to the
-services.
+Each module has one ``plan_…`` function that returns resources and files, and the probe for its protocol; what a running
+gateway tells of itself is read in ``envoy_statistics.py``. Nothing here starts anything. A server that exists elsewhere
+is only waited for (``existing.py``): its URL goes straight to the services.
 """

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from bandstand.workspace.export import install
 from bandstand.workspace.export.envoy import GatewayRuntime, render_envoy, render_static
@@ -14,16 +14,28 @@ from bandstand.workspace.runtime.resources import (
     Action,
     Command,
     File,
+    NeverReady,
     NotReady,
     Probe,
     Process,
     Resource,
     Stage,
+    Step,
     Task,
 )
 from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.envoy_statistics import statistic, until_gateway_read
 
-__all__ = ["DrainGateway", "GatewayProbe", "check_command", "install_gateway", "plan_envoy"]
+__all__ = [
+    "DrainGateway",
+    "GatewayProbe",
+    "TellGateway",
+    "check_command",
+    "gateway_files",
+    "install_gateway",
+    "plan_envoy",
+    "plan_gateway_told",
+]
 
 CHECK: Final = "check.json"
 _DRAIN_SECONDS: Final = 5
@@ -31,7 +43,7 @@ _DRAIN_POLL: Final = 0.02
 
 
 class GatewayProbe(Probe, frozen=True, kw_only=True):
-    """Ready when Envoy has read its files and listens where clients come in."""
+    """Ready when Envoy has read its files and listens where clients come in: it itself, since a stranger may, too."""
 
     host: str
     port: int
@@ -41,8 +53,16 @@ class GatewayProbe(Probe, frozen=True, kw_only=True):
         status, body = await request("GET", LOOPBACK, self.admin_port, "/ready")
         if status != 200:
             raise NotReady(body.decode(errors="replace").strip())
+        if await statistic(self.admin_port, "listener_manager.total_listeners_active") == 0:
+            await self._tell_why()
         _, writer = await asyncio.open_connection(self.host, self.port)
         writer.transport.abort()
+
+    async def _tell_why(self) -> None:
+        """Envoy tries to listen once, and lives on without: then it waits for nothing any more."""
+        if await statistic(self.admin_port, "listener_manager.listener_create_failure"):
+            raise NeverReady(f"it could not listen on {self.host}:{self.port}; another program may have that port")
+        raise NotReady(f"it does not listen on {self.host}:{self.port} yet")
 
 
 class DrainGateway(Action, frozen=True, kw_only=True):
@@ -60,8 +80,23 @@ class DrainGateway(Action, frozen=True, kw_only=True):
         return ()
 
     async def _in_flight(self) -> bool:
-        _, body = await request("GET", LOOPBACK, self.admin_port, "/stats?filter=^http.public.downstream_rq_active$")
-        return not body.strip().endswith(b": 0")
+        return await statistic(self.admin_port, "http.public.downstream_rq_active") != 0
+
+
+class TellGateway(Action, frozen=True, kw_only=True):
+    """Wait until Envoy has read where the services are: it takes a changed file a moment after it was written.
+
+    ``patience`` is in seconds.
+    """
+
+    waits: ClassVar[bool] = True
+    admin_port: int
+    files: tuple[Path, ...]
+    patience: float = 60.0
+
+    async def perform(self) -> tuple[str, ...]:
+        await until_gateway_read(self.admin_port, self.files, patience=self.patience)
+        return ()
 
 
 def plan_envoy(
@@ -96,6 +131,22 @@ def plan_envoy(
     files = [File(path=place.folder / file.path, content=file.content) for file in render_envoy(workspace, runtime)]
     files += [File(path=place.folder / CHECK, content=file.content) for file in render_static(workspace, runtime)]
     return [check, server], files
+
+
+def plan_gateway_told(workspace: Workspace, runtime: GatewayRuntime) -> Step:
+    """Plan to wait for the gateway, once every service is ready and before the platform is."""
+    return Step(
+        name="gateway-told",
+        label="Gateway: knows every service",
+        stage=Stage.GATEWAY,
+        after=("gateway", *(f"{name}-web" for name in workspace.service_names)),
+        action=TellGateway(admin_port=runtime.admin_port, files=gateway_files(workspace, runtime)),
+    )
+
+
+def gateway_files(workspace: Workspace, runtime: GatewayRuntime) -> tuple[Path, ...]:
+    """Return where the gateway finds what it runs on."""
+    return tuple(Path(runtime.xds_dir / file.path) for file in render_envoy(workspace, runtime))
 
 
 def check_command(place: Place, binary: Path) -> Command:

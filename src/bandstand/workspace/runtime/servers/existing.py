@@ -1,7 +1,7 @@
 """A server that exists elsewhere: nothing is started, but whoever waits for it is told soon when it is not there."""
 
 import asyncio
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from bandstand.exceptions import ServerFailed
@@ -20,6 +20,7 @@ _PAUSE: Final = 0.2
 class ReachServer(Action, frozen=True, kw_only=True):
     """Wait until something accepts connections there; ``patience`` and ``timeout`` (of one attempt) are in seconds."""
 
+    waits: ClassVar[bool] = True
     kind: str
     host: str
     port: int
@@ -40,7 +41,8 @@ class ReachServer(Action, frozen=True, kw_only=True):
 
     async def _refusal(self) -> str | None:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), self.timeout)
+            async with asyncio.timeout(self.timeout):
+                _, writer = await asyncio.open_connection(self.host, self.port)
         except TimeoutError:
             return f"no answer in {self.timeout:.0f} s"
         except OSError as error:

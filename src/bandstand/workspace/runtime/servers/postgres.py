@@ -3,13 +3,17 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
+import psutil
 
+from bandstand.exceptions import ServerFailed
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import (
     Account,
@@ -28,6 +32,7 @@ __all__ = [
     "Login",
     "MoveFolder",
     "PostgresProbe",
+    "clear_remains",
     "plan_postgres",
     "prepare_folder",
 ]
@@ -187,3 +192,49 @@ def prepare_folder(folder: Path, account: Account) -> None:
     if folder.stat().st_uid != owner:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, owner, -1, follow_symlinks=False)
+
+
+def clear_remains(data: Path, *, grace: float = 10.0) -> tuple[int, ...]:
+    """Remove what a killed server left in the way of the next on the folder ``data``; return whom it ended.
+
+    A session that waits for the disk does not see at once that its server died, and keeps the shared memory. And the
+    lock file counts as long as any process has the id in it: a zombie that nobody reaps, or a stranger after a reboot.
+    A server that runs is left alone.
+
+    Raises:
+        ServerFailed: sessions are still there after ``grace`` seconds.
+    """
+    data, lock = data.resolve(), data / "postmaster.pid"
+    try:
+        server, _, _ = lock.read_text().partition("\n")
+    except FileNotFoundError:  # a server that ended in peace left nothing
+        return ()
+    members = {str(process.pid): process for process in psutil.process_iter() if _works_in(process, data)}
+    if server in members:
+        return ()
+    _end(members.values(), data, grace)
+    lock.unlink(missing_ok=True)
+    return tuple(process.pid for process in members.values())
+
+
+def _end(orphans: Collection[psutil.Process], data: Path, grace: float) -> None:
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + grace
+    while left := [process for process in orphans if _works_in(process, data)]:
+        if time.monotonic() > deadline:
+            raise ServerFailed(
+                f"PostgreSQL can't start on {data}: of an earlier server, which was killed, "
+                f"process {', '.join(str(process.pid) for process in left)} still does not end.",
+                hint="It most likely waits for the disk. Start again when it is gone.",
+            )
+        time.sleep(0.01)
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    """PostgreSQL makes its data folder the working directory of all its processes; a zombie has none any more."""
+    try:
+        return process.cwd() == str(data)
+    except (psutil.Error, OSError):
+        return False
