@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,10 @@ WITNESS: Final = Path(__file__).with_name("witness")
 WITNESSED: Final = ("product-service", "order-service", "notification-service")
 BROKER: Final = 'nats = "embedded"'
 DUPLICATE_WINDOW: Final = 2.0  # seconds
+WAKINGS: Final = 10  # times that a worker is looked for which is to sleep
+TOGETHER: Final = 5.0  # seconds in which a worker that woke up late and its twin both work
+STOPPING: Final = 40.0  # more than a worker takes to finish
+TWIN_POOL: Final = 16
 LATE: Final = """
 import sys, time
 import django
@@ -37,6 +41,11 @@ with transaction.atomic():
     publish(Late(seconds=float(sys.argv[1])), key="late")
     time.sleep(float(sys.argv[1]))
 """
+AS_IN_PRODUCTION: Final = """
+from django.db.backends.base.base import BaseDatabaseWrapper
+BaseDatabaseWrapper.queries_logged = property(lambda self: False)
+"""
+"""With DEBUG Django logs queries, and then no event rides in the COMMIT: what production does would never be killed."""
 LIMITS: Final = {"minute = 100,": "minute = 1000000,", "hour = 1000 ": "hour = 10000000 "}
 
 
@@ -91,16 +100,47 @@ class Platform:
                 return True
         return False
 
-    def pause(self, name: str, seconds: float) -> bool:
-        """Stop the process of that name and let it go on later; return False where it is down already."""
+    def pause(self, name: str, seconds: float, patience: float) -> bool:
+        """Stop the worker of that name for so long while a twin does its work; return False if it did not come to it.
+
+        So what it had in its hands is brought to both, and when it wakes up late, another has relayed and handled it.
+        ``patience`` is how many seconds the twin may take until it is ready.
+        """
+        with self._twin(name.removesuffix("-worker"), patience) as ready:
+            return ready and any(self._sleep(name, seconds) for _ in range(WAKINGS))
+
+    def _sleep(self, name: str, seconds: float) -> bool:
         process = self._process(name)
         with suppress(psutil.NoSuchProcess):
             if process is not None:
                 process.suspend()
                 time.sleep(seconds)
                 process.resume()
+                time.sleep(TOGETHER)
                 return True
+        time.sleep(1.0)  # it fell at a named point, and is about to be started anew
         return False
+
+    @contextmanager
+    def _twin(self, service: str, patience: float) -> Iterator[bool]:
+        """A second worker of ``service``, as another machine would run it; yield whether it is ready."""
+        file = self.folder / ".bandstand" / f"{service}-twin.ready"
+        more = [f"BANDSTAND_READY_FILE={file}", f"BANDSTAND_DATABASE_POOL_SIZE={TWIN_POOL}"]
+        command = [BANDSTAND, "exec", service, "env", *more, "python", "manage.py", "worker"]
+        with (self.folder / ".bandstand" / "logs" / f"{service}-twin.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + patience
+            while not file.exists() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.1)
+            yield file.exists()
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOPPING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def keep_down(self, name: str, seconds: float) -> int:
         """Kill the process of that name whenever it is there, for so long; return how often."""
@@ -194,8 +234,10 @@ def copied(target: Path, broker: str = "nats") -> Path:
     manifest.write_text(text)
     for service in WITNESSED:
         shutil.copytree(WITNESS, folder / service / "witness", ignore=shutil.ignore_patterns("__pycache__"))
+    for service in ("user-service", *WITNESSED):
         settings = folder / service / service.replace("-", "_") / "settings.py"
-        settings.write_text(settings.read_text() + '\nINSTALLED_APPS += ["witness"]\n')
+        witness = 'INSTALLED_APPS += ["witness"]\n' if service in WITNESSED else ""
+        settings.write_text(f"{settings.read_text()}\n{AS_IN_PRODUCTION}{witness}")
     return folder
 
 

@@ -14,12 +14,12 @@ from tests.chaos import load as clients
 from tests.chaos.evidence import read_tables, still_open
 from tests.chaos.ledger import Ledger, account
 from tests.chaos.platform import Platform, copied
-from tests.chaos.schedule import Fault, Strike, failpoints, schedule
+from tests.chaos.schedule import TWIN, Fault, Strike, failpoints, schedule
 
 __all__ = ["TEETH", "Run", "Verdict", "run"]
 
-TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:100"}
-"""Protections to switch off, with a death that shows that they are missing."""
+TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:100", "riders": "riders.sending"}
+"""Protections to switch off, with a death that shows that they are missing where it takes one."""
 QUIET_LOOKS: Final = 2
 LATE_ATTEMPTS: Final = 3
 
@@ -66,10 +66,13 @@ class Verdict:
 def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = None) -> Verdict:
     """Do it in a new folder, of ``under`` if told; ``say`` gets a line whenever something worth telling happens."""
     place = Path(tempfile.mkdtemp(prefix="bandstand-chaos-", dir=under))
-    platform = Platform(folder=copied(place, order.broker), environment=_environment(order), broker=order.broker)
+    points = place / "failpoints"
+    points.write_text(TEETH[order.tooth] if order.tooth else failpoints(order.seed))
+    environment = {"BANDSTAND_TESTING": "1", "BANDSTAND_FAILPOINTS": f"@{points}"}
+    platform = Platform(folder=copied(place, order.broker), environment=environment, broker=order.broker)
     verdict = None
     try:
-        verdict = _Drive(order, platform, say).verdict()
+        verdict = _Drive(order, platform, points, say).verdict()
         return verdict
     finally:
         platform.down()
@@ -79,17 +82,11 @@ def run(order: Run, say: Callable[[str], None] = print, *, under: Path | None = 
             say(f"kept: {platform.folder} (logs in .bandstand/logs; `bandstand up` there starts it again)")
 
 
-def _environment(order: Run) -> dict[str, str]:
-    return {
-        "BANDSTAND_TESTING": "1",
-        "BANDSTAND_FAILPOINTS": TEETH[order.tooth] if order.tooth else failpoints(order.seed),
-    }
-
-
 class _Drive:
-    def __init__(self, order: Run, platform: Platform, say: Callable[[str], None]) -> None:
+    def __init__(self, order: Run, platform: Platform, points: Path, say: Callable[[str], None]) -> None:
         self._order = order
         self._platform = platform
+        self._points = points
         self._say = say
         self._killed: Counter[str] = Counter()
         self._trials: Counter[Fault] = Counter()
@@ -112,6 +109,8 @@ class _Drive:
         over.set()
         for thread in (killer, teller):
             thread.join()
+        if not order.tooth:  # the storm is over: each process falls once more at the most
+            self._points.write_text("")
         drained, waits = self._drain()
         tables = read_tables(
             databases,
@@ -150,7 +149,7 @@ class _Drive:
         self._say(f"{strike.fault}: {strike.victim}" + (f" for {strike.lasts:.0f} s" if strike.lasts else ""))
         match strike.fault:
             case "pause":
-                done = self._platform.pause(strike.victim, strike.lasts)
+                done = self._platform.pause(strike.victim, strike.lasts, TWIN)
             case "late":
                 done = any(self._platform.commit_late(strike.victim, strike.lasts) for _ in range(LATE_ATTEMPTS))
             case "poison":
@@ -173,15 +172,18 @@ class _Drive:
     def _drain(self) -> tuple[float, str]:
         """Wait until nothing is on its way, by the databases and by the broker; return how long, and what is left.
 
-        It must be so at two looks in a row: RabbitMQ does not tell what is just in a worker's hands.
+        It must be so at two looks in a row: RabbitMQ does not tell what is just in a worker's hands. It was so when the
+        first of them began, and the time that the looks take is not the shop's.
         """
         begin, quiet = time.monotonic(), 0
+        drained = 0.0
         while True:
+            looked = time.monotonic() - begin
             waits = still_open(self._platform.databases) or self._platform.waiting()
+            drained = drained if quiet else looked
             quiet = 0 if waits else quiet + 1
-            seconds = time.monotonic() - begin
-            if quiet == QUIET_LOOKS or seconds > self._order.drain:
-                return seconds, waits
+            if quiet == QUIET_LOOKS or looked > self._order.drain:
+                return drained, waits
             if waits:
-                self._say(f"draining: {waits}")
+                self._say(f"draining, {looked:.0f} s: {waits}")
             time.sleep(1.0)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-__all__ = ["BROKERS", "SERVICES", "Fault", "Strike", "failpoints", "schedule", "servers", "victims"]
+__all__ = ["BROKERS", "SERVICES", "TWIN", "Fault", "Strike", "failpoints", "schedule", "servers", "victims"]
 
 Fault = Literal["kill", "pause", "outage", "poison", "late"]
 
@@ -19,6 +19,7 @@ PUBLISHER: Final = "order-service"  # whose events are poisoned, and committed l
 
 # Seconds: a transaction that stays open, a worker that is silent for longer than its lease (15), a broker that is down.
 LATE, SILENCE, OUTAGE = 30.0, 20.0, 60.0
+TWIN: Final = 30.0  # for another worker to be ready, before the first one falls silent
 FAILPOINTS: Final = (
     "publish.before_commit",
     "relay.after_claim",
@@ -26,6 +27,7 @@ FAILPOINTS: Final = (
     "consumer.after_handler",
     "consumer.after_commit",
     "consumer.before_acknowledge",
+    "consumer.before_handler",
 )
 PASSAGES: Final = (100, 400)
 
@@ -100,9 +102,9 @@ def _kills(draw: random.Random, seconds: float, broker: str, trials: tuple[Strik
 
 
 def _spared(kill: Strike, trials: tuple[Strike, ...]) -> bool:
-    needed = {"late": "postgres"}
-    return any(
-        trial.at <= kill.at <= trial.end + 2 and kill.victim == needed.get(trial.fault, trial.victim)
-        for trial in trials
-        if trial.fault in {"late", "pause"}
-    )
+    needed = {"late": ("postgres", 2.0), "pause": ("", TWIN)}
+    for trial in trials:
+        server, margin = needed.get(trial.fault, ("", 0.0))
+        if margin and trial.at <= kill.at <= trial.end + margin and kill.victim == (server or trial.victim):
+            return True
+    return False

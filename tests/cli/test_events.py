@@ -1,6 +1,7 @@
 """Traces of several services made one story, services that do not answer, and what people see."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from bandstand.cli.app import app
 from bandstand.cli.events import asking
-from bandstand.cli.events.asking import Conversation, Silent, ask_all
+from bandstand.cli.events.asking import Conversation, Silent, WrittenWrong, ask_all
 from bandstand.cli.events.joining import Delivery, Entry, Event, Question, Trace, join, research
 from bandstand.cli.events.showing import letter_table, status_table, story_trees
 from bandstand.cli.service import Inside
@@ -170,7 +171,11 @@ def test_letters_of_all_services_are_one_table() -> None:
 
 # --- services as processes ------------------------------------------------------------------------
 ECHO = """
-import json, sys
+import argparse, json, sys
+parser = argparse.ArgumentParser("manage.py events dead list")
+parser.add_argument("--limit", type=int)
+if "list" in sys.argv and "--limit" in sys.argv:
+    parser.parse_args(sys.argv[4:])
 if sys.argv[1:] == ["events", "status", "--json"]:
     print(json.dumps({"outbox": {}}))
 elif "-" in sys.argv:
@@ -208,6 +213,60 @@ def test_a_service_that_fails_says_why(talk: Conversation) -> None:
     """Its last words are told, also after more than a pipe holds."""
     with pytest.raises(Silent, match="no such table"):
         talk.read(dict[str, Any])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--limit", "all"], "argument --limit: invalid int value: 'all'"),
+        (["--limit", "3", "--colour", "a\nb: error: c"], "unrecognized arguments: --colour a\nb: error: c"),
+    ],
+)
+def test_what_is_written_wrong_is_told_as_the_service_tells_it(
+    service: Inside, arguments: list[str], says: str
+) -> None:
+    """Nobody looks for a fault in the services when it is in the arguments."""
+    talk = Conversation(service, "dead", "list", *arguments)
+    with pytest.raises(WrittenWrong, match=f"^{re.escape(says)}$"):
+        talk.read(dict[str, Any])
+    talk.close()
+
+
+def test_a_service_without_its_commands_is_not_the_users_fault(service: Inside) -> None:
+    """Python ends with the status of wrong usage too where it finds no manage.py."""
+    (service.service.folder / "manage.py").unlink()
+    talk = Conversation(service, "dead", "list")
+    with pytest.raises(Silent, match="No such file"):
+        talk.read(dict[str, Any])
+    talk.close()
+
+
+def test_wrong_usage_is_told_once_with_its_own_status(service: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many services are asked, the message is one, and the exit status that of a command written wrong."""
+    monkeypatch.setattr("bandstand.cli.events.commands.opened", lambda context, folder: None)
+    monkeypatch.setattr("bandstand.cli.events.commands.reached", lambda place: _three(service))
+    result = CliRunner().invoke(app, ["events", "dead", "list", "--limit", "all"], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert result.stderr.count("argument --limit: invalid int value: 'all'") == 1
+    assert "can't be asked" not in result.stderr
+
+
+def test_what_ails_all_services_is_told_once(service: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same failure of several services is one message with their names, and status 1."""
+    monkeypatch.setattr("bandstand.cli.events.commands.opened", lambda context, folder: None)
+    monkeypatch.setattr("bandstand.cli.events.commands.reached", lambda place: _three(service))
+    result = CliRunner().invoke(app, ["events", "dead", "list"])
+    assert result.exit_code == 1
+    assert "a-service, b-service, c-service can't be asked: " in result.stderr
+    assert result.stderr.count("no such table") == 1
+
+
+def _three(one: Inside) -> list[Inside]:
+    def named(name: str) -> Inside:
+        stand_in: Any = SimpleNamespace(name=name, folder=one.service.folder)
+        return Inside(service=stand_in, environment={}, running=True)
+
+    return [named("a-service"), named("b-service"), named("c-service")]
 
 
 @pytest.mark.parametrize("talk", [("trace", "--json", "-")], indirect=True)
@@ -259,3 +318,23 @@ def test_a_platform_that_does_not_run_is_told(tmp_path: Path, arguments: list[st
     result = CliRunner().invoke(app, ["-C", str(tmp_path), "events", *arguments, "--json"])
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["code"] == "not_running"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_an_id_that_no_service_knows_is_an_error(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status 1 for people and machines alike, and these get an object that says so instead of an empty story."""
+    monkeypatch.setattr("bandstand.cli.events.commands.opened", lambda context, folder: None)
+    monkeypatch.setattr("bandstand.cli.events.commands._investigate", lambda place, asked: (join(asked, []), {}))
+    result = CliRunner().invoke(app, ["events", "trace", "unknown", *arguments])
+    assert result.exit_code == 1
+    assert "No service knows an event or a correlation 'unknown'" in result.stderr
+    assert [json.loads(line)["error"]["code"] for line in result.stdout.splitlines()] == ["unknown_event"] * len(
+        arguments
+    )
+
+
+@pytest.mark.parametrize("command", ["status", "trace", "dead"])
+def test_help_has_examples(command: str) -> None:
+    """Each command's help ends with lines that can be typed."""
+    shown = CliRunner().invoke(app, ["events", command, "--help"]).stdout
+    assert f"bandstand events {command}" in shown.partition("Examples:")[2]

@@ -103,8 +103,8 @@ class FakeBroker(Broker):
 class Desk:
     """A service with handlers, to which a test brings events."""
 
-    def __init__(self) -> None:
-        self.settings = EventsSettings()
+    def __init__(self, settings: EventsSettings | None = None) -> None:
+        self.settings = settings or EventsSettings()
         self.registry = Registry()
         self.lanes = InlineLanes()
         self.consumer = Consumer(FakeBroker(), self.registry, self.settings, lanes=self.lanes)

@@ -115,7 +115,7 @@ def test_a_repetition_in_a_batch_has_no_effect(desk: Desk) -> None:
 
 def test_without_the_inbox_a_batch_would_repeat(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tooth of the rule above."""
-    monkeypatch.setattr("bandstand.events.failpoints.switched_off", lambda name: name == "consumer.inbox")
+    monkeypatch.setattr("bandstand.failpoints.switched_off", lambda name: name == "consumer.inbox")
     seen: list[str] = []
     batching(desk, lambda events, messages: seen.extend(event.user_id for event in events))
     bring(desk, ["a", "b"])

@@ -193,10 +193,70 @@ def test_letters_are_chosen_by_what_is_known_of_them(arguments: list[str], count
     assert json.loads(run("dead", "list", *arguments, "--json"))["count"] == count
 
 
-def test_a_time_that_is_none_is_refused(dead: Desk) -> None:
-    """A mistyped time never means all times."""
+@pytest.mark.parametrize(
+    "time", ["yesterday", "", "2027-13-45", "99999999999999d", "9999999w", "0001-01-01T00:00:00+14:00"]
+)
+def test_a_time_that_is_none_is_refused(dead: Desk, time: str) -> None:
+    """A mistyped time never means all times, nor does one before all calendars end in a traceback."""
     with pytest.raises(CommandError, match="write 30m, 2h, 3d"):
-        run("dead", "list", "--since", "yesterday")
+        run("dead", "list", "--since", time)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--limit", "-1"),
+        ("list", "--limit", "0"),
+        ("show", "--all", "--limit", "99999999999999999999"),
+        ("replay", "--all", "--wait", "nan"),
+        ("replay", "--all", "--wait", "inf"),
+        ("replay", "--all", "--wait", "-1"),
+        ("replay", "--all", "--wait", "soon"),
+        ("list", "-5"),
+        ("list", "0"),
+        ("show", "first"),
+        ("edit", "99999999999999999999"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(dead: Desk, arguments: tuple[str, ...]) -> None:
+    """Nothing is listed of less than nothing, nobody waits for ever, and nothing has been done yet."""
+    with pytest.raises(CommandError, match=f"{arguments[-1]!r} is no number of"):
+        run("dead", *arguments)
+    assert DeadLetter.objects.count() == 2
+
+
+@pytest.mark.parametrize("condition", ["--subscription", "--type", "--error"])
+def test_a_text_that_is_none_is_refused(dead: Desk, condition: str) -> None:
+    """What was typed in another encoding than UTF-8 is told of, instead of a traceback of the database."""
+    with pytest.raises(CommandError, match=f"argument {condition}: .* is no text: write UTF-8"):
+        run("dead", "list", condition, "caf\udce9")
+
+
+def test_empty_data_are_data(dead: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that are given are never asked for in an editor, be they empty."""
+    monkeypatch.setenv("VISUAL", "false")
+    letter = DeadLetter.objects.get(reason="failed")
+    with pytest.raises(CommandError, match="The data are no JSON"):
+        run("dead", "edit", str(letter.pk), "--data", "")
+
+
+def test_repairs_tell_machines_what_they_did(dead: Desk) -> None:
+    """With --json each prints one object, also when not all could be done, and the exit status is the same."""
+    letter = DeadLetter.objects.get(reason="failed")
+    number = str(letter.pk)
+    assert json.loads(run("dead", "edit", number, "--data", '{"user_id":"2"}', "--json")) == {
+        "id": letter.pk,
+        "stored": True,
+    }
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 were not"):
+        call_command("events", "dead", "replay", "--all", "--json", stdout=out)
+    outcomes = {
+        each["letter"]: (each["outcome"], each["message_id"]) for each in json.loads(out.getvalue())["replayed"]
+    }
+    assert outcomes[letter.pk] == ("scheduled", letter.message_id)
+    assert [outcome for outcome, _ in outcomes.values()].count("unreadable") == 1
+    assert json.loads(run("dead", "drop", "--all", "--yes", "--json")) == {"dropped": 1}
 
 
 def test_a_number_that_is_not_there_is_told(dead: Desk) -> None:

@@ -1,4 +1,5 @@
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -6,9 +7,11 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from bandstand.conf.settings import EventsSettings
 from bandstand.context import current
 from bandstand.events import Message
 from bandstand.events.models import DeadLetter, Delivery, InboxMessage
+from bandstand.exceptions import EventPostponed
 
 from .conftest import Desk, UserCreated, body_of
 
@@ -41,7 +44,7 @@ def test_a_repetition_has_no_effect(desk: Desk) -> None:
 
 def test_a_repetition_without_the_inbox_would_have_an_effect(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tooth of the rule above: with the inbox switched off, the effect appears twice."""
-    monkeypatch.setattr("bandstand.events.failpoints.switched_off", lambda name: name == "consumer.inbox")
+    monkeypatch.setattr("bandstand.failpoints.switched_off", lambda name: name == "consumer.inbox")
     seen: list[str] = []
 
     def see(event: UserCreated) -> None:
@@ -113,6 +116,26 @@ def test_each_wait_is_the_one_that_is_set(desk: Desk, attempts: int, delay: int)
     row = Delivery.objects.get()
     assert row.attempts == attempts + 1
     assert (row.due_at - timezone.now()).total_seconds() == pytest.approx(delay, abs=1)
+
+
+@pytest.mark.parametrize("delays", [(0.0,), (0.0, 5.0)])
+def test_what_is_postponed_never_becomes_a_dead_letter(db: None, delays: tuple[float, ...]) -> None:
+    """While a handler says that what it needs is away, the last delay is waited for again and again."""
+    desk, attempts = Desk(EventsSettings(retry_delays=delays)), []
+
+    def wait(event: UserCreated, message: Message) -> None:
+        attempts.append(message.attempt)
+        if len(attempts) < 8:
+            raise EventPostponed("it is away")
+
+    desk.handle(wait)
+    desk.bring(UserCreated(user_id="1"))
+    while Delivery.objects.exists():
+        assert (Delivery.objects.get().due_at - timezone.now()).total_seconds() > 0.5
+        desk.pass_time()
+    assert attempts == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert not DeadLetter.objects.exists()
+    assert InboxMessage.objects.count() == 1
 
 
 def test_a_later_attempt_that_succeeds_counts_once(desk: Desk) -> None:
@@ -245,14 +268,66 @@ def test_five_deaths_end_in_a_dead_letter(desk: Desk) -> None:
     assert seen == [], "it must not be handled a sixth time"
 
 
+def test_what_died_once_is_tried_beside_others(desk: Desk) -> None:
+    """Events that a process had only fetched when it died are handled side by side, not one after the other."""
+    desk.handle(write)
+    for number in ("1", "2", "3"):
+        desk.bring(UserCreated(user_id=number), message_id=number, key=number, repeated=True)
+    assert desk.consumer.retrier._deliveries.claim(["welcome"], 5, 15.0, suspects=True) == []
+    claimed = desk.consumer.retrier._deliveries.claim(["welcome"], 5, 15.0, suspects=False)
+    assert sorted((row.message_id, row.deaths) for row in claimed) == [("1", 1), ("2", 1), ("3", 1)]
+
+
+def test_a_retry_whose_process_died_is_tried_beside_others(desk: Desk) -> None:
+    """The first death of a row is no more than the first death of a message: counted, and no reason to wait."""
+    desk.handle(fail)
+    for number in ("1", "2"):
+        desk.bring(UserCreated(user_id=number), message_id=number, key=number)
+    Delivery.objects.update(running=True, due_at=timezone.now() - timedelta(seconds=1))  # as a process leaves it
+    claimed = desk.consumer.retrier._deliveries.claim(["welcome"], 5, 15.0, suspects=False)
+    assert [(row.attempts, row.deaths) for row in claimed] == [(1, 1), (1, 1)]
+
+
 def test_the_deadly_are_tried_one_at_a_time(desk: Desk) -> None:
     """Of several suspects only one is handled at once, so that a death is laid to the right door."""
     desk.handle(write)
     for number in ("1", "2"):
         desk.bring(UserCreated(user_id=number), message_id=number, key=number, repeated=True)
-    claimed = desk.consumer.retrier._deliveries.claim(["welcome"], 1, 15.0, suspects=True)
-    assert len(claimed) == 1
+    Delivery.objects.update(running=True, due_at=timezone.now() - timedelta(seconds=1))  # and again
     assert desk.consumer.retrier._deliveries.claim(["welcome"], 5, 15.0, suspects=False) == []
+    claimed = desk.consumer.retrier._deliveries.claim(["welcome"], 1, 15.0, suspects=True)
+    assert [row.deaths for row in claimed] == [2]
+    assert desk.consumer.retrier._deliveries.claim(["welcome"], 5, 15.0, suspects=False) == []
+
+
+def test_who_waits_for_a_suspect_does_not_ask_all_the_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one suspect is handled, which may take minutes, the others cost no query: its end wakes the retrier."""
+    desk.handle(write)
+    for number in ("1", "2", "3"):
+        desk.bring(UserCreated(user_id=number), message_id=number, key=number, repeated=True)
+    assert Delivery.objects.update(deaths=2) == 3
+    monkeypatch.setattr(desk.lanes, "submit", lambda group, key, job: None)  # its handler hangs
+    assert desk.consumer.retrier.turn() >= 1
+    assert desk.consumer.retrier.turn() >= 1
+    assert Delivery.objects.filter(running=True).count() == 1
+
+
+def test_retries_that_hang_do_not_hold_up_those_of_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many retries of one subscription are due and hang, one of another is taken at once."""
+    submitted: list[str] = []
+    desk.handle(write, name="slow")
+    desk.handle(write, name="fast")
+    for number in range(50):
+        desk.bring(UserCreated(user_id=str(number)), message_id=str(number), key=str(number), to="slow", repeated=True)
+    desk.bring(UserCreated(user_id="x"), message_id="x", key="x", to="fast", repeated=True)
+    Delivery.objects.update(deaths=0, attempts=1)
+    Delivery.objects.filter(subscription="slow").update(due_at=timezone.now() - timedelta(hours=1))
+    monkeypatch.setattr(desk.lanes, "submit", lambda group, key, job: submitted.append(group))
+    for _ in range(3):
+        wait = desk.consumer.retrier.turn()
+    assert wait >= 1, "there is nothing to do until one of them ends"
+    assert submitted.count("fast") == 1
+    assert desk.settings.threads <= submitted.count("slow") <= 2 * desk.settings.threads
 
 
 def test_a_handler_that_hides_a_database_error_fails(desk: Desk) -> None:

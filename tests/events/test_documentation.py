@@ -6,7 +6,7 @@ import pytest
 
 from bandstand.conf.settings import EventsSettings
 from bandstand.context import REGISTRY
-from bandstand.events import metrics
+from bandstand.events import housekeeping, metrics, worker
 from bandstand.events.models import OutboxMessage
 from bandstand.events.subscriptions import REGISTRY as SUBSCRIPTIONS
 
@@ -42,3 +42,9 @@ def test_the_metrics_are_all_told() -> None:
         family.name for family in REGISTRY.collect() if family.name.startswith(("bandstand_events", "bandstand_outbox"))
     }
     assert all(name in PAGE for name in names)
+
+
+def test_the_worker_is_what_the_page_says() -> None:
+    """How often it measures, and how many connections it needs beside its handlers."""
+    assert f"measured every {housekeeping._EVERY:.0f} seconds" in PAGE
+    assert f"A worker needs `THREADS` + {worker._OTHER_THREADS} database" in PAGE

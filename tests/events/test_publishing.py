@@ -1,3 +1,6 @@
+from typing import Any
+from uuid import UUID
+
 import pytest
 from django.db import InterfaceError, OperationalError, connection, transaction
 
@@ -69,11 +72,19 @@ def test_an_event_carries_the_context() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("key", ["", "x" * 201, "a\nb", "a\x00b"])
-def test_a_key_is_short_text(key: str) -> None:
-    """A key that a row or a subject could not hold is refused at once."""
-    with pytest.raises(InvalidEvent, match="key"):
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\nb", "a\x00b", 7, None, b"1", UUID(int=1)])
+def test_a_key_is_short_text(key: Any) -> None:
+    """A key that a row or a subject could not hold, or that is no text as the id of a model, is refused at once."""
+    with pytest.raises(InvalidEvent, match=r"with the key .*key=str\(order\.pk\)"):
         publish(UserCreated(user_id="1"), key=key)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("event", [{"user_id": "1"}, UserCreated, None])
+def test_only_an_event_is_published(event: Any) -> None:
+    """Whoever publishes a dictionary, or the class itself, is told how an event is written."""
+    with pytest.raises(InvalidEvent, match=r"takes an event, not .*class OrderPlaced\(Event"):
+        publish(event, key="1")
 
 
 @pytest.mark.django_db

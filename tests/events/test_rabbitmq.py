@@ -1,6 +1,8 @@
 """What of the RabbitMQ broker needs no server; the rest is in the integration tests."""
 
+import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pika
@@ -11,9 +13,11 @@ from bandstand.events.brokers import BrokerOptions
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker
 from bandstand.events.brokers.rabbitmq.confirms import Parcel, _blamed
 from bandstand.events.brokers.rabbitmq.filling import _matcher
-from bandstand.events.brokers.rabbitmq.intake import RabbitMqIncoming
+from bandstand.events.brokers.rabbitmq.intake import Intake, RabbitMqIncoming
 from bandstand.events.brokers.rabbitmq.link import connection_parameters, explained
 from bandstand.events.brokers.rabbitmq.names import Names
+from bandstand.events.brokers.rabbitmq.publisher import Publisher
+from bandstand.events.brokers.rabbitmq.topology import Topology
 from bandstand.exceptions import BrokerError, BrokerUnavailable, ConfigurationError, Unroutable
 
 OPTIONS = BrokerOptions(platform="shop", service="order-service")
@@ -190,3 +194,61 @@ def test_the_routing_key_vouches_for_source_and_type(brought: Any) -> None:
     _, messages = brought
     assert (messages[0].source, messages[0].type) == ("user-service", "user.created")
     assert messages[0].id == messages[1].id != ""
+
+
+async def nothing(*_: object) -> None:
+    """Stands for what the server is asked."""
+
+
+async def watching(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, "asyncio.Task[None]"]:
+    """What a publisher does all the time: what it waits for, and its task."""
+    monkeypatch.setattr(Topology, "declare_platform", nothing)
+    publisher = Publisher(SimpleNamespace(lost=asyncio.Event()), None, lambda: None)  # type: ignore[arg-type]
+    publisher._channel = object()  # type: ignore[assignment]
+    return publisher._missing, asyncio.create_task(publisher._watch())
+
+
+async def keeping(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, "asyncio.Task[None]"]:
+    """What a subscription does all the time."""
+
+    async def begin(intake: Intake) -> bool:
+        intake._disturbed.clear()  # as a new channel does
+        return True
+
+    monkeypatch.setattr(Intake, "_begin", begin)
+    monkeypatch.setattr(Intake, "_complete", nothing)
+    intake = Intake(
+        link=SimpleNamespace(lost=asyncio.Event()),  # type: ignore[arg-type]
+        names=None,  # type: ignore[arg-type]
+        binding=None,  # type: ignore[arg-type]
+        options=OPTIONS,
+        receiver=lambda incoming: None,
+        history=nothing,  # type: ignore[arg-type]
+        fill=nothing,
+    )
+    return intake._disturbed, intake.task
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("begin", [watching, keeping])
+def test_who_is_told_to_end_ends_whatever_happens_at_that_moment(
+    begin: Callable[..., Any], turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is cancelled so many turns of the loop after what it waited for has happened does not wait again."""
+    monkeypatch.setattr(Publisher, "check_every", 3600.0)
+    monkeypatch.setattr(Intake, "check_every", 3600.0)
+
+    async def end() -> bool:
+        event, task = await begin(monkeypatch)
+        for _ in range(6):
+            await asyncio.sleep(0)
+        event.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(6):
+            event.clear()  # nothing else wakes it
+            await asyncio.sleep(0)
+        return bool(task.cancelled())
+
+    assert asyncio.run(end())

@@ -12,8 +12,9 @@ from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
 
+from bandstand import failpoints
 from bandstand.conf import get_settings
-from bandstand.events import failpoints, publish, register_checks, worker
+from bandstand.events import publish, register_checks, worker
 from bandstand.events.checks import check_broker, check_database
 from bandstand.events.health import BacklogTooOld, check_outbox
 from bandstand.events.models import OutboxMessage
@@ -64,6 +65,26 @@ def test_fail_points_are_inert_outside_tests() -> None:
     assert points["consumer.inbox"].action == "off"
     failpoints.hit("relay.after_publish")
     assert not failpoints.switched_off("consumer.inbox")
+
+
+def test_fail_points_can_stand_in_a_file(tmp_path: Path) -> None:
+    """A test changes the file, and processes that start from then on have what it says."""
+    file = tmp_path / "points"
+    file.write_text("relay.after_publish=kill:3,consumer.inbox")
+    asked = {"BANDSTAND_TESTING": "1", "BANDSTAND_FAILPOINTS": f"@{file}"}
+    found = failpoints.parse(asked)
+    assert {name: (point.action, point.at) for name, point in found.items()} == {
+        "relay.after_publish": ("kill", 3),
+        "consumer.inbox": ("off", 0),
+    }
+    file.write_text("")
+    assert failpoints.parse(asked) == {}
+
+
+def test_an_action_that_there_is_not_is_refused() -> None:
+    """A fault test that does nothing would pass."""
+    with pytest.raises(ValueError, match=r"'relay.after_publish=kil:3' asks for none of off, kill"):
+        failpoints.parse({"BANDSTAND_TESTING": "1", "BANDSTAND_FAILPOINTS": "relay.after_publish=kil:3"})
 
 
 def test_a_fail_point_acts_at_its_passage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,15 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils import timezone
 
-import bandstand.events
+import bandstand
+from bandstand import failpoints
 from bandstand.conf.settings import EventsSettings
-from bandstand.events import Message, failpoints, publish
-from bandstand.events.failpoints import FailPoint
+from bandstand.events import Message, publish
 from bandstand.events.models import DeadLetter, Delivery, OutboxMessage
 from bandstand.events.outbox import open_outbox
 from bandstand.events.relay import Relay
 from bandstand.exceptions import BrokerError, BrokerUnavailable
+from bandstand.failpoints import FailPoint
 
 from .conftest import Desk, FakeBroker, UserCreated
 
@@ -33,9 +34,9 @@ def off(monkeypatch: pytest.MonkeyPatch) -> Off:
 
 def test_every_switch_has_its_tooth() -> None:
     """Whatever can be switched off is switched off in a test, under its name."""
-    room = Path(bandstand.events.__file__).parent
+    house = Path(bandstand.__file__).parent
     switches = {
-        name for file in room.rglob("*.py") for name in re.findall(r'switched_off\("([a-z.]+)"\)', file.read_text())
+        name for file in house.rglob("*.py") for name in re.findall(r'switched_off\("([a-z.]+)"\)', file.read_text())
     }
     tests = "".join(file.read_text() for file in TESTS.rglob("test_*.py"))
     assert len(switches) > 12
@@ -199,6 +200,49 @@ def test_deaths(desk: Desk, off: Off, protected: bool) -> None:
     assert DeadLetter.objects.exists() == protected
 
 
+class ProcessEnds(BaseException):
+    """What no process survives."""
+
+
+def lives(max_deaths: int) -> int:
+    """Let one process after the other handle a deadly event and innocent ones that came with it, until none is left;
+    return how many of them it ended."""
+
+    def handler(event: UserCreated) -> None:
+        if event.user_id == "deadly":
+            raise ProcessEnds
+
+    def process() -> Desk:
+        desk = Desk(EventsSettings(max_deaths=max_deaths))
+        desk.handle(handler)
+        return desk
+
+    for name in ("deadly", "a", "b", "c", "d"):  # one has ended already, with all of them in hand
+        process().bring(UserCreated(user_id=name), message_id=name, key=name, repeated=True)
+    ended, desk = 1, process()
+    while Delivery.objects.exists():
+        try:
+            desk.lanes.busy = True
+            Delivery.objects.filter(message_id="deadly").update(due_at=timezone.now() - timedelta(hours=1))  # first
+            desk.pass_time()
+            desk.lanes.go()
+        except ProcessEnds:
+            ended, desk = ended + 1, process()
+    return ended
+
+
+@pytest.mark.parametrize("max_deaths", [2, 3, 5])
+@pytest.mark.parametrize("protected", [True, False])
+def test_isolation(db: None, off: Off, protected: bool, max_deaths: int) -> None:
+    """A deadly event takes nobody with it; if it were handled beside others each time, those would be given up too."""
+    if not protected:
+        off("consumer.isolation")
+    assert lives(max_deaths) == max_deaths
+    given_up = set(DeadLetter.objects.values_list("message_id", "reason", "deaths"))
+    assert ("deadly", "deaths", max_deaths) in given_up
+    assert (len(given_up) == 1) == protected
+
+
 @pytest.mark.parametrize("protected", [True, False])
 def test_source(desk: Desk, off: Off, protected: bool) -> None:
     """An event in another service's name is not handled; otherwise whoever may publish may say anything."""
@@ -220,13 +264,14 @@ def test_leases(desk: Desk, off: Off, protected: bool) -> None:
         off("consumer.leases")
     desk.handle(lambda_of([]))
     desk.bring(UserCreated(user_id="1"), repeated=True)
+    Delivery.objects.update(deaths=2)  # a suspect, of which this process takes one at a time
     retrier = desk.consumer.retrier
     [row] = retrier._deliveries.claim(["welcome"], 1, 15.0, suspects=True)
-    retrier._held[row.position] = True
+    retrier._held[row.position] = ("welcome", True)
     Delivery.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     retrier.turn()
     others = retrier._deliveries.claim(["welcome"], 1, 15.0, suspects=True)
-    assert [each.deaths for each in others] == ([] if protected else [2])
+    assert [each.deaths for each in others] == ([] if protected else [3])
 
 
 def lambda_of(seen: list[str]) -> Callable[[UserCreated], None]:

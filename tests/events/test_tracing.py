@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -219,6 +219,17 @@ def test_questions_on_standard_input(desk: Desk, monkeypatch: pytest.MonkeyPatch
     call_command("events", "trace", "--json", "-", stdout=out)
     answers = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [len(answer["events"]) for answer in answers] == [0, 1]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_an_unknown_id_is_an_error(desk: Desk, arguments: tuple[str, ...]) -> None:
+    """The command fails for people and machines alike, and tells these why in an object."""
+    out = StringIO()
+    with pytest.raises(CommandError, match="knows no event"):
+        call_command("events", "trace", "unknown", *arguments, stdout=out)
+    assert [json.loads(line)["error"]["code"] for line in out.getvalue().splitlines()] == ["unknown_event"] * len(
+        arguments
+    )
 
 
 def test_hand_made_correlation_ids_do_not_fail_a_request(desk: Desk) -> None:

@@ -17,8 +17,8 @@ import msgspec
 from django.conf import settings as django_settings
 from django.db import connections, reset_queries
 
+from bandstand import failpoints
 from bandstand.conf.settings import EventsSettings
-from bandstand.events import failpoints
 from bandstand.events.brokers import Binding, Broker, Incoming
 from bandstand.events.deliveries import Deliveries, Letter, lane_key
 from bandstand.events.envelope import Message, decode
@@ -64,7 +64,7 @@ class Consumer:
         alias = settings.database
         self._lanes = lanes or Lanes(settings.threads, connections.close_all)
         self._inbox = Inbox(alias)
-        self._deliveries = Deliveries(alias)
+        self._deliveries = Deliveries(alias, max_deaths=settings.max_deaths)
         self._handling = Handling(alias, timeout=settings.handler_timeout)
         self.retrier = Retrier(
             lanes=self._lanes,

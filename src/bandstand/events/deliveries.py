@@ -2,6 +2,10 @@
 
 The count of attempts lives here, so it survives restarts and is the same on every broker. A process that holds a row
 renews its lease; when it stops to, another takes the row and counts a death.
+
+With a process die all events that it had in hand, nearly all of them innocent. So the first death of an event says
+little, and it is handled beside others again. From the second on it is a suspect, handled one at a time: the next
+death is its own doing.
 """
 
 from collections.abc import Collection
@@ -13,6 +17,7 @@ from django.db.models import Case, Exists, ExpressionWrapper, F, OuterRef, Q, Qu
 from django.db.models.fields import DurationField
 from django.utils import timezone
 
+from bandstand import failpoints
 from bandstand.context import is_correlation_id
 from bandstand.events import metrics
 from bandstand.events.clock import Now, after
@@ -23,6 +28,7 @@ from bandstand.events.models import DeadLetter, Delivery
 __all__ = ["Deliveries", "DeliveryRow", "Letter"]
 
 _MAX_ERROR: Final = 8000
+_SUSPECT_FROM: Final = 2  # deaths
 
 
 class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +89,11 @@ def lane_key(message: Message) -> str:
 class Deliveries:
     """The waiting events and the dead letters in the database of that alias."""
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, *, max_deaths: int = 5) -> None:
         self._alias = alias
         self._history = History(alias)
+        # Whatever the limit, nothing may reach it by deaths that it shared with others.
+        self._suspect_from = max(1, min(_SUSPECT_FROM, max_deaths - 1))
 
     @property
     def _rows(self) -> QuerySet[Delivery]:
@@ -95,6 +103,12 @@ class Deliveries:
         """Rows whose turn it is, due now or later: the oldest of each key."""
         older = self._rows.filter(subscription=OuterRef("subscription"), key=OuterRef("key"), id__lt=OuterRef("id"))
         return self._rows.filter(~Exists(older), subscription__in=subscriptions).order_by("due_at")
+
+    def _suspicious(self) -> Q:
+        """Rows over which enough processes ended. One that is held when it is due has ended one more."""
+        if failpoints.switched_off("consumer.isolation"):
+            return Q(pk__in=[])
+        return Q(deaths__gte=self._suspect_from) | Q(deaths=self._suspect_from - 1, running=True)
 
     def take_over(self, letter: Letter, *, attempts: int, deaths: int, delay: float, error: str = "") -> None:
         """Keep ``letter`` from now on, so that the broker can forget it; due in ``delay`` seconds. Once is enough."""
@@ -116,12 +130,12 @@ class Deliveries:
     def claim(self, subscriptions: Collection[str], limit: int, lease: float, *, suspects: bool) -> list[DeliveryRow]:
         """Hold at most ``limit`` rows that are due, for ``lease`` seconds, and return them.
 
-        ``suspects`` chooses between rows whose process ended while it handled them and all others. A row whose lease
-        ran out is one more death.
+        ``suspects`` chooses between rows that are to be handled one at a time and all others. A row whose lease ran out
+        is one more death.
         """
-        suspicious = Q(running=True) | Q(deaths__gt=0)
         features = connections[self._alias].features
         with transaction.atomic(using=self._alias):
+            suspicious = self._suspicious()
             found = self._due(subscriptions).filter(suspicious if suspects else ~suspicious, due_at__lte=Now())
             if features.has_select_for_update:
                 found = found.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
@@ -148,10 +162,14 @@ class Deliveries:
         if positions:
             self._rows.filter(id__in=positions).update(running=False, due_at=after(delay))
 
-    def wait(self, subscriptions: Collection[str]) -> float | None:
-        """Return the seconds until the next row is due, at least 0, or None when no row waits."""
+    def wait(self, subscriptions: Collection[str], *, suspects: bool = True) -> float | None:
+        """Return the seconds until the next row is due, at least 0, or None when no row waits.
+
+        Without ``suspects`` only those count that ``claim`` takes for none.
+        """
         left = ExpressionWrapper(F("due_at") - Now(), output_field=DurationField())
-        first = self._due(subscriptions).annotate(left=left).values_list("left", flat=True).first()
+        due = self._due(subscriptions) if suspects else self._due(subscriptions).filter(~self._suspicious())
+        first = due.annotate(left=left).values_list("left", flat=True).first()
         return None if first is None else max(0.0, first.total_seconds())
 
     def finish(self, row: DeliveryRow) -> None:

@@ -1,6 +1,7 @@
 """``manage.py events dead``: dead letters listed, shown, replayed, edited and dropped."""
 
 import argparse
+import math
 import os
 import shlex
 import subprocess
@@ -8,13 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from django.core.management.base import CommandError
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -27,6 +28,7 @@ __all__ = ["DeadLetterDesk", "add_dead_letter_arguments"]
 
 _LISTED: Final = 100
 _SHOWN: Final = 20
+_MOST: Final = 10**9
 _POLL: Final = 0.1
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -36,26 +38,36 @@ def add_dead_letter_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in (("list", "the newest first"), ("show", "in full, with data and traceback")):
         action = _chosen(actions.add_parser(name, help=text))
-        action.add_argument("--json", action="store_true", help="print one JSON object")
-        action.add_argument("--limit", type=int, default=_LISTED if name == "list" else _SHOWN, help="at most so many")
+        most = _LISTED if name == "list" else _SHOWN
+        action.add_argument("--limit", type=_count, default=most, metavar="N", help=f"at most so many ({most})")
     replay = _chosen(actions.add_parser("replay", help="handle again, with all attempts"))
     replay.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait for what becomes of them, and tell it"
+        "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="wait for what becomes of them, and tell it"
     )
     drop = _chosen(actions.add_parser("drop", help="delete for ever"))
     drop.add_argument("--yes", action="store_true", help="do not ask")
-    edit = actions.add_parser("edit", help="change the event's data, in $EDITOR unless they are given")
-    edit.add_argument("ids", nargs=1, type=int, metavar="ID", help="number as `dead list` prints it")
+    edit = _told(actions.add_parser("edit", help="change the event's data, in $EDITOR unless they are given"))
+    edit.add_argument("ids", nargs=1, type=_number, metavar="ID", help="number as `dead list` prints it")
     given = edit.add_mutually_exclusive_group()
     given.add_argument("--data", metavar="JSON", help="the new data")
     given.add_argument("--file", metavar="PATH", help="a file with the new data; - is standard input")
 
 
+def _told(action: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    action.add_argument("--json", action="store_true", help="print one JSON object")
+    return action
+
+
 def _chosen(action: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    action.add_argument("ids", nargs="*", type=int, metavar="ID", help="numbers as `dead list` prints them")
-    action.add_argument("--subscription", default="", metavar="NAME", help="only those of this subscription")
-    action.add_argument("--type", default="", help="only events of this type")
-    action.add_argument("--error", default="", metavar="TEXT", help="only those whose error holds this text")
+    _told(action)
+    action.add_argument("ids", nargs="*", type=_number, metavar="ID", help="numbers as `dead list` prints them")
+    action.add_argument(
+        "--subscription", type=_text, default="", metavar="NAME", help="only those of this subscription"
+    )
+    action.add_argument("--type", type=_text, default="", help="only events of this type")
+    action.add_argument(
+        "--error", type=_text, default="", metavar="TEXT", help="only those whose error holds this text"
+    )
     action.add_argument("--reason", default="", choices=DeadLetter.Reason.values, help="only those given up for this")
     action.add_argument(
         "--since", type=_moment, metavar="TIME", help="only those that died since: 30m, 2h, 3d, or a date with time"
@@ -64,17 +76,48 @@ def _chosen(action: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return action
 
 
+def _number(text: str) -> int:
+    if not text.isdecimal() or not (0 < int(text) <= BigIntegerField.MAX_BIGINT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a dead letter: see `dead list`")
+    return int(text)
+
+
+def _text(text: str) -> str:
+    """What the terminal sent in another encoding comes as lone surrogates, which no database takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no text: write UTF-8") from None
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not (0 < int(text) <= _MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of letters: write 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: write 10 or 0.5")
+    return seconds
+
+
 def _moment(text: str) -> datetime:
     number, unit = text[:-1], text[-1:]
-    if number.isdecimal() and unit in _UNITS:
-        return timezone.now() - timedelta(seconds=int(number) * _UNITS[unit])
     try:
+        if number.isdecimal() and unit in _UNITS:
+            return timezone.now() - timedelta(seconds=int(number) * _UNITS[unit])
         found = parse_datetime(text)
-    except ValueError:
-        found = None
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30m, 2h, 3d or 2026-01-31T12:00:00")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+        if found is not None:
+            return (found if timezone.is_aware(found) else timezone.make_aware(found)).astimezone(UTC)
+    except (ValueError, OverflowError):  # a date that there is not, or from before the year 1
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30m, 2h, 3d or 2026-01-31T12:00:00")
 
 
 class DeadLetterDesk:
@@ -147,14 +190,17 @@ class DeadLetterDesk:
 
     def _replay(self, options: dict[str, Any]) -> None:
         replayed = self._mending.replay(self._find(options))
-        scheduled = sum(each.outcome is Outcome.SCHEDULED for each in replayed)
-        self._say(f"Replayed {scheduled}." + (" They are stored, to be handled by the worker." if scheduled else ""))
+        say = _nothing if options["json"] else self._say
+        scheduled = [each for each in replayed if each.outcome is Outcome.SCHEDULED]
+        say(f"Replayed {len(scheduled)}." + (" They are stored, to be handled by the worker." if scheduled else ""))
         if options["wait"]:
             replayed = self._wait(replayed, options["wait"])
+            say(f"Handled {sum(each.outcome is Outcome.HANDLED for each in replayed)}.")
         else:
-            for each in replayed[:_LISTED]:
-                if each.outcome is Outcome.SCHEDULED:
-                    self._say(f"What becomes of it: manage.py events trace {each.message_id}")
+            for each in scheduled[:_LISTED]:
+                say(f"What becomes of it: manage.py events trace {each.message_id}")
+        if options["json"]:
+            self._say(_json({"replayed": replayed}))
         accepted = {Outcome.HANDLED} if options["wait"] else {Outcome.SCHEDULED}
         failed = [each for each in replayed if each.outcome not in accepted]
         if failed:
@@ -167,7 +213,6 @@ class DeadLetterDesk:
             if all(each.outcome is not Outcome.SCHEDULED for each in now) or time.monotonic() > until:
                 break
             time.sleep(_POLL)
-        self._say(f"Handled {sum(each.outcome is Outcome.HANDLED for each in now)}.")
         return now
 
     def _edit(self, options: dict[str, Any]) -> None:
@@ -177,14 +222,18 @@ class DeadLetterDesk:
             raise CommandError(f"There is no dead letter {number}. See: manage.py events dead list")
         try:
             before = data_of(letter)
-            data = _given(options) or _edited(letter, before)
-            if data is None:
-                self._say("Nothing was changed.")
-                return
-            self._store(number, data, before)
+            given = _given(options)
+            data = _edited(letter, before) if given is None else given
+            if data is not None:
+                self._store(number, data, before)
         except (InvalidEvent, LetterChanged) as error:
             raise CommandError(str(error)) from error
-        self._say(f"Stored. Handle it with: manage.py events dead replay {number}")
+        if options["json"]:
+            self._say(_json({"id": number, "stored": data is not None}))
+        elif data is None:
+            self._say("Nothing was changed.")
+        else:
+            self._say(f"Stored. Handle it with: manage.py events dead replay {number}")
 
     def _store(self, number: int, data: bytes, before: bytes) -> None:
         try:
@@ -204,7 +253,13 @@ class DeadLetterDesk:
         )  # what was asked about is what is dropped, and nothing newer
         if ids and not options["yes"] and not _confirmed(f"Drop {len(ids)} dead letters for ever?"):
             raise CommandError("Nothing was dropped.")
-        self._say(f"Dropped {self._mending.drop(ids)}.")
+        dropped = self._mending.drop(ids)
+        self._say(_json({"dropped": dropped}) if options["json"] else f"Dropped {dropped}.")
+
+
+def _nothing(line: str) -> None:
+    """What is for people is not said to machines."""
+    del line
 
 
 def _confirmed(question: str) -> bool:

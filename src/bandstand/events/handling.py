@@ -15,8 +15,9 @@ import msgspec
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bandstand import failpoints
 from bandstand.context import bind, new_context
-from bandstand.events import failpoints, metrics
+from bandstand.events import metrics
 from bandstand.events.envelope import Message
 from bandstand.events.inbox import Entry
 from bandstand.events.subscriptions import Subscription

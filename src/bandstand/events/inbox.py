@@ -10,7 +10,7 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
-from bandstand.events import failpoints
+from bandstand import failpoints
 from bandstand.events.clock import after, now_sql
 from bandstand.events.models import DeadLetter, InboxMessage
 from bandstand.events.queries import queries, run_direct

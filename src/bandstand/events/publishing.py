@@ -9,9 +9,10 @@ from django.db import connections
 from django.utils import timezone
 from prometheus_client import Counter
 
+from bandstand import failpoints
 from bandstand.conf import get_settings
 from bandstand.context import current
-from bandstand.events import failpoints, metrics, wakeup
+from bandstand.events import metrics, wakeup
 from bandstand.events.envelope import enclose, encode_data, uuid7
 from bandstand.events.event import Event, is_event_type
 from bandstand.events.publications import PUBLICATIONS
@@ -44,10 +45,15 @@ def publish(event: Event, *, key: str) -> str:
 
     Raises:
         NotInTransaction: there is no transaction that the event could belong to.
-        InvalidEvent: the event has no type, no JSON form, does not hold what its own class promises, is larger than
-            512 KiB, or the key is empty or longer than 200 characters.
+        InvalidEvent: it is no event, has no type, no JSON form, does not hold what its own class promises, or is larger
+            than 512 KiB; or the key is no text, empty or longer than 200 characters.
     """
     kind = type(event)
+    if not isinstance(event, Event):
+        raise InvalidEvent(
+            f"publish() takes an event, not {event!r:.60}: "
+            f'class OrderPlaced(Event, type="order.placed", version=1): …, then publish(OrderPlaced(…), key=…).'
+        )
     connection = _transaction(kind.__name__)
     if not kind.__event_type__:
         raise InvalidEvent(f"{kind.__name__} has no type: class {kind.__name__}(Event, type=…, version=1).")
@@ -65,7 +71,7 @@ def publish_data(data: Mapping[str, object], event_type: str, *, key: str | None
     Raises:
         NotInTransaction: there is no transaction that the event could belong to.
         InvalidEvent: the type is none, the data have no JSON form, do not fit the class, or are too large, or the key
-            is empty or too long.
+            is no text, empty or too long.
     """
     connection = _transaction(event_type)
     if not is_event_type(event_type):
@@ -148,8 +154,8 @@ def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
     return msgspec.json.Decoder(kind)
 
 
-def _check_key(name: str, key: str) -> None:
-    if not 0 < len(key) <= _MAX_KEY or not key.isprintable():
+def _check_key(name: str, key: object) -> None:
+    if not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY or not key.isprintable():
         raise InvalidEvent(
             f"{name} was published with the key {key!r:.60}; "
             f"give the id of what it is about, as text of 1 to {_MAX_KEY} characters: key=str(order.pk)."

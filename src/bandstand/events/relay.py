@@ -12,8 +12,9 @@ from typing import Final
 from django.db import Error as DatabaseError
 from django.db import connections, reset_queries
 
+from bandstand import failpoints
 from bandstand.conf.settings import EventsSettings
-from bandstand.events import failpoints, metrics
+from bandstand.events import metrics
 from bandstand.events.brokers import Broker, Outgoing
 from bandstand.events.outbox import Outbox, OutboxRow
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable

@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from threading import Event, Lock, Thread
@@ -11,22 +12,22 @@ import msgspec
 from django.db import Error as DatabaseError
 from django.db import connections, reset_queries
 
+from bandstand import failpoints
 from bandstand.conf.settings import EventsSettings
-from bandstand.events import failpoints
 from bandstand.events.deliveries import Deliveries, DeliveryRow, Letter
 from bandstand.events.envelope import Message, decode
 from bandstand.events.handling import HandlerFailed, Handling
 from bandstand.events.inbox import Entry, HandledElsewhere, Inbox
 from bandstand.events.lanes import Lanes
 from bandstand.events.subscriptions import Registry, Subscription
-from bandstand.exceptions import InvalidEvent
+from bandstand.exceptions import EventPostponed, InvalidEvent
 
 __all__ = ["Retrier"]
 
 logger: Final = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 5.0  # for rows whose process died, and for replays that nobody told us of
-_PAUSE: Final = 1.0  # after the database failed
+_PAUSE: Final = 1.0  # after the database failed, and the least after the last of the delays
 _PURGE_BATCH: Final = 500
 
 
@@ -53,7 +54,7 @@ class Retrier:
         self._claiming = True
         self._stopping = False
         self._lock = Lock()
-        self._held: dict[int, bool] = {}  # position -> whether it is a suspect
+        self._held: dict[int, tuple[str, bool]] = {}  # position -> its subscription, and whether it is a suspect
         self._abandoned: set[int] = set()  # held, but the database failed before it could be settled
         self._thread = Thread(target=self._run, name="bandstand-retrier", daemon=True)
 
@@ -78,12 +79,21 @@ class Retrier:
 
     def after_first_failure(self, letter: Letter, error: HandlerFailed) -> None:
         """Take over an event whose first attempt failed."""
-        delays = self._settings.retry_delays
-        if len(delays) == 1:
+        delay = self._delay_after(1, error)
+        if delay is None:
             self._give_up(letter, error, attempts=1)
             return
-        self._deliveries.take_over(letter, attempts=1, deaths=0, delay=delays[1], error=_told(error))
+        self._deliveries.take_over(letter, attempts=1, deaths=0, delay=delay, error=_told(error))
         self.wake()
+
+    def _delay_after(self, attempts: int, error: HandlerFailed) -> float | None:
+        """Return how many seconds to wait after so many failed attempts, or None when there is to be no further one."""
+        delays = self._settings.retry_delays
+        if attempts < len(delays):
+            return delays[attempts]
+        if failpoints.switched_off("consumer.attempts"):
+            return delays[-1]
+        return max(delays[-1], _PAUSE) if isinstance(error.__cause__, EventPostponed) else None
 
     def _run(self) -> None:
         try:
@@ -114,28 +124,38 @@ class Retrier:
             reset_queries()
 
     def _claim(self) -> float:
-        names = [subscription.name for subscription in self._registry]
-        wait = self._deliveries.wait(names)
+        names, suspects = self._open()
+        wait = self._deliveries.wait(names, suspects=suspects)
         if wait == 0.0:  # else, as nearly always, that one query is all that a look costs
-            self._claim_due(names)
-            wait = self._deliveries.wait(names)
+            self._claim_due(names, suspects=suspects)
+            names, suspects = self._open()
+            wait = self._deliveries.wait(names, suspects=suspects)
         longest = self._settings.lease / 3 if self._held else _LOOK_EVERY
-        if wait is None or len(self._held) >= 2 * self._settings.threads:
-            return longest
-        return min(longest, max(wait, 0.01))
+        return longest if wait is None else min(longest, max(wait, 0.01))
 
-    def _claim_due(self, names: list[str]) -> None:
-        room = 2 * self._settings.threads - len(self._held)
-        if room > 0:
-            self._submit(self._deliveries.claim(names, room, self._settings.lease, suspects=False), suspects=False)
-        # One at a time: if this process dies again, it is clear over which event.
-        if not any(self._held.values()):
+    def _open(self) -> tuple[list[str], bool]:
+        """Return the subscriptions of which more may be held, and whether a suspect may be.
+
+        One that holds as many as there are threads is left alone until one of these ends, which wakes us: however long
+        its handlers take, others have room. Of suspects there is one at a time: if this process dies again, it is clear
+        over which event.
+        """
+        with self._lock:
+            held = list(self._held.values())
+        each = Counter(name for name, _ in held)
+        names = [known.name for known in self._registry if each[known.name] < self._settings.threads]
+        return names, not any(suspect for _, suspect in held)
+
+    def _claim_due(self, names: list[str], *, suspects: bool) -> None:
+        room = 2 * self._settings.threads
+        self._submit(self._deliveries.claim(names, room, self._settings.lease, suspects=False), suspects=False)
+        if suspects:
             self._submit(self._deliveries.claim(names, 1, self._settings.lease, suspects=True), suspects=True)
 
     def _submit(self, rows: list[DeliveryRow], *, suspects: bool) -> None:
         for row in rows:
             with self._lock:
-                self._held[row.position] = suspects
+                self._held[row.position] = (row.subscription, suspects)
             self._lanes.submit(row.subscription, row.key, partial(self._settle, row))
 
     def _settle(self, row: DeliveryRow) -> None:
@@ -191,11 +211,10 @@ class Retrier:
         except HandledElsewhere:
             self._deliveries.release([row.position], delay=self._settings.lease)
         except HandlerFailed as error:
-            attempts, delays = row.attempts + 1, self._settings.retry_delays
-            if attempts >= len(delays) and not failpoints.switched_off("consumer.attempts"):
-                self._give_up(letter, error, attempts=attempts, deaths=row.deaths)
+            delay = self._delay_after(row.attempts + 1, error)
+            if delay is None:
+                self._give_up(letter, error, attempts=row.attempts + 1, deaths=row.deaths)
             else:
-                delay = delays[min(attempts, len(delays) - 1)]
                 self._deliveries.postpone(row, delay=delay, error=_told(error))
 
     def _entrance(self, row: DeliveryRow) -> Callable[[], Entry]:

@@ -15,7 +15,8 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import on_commit as django_on_commit
 
-from bandstand.events import failpoints
+from bandstand import failpoints
+from bandstand.postgresql import is_own_session
 
 __all__ = ["CHANNEL", "Listener", "notify", "on_commit"]
 
@@ -106,7 +107,8 @@ class Listener:
         parameters = {**wrapper.get_connection_params(), "autocommit": True}
         with wrapper.Database.connect(**parameters) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            self.listening = True
+            # Behind a pooler that shares sessions no notification comes: better look too often than once too little.
+            self.listening = is_own_session(connection)
             for wake in self._wake.values():  # what was committed before we listened
                 wake()
             while not self._stopping.is_set():

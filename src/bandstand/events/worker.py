@@ -13,8 +13,8 @@ from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from bandstand import failpoints
 from bandstand.conf import Settings, wire
-from bandstand.events import failpoints
 from bandstand.events.brokers import BrokerOptions, build_broker
 from bandstand.events.consumer import Consumer
 from bandstand.events.databases import faults

@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     has_servers()
-    server = Postgres()
+    server = Postgres(fsync=False)
     with contextlib.closing(server):
         server.start()
         yield server
@@ -220,10 +220,13 @@ class Rig:
         rows = self.query("SELECT number FROM effect WHERE subscription = %s ORDER BY id", subscription)
         return [row[0] for row in rows]
 
-    def settled(self) -> bool:
-        """Nothing is on its way: all sent, nothing waits, every event written has had its effects."""
-        unsent = self.count("bandstand_outbox WHERE sent_at IS NULL")
-        return not unsent and not self.count("bandstand_delivery") and self.done()
+    def settled(self, *numbers: int) -> bool:
+        """Nothing is on its way: all sent, nothing waits, and ``numbers`` (or all written) have had their effects."""
+        return self.done(*numbers) and not self.stuck()
+
+    def stuck(self) -> int:
+        """How many events are not known to be sent, or wait."""
+        return self.count("bandstand_outbox WHERE sent_at IS NULL") + self.count("bandstand_delivery")
 
     def at_rest(self, *subscriptions: str) -> bool:
         """Settled, and the broker has no copy left to bring: what would be repeated was."""
@@ -249,7 +252,7 @@ class Rig:
             lost=len(written - set(effects)),
             ghosts=len(set(effects) - written),
             duplicates=len(effects) - len(set(effects)),
-            stuck=self.count("bandstand_outbox WHERE sent_at IS NULL") + self.count("bandstand_delivery"),
+            stuck=self.stuck(),
         )
 
     def repeats(self, *subscriptions: str) -> bool:

@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bandstand.workspace.runtime import free_port
 from tests.integration.optional.servers import RabbitMq
+from tests.ports import held_port
 
 
 class Rabbit(RabbitMq):
     """Also listens with TLS; messages may have 1 MB."""
 
     def __init__(self, folder: Path) -> None:
-        self.tls_port = free_port()
+        self.tls_port = held_port()
         self.authority = folder / "authority.pem"
         certificate, key = make_certificates(folder)
         super().__init__(

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections, transaction
 
-from bandstand.events import failpoints
+from bandstand import failpoints
 from bandstand.events.checks import check_transactions, tell_shortcomings
 from bandstand.events.envelope import decode
-from bandstand.events.failpoints import FailPoint
 from bandstand.events.handling import BrokenTransaction, HandlerFailed, Handling
 from bandstand.events.history import History
 from bandstand.events.inbox import Entry, HandledElsewhere, Inbox
 from bandstand.events.models import HistoryEntry, InboxMessage, OutboxMessage
 from bandstand.events.outbox import OutboxRow, open_outbox
 from bandstand.events.subscriptions import Subscription
+from bandstand.failpoints import FailPoint
 from tests.integration.events.conftest import ROOT, SETTINGS, ZERO, Rig
 from tests.integration.events.databases import MARIADB_TABLES, SQLITE_TABLES, Sqlite
 from tests.integration.events.test_faults import dies, messages
@@ -204,10 +204,8 @@ def claim_while_another_claims(rig: Rig) -> list[OutboxRow]:
     rig.write(1, key="same")
     rig.write(2, key="same")
     got: list[OutboxRow] = []
-    begun = threading.Event()
 
     def second() -> None:
-        begun.set()
         got.extend(open_outbox(rig.platform).claim(1, 60.0))
         connections[rig.platform].close()
 
@@ -217,10 +215,17 @@ def claim_while_another_claims(rig: Rig) -> list[OutboxRow]:
         [row] = OutboxMessage.objects.using(rig.platform).order_by("id")[:1]
         OutboxMessage.objects.using(rig.platform).filter(pk=row.pk).update(held_until="2999-01-01 00:00:00+00:00")
         thread.start()
-        begun.wait(10)
-        thread.join(0.5)
+        rig.until(lambda: not thread.is_alive() or is_kept_waiting(rig), 20, "the second has claimed, or waits")
     thread.join(20)
     return got
+
+
+def is_kept_waiting(rig: Rig) -> bool:
+    """Say whether a session waits for its turn or for a row."""
+    return any(
+        rig.count(f"information_schema.{where}")
+        for where in ("processlist WHERE state = 'User lock'", "innodb_trx WHERE trx_state = 'LOCK WAIT'")
+    )
 
 
 def test_a_key_is_held_by_one_relay(maria: Rig) -> None:

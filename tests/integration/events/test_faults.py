@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
-from bandstand.events import failpoints
-from bandstand.events.failpoints import FailPoint
+from bandstand import failpoints
+from bandstand.failpoints import FailPoint
 from tests.integration.events.conftest import ZERO, Rig
 from tests.integration.servers import Nats, Postgres
 
@@ -144,6 +144,16 @@ def test_without_the_inbox_effects_would_repeat(rig: Rig) -> None:
     rig.until(lambda: rig.repeats("counted", "watcher", "typed"), 20, "a repeated effect")
 
 
+@pytest.mark.parametrize(("switch", "published"), [("", 5), ("riders.sending", 0)])
+def test_what_a_handler_publishes_goes_with_its_commit(rig: Rig, switch: str, published: int) -> None:
+    """What a handler did and published lasts together; the tooth: a COMMIT that leaves its event behind."""
+    rig.ready_worker(failpoints=switch)
+    for number in range(5):
+        rig.write(number, do="answer")
+    rig.until(lambda: rig.done(*range(5)), 20, "all are handled")
+    assert rig.count("bandstand_outbox WHERE type = 'number.answered'") == published
+
+
 def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(rig: Rig) -> None:
     """The deadly event ends as a dead letter after at most six restarts, and all others have their effects."""
     deadly = rig.write(0, key="deadly", do="die:99")
@@ -160,8 +170,43 @@ def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(rig: Rig)
     assert (reason, deaths, message_id) == ("deaths", 5, deadly)
     assert rig.count("attempt WHERE message_id = %s", deadly) == 5
     assert starts <= 6
-    rig.until(lambda: rig.done(*range(1, 11)), 15, "the others")
+    rig.until(lambda: rig.settled(*range(1, 11)), 15, "the others")
     assert rig.ledger("counted", range(1, 11)) == ZERO
+
+
+def test_what_a_killed_worker_had_in_hand_is_handled_side_by_side(rig: Rig) -> None:
+    """Events whose process was killed run beside each other in the next one, as they did when they were new."""
+    process = rig.ready_worker()
+    for number in range(3):  # of four threads one is left to the other subscriptions
+        rig.write(number, do="meet:6")
+    rig.until(lambda: rig.count("attempt") == 3, 20, "all handlers have begun, and wait for a second round")
+    rig.stop(process, signal.SIGKILL)
+    assert rig.effects() == []
+    rig.ready_worker()
+    rig.until(rig.settled, 60, "all effects")
+    assert rig.count("attempt") == 6, "else they were not in the handler at the same time"
+    assert rig.ledger() == rig.ledger("watcher") == ZERO
+
+
+@pytest.mark.parametrize("deaths", [5, 2])
+def test_a_deadly_event_takes_nobody_with_it(rig: Rig, deaths: int) -> None:
+    """Slow events that are in hand when the deadly one strikes are all handled, however few deaths are allowed."""
+    deadly = rig.write(0, key="deadly", do="die:99")
+    for number in range(1, 7):
+        rig.write(number, key=f"slow {number}", do="sleep:0.5")
+    process = rig.worker(events={"MAX_DEATHS": deaths})
+
+    def settled() -> bool:
+        nonlocal process
+        if process.poll() is not None:
+            process = rig.worker(events={"MAX_DEATHS": deaths})
+        return not rig.count("bandstand_delivery") and bool(rig.count("bandstand_dead_letter"))
+
+    rig.until(settled, 200, "the deadly one is given up")
+    assert rig.query("SELECT message_id, deaths FROM bandstand_dead_letter") == [(deadly, deaths)]
+    assert rig.count("attempt WHERE message_id = %s", deadly) == deaths
+    rig.until(lambda: rig.settled(*range(1, 7)), 15, "the others")
+    assert rig.ledger("counted", range(1, 7)) == ZERO
 
 
 def test_a_worker_that_was_paused_repeats_nothing(rig: Rig) -> None:
@@ -172,12 +217,25 @@ def test_a_worker_that_was_paused_repeats_nothing(rig: Rig) -> None:
     process.send_signal(signal.SIGSTOP)
     rig.write_many(30, 1)
     other = rig.ready_worker()
+    # Requests of the paused one that lie at NATS, for 5 s at most, draw some of the messages again and again.
     rig.until(lambda: rig.done(*range(1, 31)), 20, "the others")
     process.send_signal(signal.SIGCONT)
     rig.until(rig.settled, 20, "all effects")
     time.sleep(0.5)
     assert rig.ledger() == rig.ledger("watcher") == ZERO
     assert other.poll() is None
+
+
+def test_a_worker_that_was_paused_soon_draws_nothing(rig: Rig) -> None:
+    """What comes while a worker stands still waits for one that works: its requests at NATS end within seconds."""
+
+    async def requests(stream: Any, name: str) -> int:
+        return int((await stream.consumer_info(name, "ledger-service__counted")).num_waiting or 0)
+
+    process = rig.ready_worker()
+    assert rig.stream(requests) == 1
+    process.send_signal(signal.SIGSTOP)
+    rig.until(lambda: rig.stream(requests) == 0, 15, "the requests have ended")
 
 
 def test_without_the_inbox_a_late_wake_would_repeat(rig: Rig) -> None:
@@ -338,7 +396,7 @@ def test_a_broken_connection_is_healed_before_the_handler(rig: Rig, switch: str)
 def test_a_commit_wakes_the_relay(rig: Rig) -> None:
     """With a poll interval of ten minutes an event is sent at its commit; without the notification it lies there."""
     rig.ready_worker("--only", "relay", events={"POLL_INTERVAL": 600})
-    listening = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN%%'"
+    listening = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE '%%pg_backend_pid()'"
     rig.until(lambda: bool(rig.query(listening, rig.platform)), 20, "the relay listens")
     rig.write(0)
     rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 20, "it is sent")
@@ -356,7 +414,7 @@ def test_a_commit_wakes_the_relay(rig: Rig) -> None:
 def test_a_lost_notification_costs_a_poll_interval(rig: Rig, switch: str) -> None:
     """Polling finds what no notification told of; without it the event lies there."""
     rig.ready_worker("--only", "relay", failpoints=switch, events={"POLL_INTERVAL": 0.5})
-    listening = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN%%'"
+    listening = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE '%%pg_backend_pid()'"
     rig.until(lambda: bool(rig.query(listening, rig.platform)), 20, "the relay listens")
     time.sleep(1)
     failpoints._points["relay.notification"] = FailPoint("off")

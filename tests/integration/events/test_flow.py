@@ -21,7 +21,7 @@ def test_every_subscription_gets_every_event_once(service: Rig) -> None:
     numbers = range(1000, 1200)
     for number in numbers:
         service.write(number)
-    service.until(lambda: service.done(*numbers), 15, "all effects")
+    service.until(lambda: service.settled(*numbers), 15, "all effects")
     assert service.ledger("counted", numbers) == ZERO
     assert service.ledger("watcher", numbers) == ZERO
 

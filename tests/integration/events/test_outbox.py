@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from django.db import IntegrityError, ProgrammingError, connections, transaction
 
+from bandstand import failpoints
 from bandstand.conf import get_settings
 from bandstand.events import outbox as module
 from bandstand.events import publish, publishing, wakeup
@@ -17,7 +18,7 @@ from bandstand.events.outbox import Outbox, OutboxRow, open_outbox
 from bandstand.events.queries import queries
 from bandstand.events.relay import Relay
 from bandstand.exceptions import BrokerError
-from bandstand.postgresql.riders import Riders
+from bandstand.failpoints import FailPoint
 from tests.integration.events.conftest import Rig
 from tests.integration.events.ledger.shapes import Counted
 
@@ -43,10 +44,15 @@ def claim_while_another_claims(rig: Rig) -> list[OutboxRow]:
         [first] = open_outbox(rig.platform).claim(1, 60.0)
         thread = threading.Thread(target=second)
         thread.start()
-        thread.join(0.3)
-    thread.join(10)
+        rig.until(lambda: not thread.is_alive() or is_kept_waiting(rig), 20, "the second has claimed, or waits")
+    thread.join(20)
     assert first.key == "same"
     return got
+
+
+def is_kept_waiting(rig: Rig) -> bool:
+    """Say whether a session of the database waits for a lock that another one has."""
+    return rig.count("pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'", rig.platform) > 0
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
@@ -75,6 +81,12 @@ def test_each_part_of_the_claim_is_needed(
 ) -> None:
     """The teeth: without the turn, or without looking at what is held, two relays have rows of one key."""
     without(monkeypatch, *parts)
+    assert [row.key for row in claim_while_another_claims(two_of_a_key)] == ["same"]
+
+
+def test_without_turns_two_relays_would_hold_a_key(two_of_a_key: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same by the switch that any process can be given: the second relay sees nothing of the first one's claim."""
+    monkeypatch.setitem(failpoints._points, "outbox.turn", FailPoint("off"))
     assert [row.key for row in claim_while_another_claims(two_of_a_key)] == ["same"]
 
 
@@ -183,7 +195,7 @@ def test_an_event_goes_with_the_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 def test_tooth_of_the_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the COMMIT left behind what waits for it, the change would last without its event: the ledger would tell."""
-    monkeypatch.setattr(Riders, "take", lambda self: self.discard() or [])
+    monkeypatch.setitem(failpoints._points, "riders.sending", FailPoint("off"))
     rig.write(1)
     assert rig.count("written") == 1
     assert rig.count("bandstand_outbox") == 0
@@ -198,7 +210,8 @@ def test_a_listener_comes_back(rig: Rig) -> None:
     listener.start()
     try:
         assert woken.acquire(timeout=10)
-        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = %s"
+        listens = "query LIKE '%%pg_backend_pid()' AND datname = %s"
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listens}"
         assert rig.query(end, rig.platform) == [(True,)]
         assert woken.acquire(timeout=10), "it looks for what it missed"
         rig.write(1)

@@ -104,6 +104,19 @@ def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(service: 
     assert service.ledger("counted", range(1, 11)) == ZERO
 
 
+def test_what_a_killed_worker_had_in_hand_is_handled_side_by_side(service: Rig) -> None:
+    """What RabbitMQ brings again after a kill runs beside each other, as it did when it was new."""
+    process = service.ready_worker(events=LEASE)
+    for number in range(3):
+        service.write(number, do="meet:6")
+    service.until(lambda: service.count("attempt") == 3, 20, "all handlers have begun, and wait for a second round")
+    service.stop(process, signal.SIGKILL)
+    service.ready_worker(events=LEASE)
+    service.until(service.settled, 60, "all effects")
+    assert service.count("attempt") == 6, "else they were not in the handler at the same time"
+    assert service.ledger() == service.ledger("watcher") == ZERO
+
+
 def test_a_worker_that_was_paused_repeats_nothing(service: Rig) -> None:
     """A worker stopped for longer than its lease loses its connection; another does its work, and its own comes to
     nothing when it wakes up."""

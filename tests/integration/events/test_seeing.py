@@ -4,7 +4,6 @@ The tests share one worker, so each uses numbers and keys of its own.
 """
 
 import json
-import socket
 import time
 from threading import Thread
 from typing import Any
@@ -14,6 +13,7 @@ from bandstand.context import bind, new_context
 from bandstand.events.brokers import BrokerOptions
 from bandstand.events.brokers.nats import NatsBroker
 from tests.integration.events.conftest import Rig
+from tests.ports import held_port
 
 
 def trace(service: Rig, asked: str) -> dict[str, Any]:
@@ -148,9 +148,7 @@ def test_a_subscription_that_was_never_there_is_left_out(rig: Rig) -> None:
 
 def test_a_broker_that_is_away_does_not_hide_the_rest(rig: Rig) -> None:
     """The status comes within seconds, from the database, and says why the broker is missing."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = held_port()
     rig.write(1)
     started = time.monotonic()
     said = rig.command("events", "status", "--json", BROKER_URL=f"nats://127.0.0.1:{port}")
@@ -162,9 +160,7 @@ def test_a_broker_that_is_away_does_not_hide_the_rest(rig: Rig) -> None:
 
 def test_a_worker_can_be_watched(rig: Rig) -> None:
     """It answers on the port that it is given, and its counters move."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = held_port()
     worker = rig.ready_worker(BANDSTAND_WORKER_PORT=str(port))
     rig.write(1)
     rig.until(rig.settled, 10, "the effect")

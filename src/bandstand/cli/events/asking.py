@@ -1,5 +1,6 @@
 """Services asked by their own ``manage.py events``, all at once."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,16 +16,23 @@ from bandstand.cli.service import Inside, inside
 from bandstand.cli.workspace import Opened
 from bandstand.exceptions import NotRunning
 
-__all__ = ["Conversation", "Silent", "ask_all", "reached"]
+__all__ = ["Conversation", "Silent", "WrittenWrong", "ask_all", "reached"]
 
 _PATIENCE: Final = 60.0  # seconds, for one service
 _AT_ONCE: Final = 8
+
+_USAGE: Final = 2  # exit status of a command that is written wrong
+_COMPLAINT: Final = re.compile(r"^manage\.py [^\n]*?: error: (.*)\Z", re.MULTILINE | re.DOTALL)  # of argparse
 
 T = TypeVar("T")
 
 
 class Silent(Exception):
     """A service did not answer; the text says what it said instead."""
+
+
+class WrittenWrong(Exception):
+    """A service can't make sense of the command, and none of the others could; the text says of what."""
 
 
 def reached(place: Opened) -> list[Inside]:
@@ -40,7 +48,11 @@ def reached(place: Opened) -> list[Inside]:
 
 
 def ask_all(services: Iterable[Inside], question: Callable[[Inside], T]) -> tuple[dict[str, T], dict[str, str]]:
-    """Put ``question`` to all services side by side; return the answers, and what was wrong where there is none."""
+    """Put ``question`` to all services side by side; return the answers, and what was wrong where there is none.
+
+    Raises:
+        WrittenWrong: the question was.
+    """
     answers: dict[str, T] = {}
     failed: dict[str, str] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -75,6 +87,7 @@ class Conversation:
 
         Raises:
             Silent: there is no answer, or not such a one.
+            WrittenWrong: its arguments make no sense.
         """
         writing, _ = self._pipes()
         with suppress(OSError):  # it has ended; what it said is on its standard error
@@ -86,18 +99,25 @@ class Conversation:
         """Read one line.
 
         Raises:
-            Silent: as for ``ask``.
+            Silent, WrittenWrong: as for ``ask``.
         """
         _, reading = self._pipes()
         line = reading.readline()
         try:
             return msgspec.json.decode(line, type=answer)
         except msgspec.MsgspecError as error:
+            said = self._ended(by_itself=not line)
+            raise _complaint(said, self._process.returncode) or Silent(
+                _last_words(said) or f"it did not answer in time, or not as expected: {error}"
+            ) from error
+
+    def _ended(self, *, by_itself: bool) -> str:
+        """End it, unless it does so ``by_itself`` in its time; return what it said on its standard error."""
+        if not by_itself:
             self._process.kill()
-            self._process.wait()
-            self._said.seek(0)
-            said = self._said.read().decode(errors="replace")
-            raise Silent(_last_words(said) or f"it did not answer in time, or not as expected: {error}") from error
+        self._process.wait()
+        self._said.seek(0)
+        return self._said.read().decode(errors="replace")
 
     def close(self) -> None:
         """End it."""
@@ -116,3 +136,9 @@ class Conversation:
 
 def _last_words(said: str) -> str:
     return "\n".join(said.strip().splitlines()[-3:])
+
+
+def _complaint(said: str, status: int) -> WrittenWrong | None:
+    """Return what argparse had against the arguments; Python ends with 2 as well where there is no manage.py."""
+    complaint = _COMPLAINT.search(said.strip())
+    return WrittenWrong(complaint[1]) if complaint and status == _USAGE else None

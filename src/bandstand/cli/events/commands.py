@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bandstand.cli.events.asking import Conversation, ask_all, reached
+from bandstand.cli.events.asking import Conversation, WrittenWrong, ask_all, reached
 from bandstand.cli.events.joining import Question, Story, Trace, research
 from bandstand.cli.events.showing import letter_table, status_table, story_trees
 from bandstand.cli.failing import failing, print_json
@@ -32,6 +32,45 @@ Examples:
   bandstand events dead replay 17 --wait 10 --service order-service
 """
 
+_STATUS_EXAMPLES: Final = """
+Examples:
+
+  bandstand events status           what waits, is retried and is dead, for each subscription
+
+  bandstand events status --json    for machines
+"""
+
+_TRACE_EXAMPLES: Final = """
+Examples:
+
+  bandstand events trace 01989c1e-5a3b-7c4d-8e9f-0a1b2c3d4e5f    by the id of an event
+
+  bandstand events trace 4bf92f3577b34da6a3ce929d0e0e4736        by a correlation id, as X-Correlation-ID has it
+"""
+
+_DEAD_EXAMPLES: Final = """
+Examples:
+
+  bandstand events dead list --since 2h --json
+
+  bandstand events dead show 17 --service order-service
+
+  bandstand events dead replay 17 --wait 10 --service order-service
+
+  bandstand events dead replay --error "no warehouse" --since 2h --service order-service
+
+  bandstand events dead edit 17 --data '{"quantity": 2}' --service order-service
+
+  bandstand events dead drop --reason invalid --yes --service order-service
+"""
+
+
+class UnknownEvent(WorkspaceError):
+    """No service remembers an event or a correlation of that id."""
+
+    code = "unknown_event"
+
+
 events = typer.Typer(
     help="See where the events of all services are, follow one, and mend what failed for good.",
     epilog=_EXAMPLES,
@@ -39,7 +78,7 @@ events = typer.Typer(
 )
 
 
-@events.command()
+@events.command(epilog=_STATUS_EXAMPLES)
 def status(context: Context, folder: FolderOption = None, json: JsonOption = False) -> None:
     """Show what waits in each outbox, at the broker and in retries, and what is dead."""
     with failing(json=json):
@@ -59,7 +98,7 @@ def _status_of(found: Inside) -> dict[str, Any]:
         return talk.read(dict[str, Any])
 
 
-@events.command()
+@events.command(epilog=_TRACE_EXAMPLES)
 def trace(
     context: Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="An event's id or a correlation id.")],  # noqa: A002 - its own name
@@ -74,6 +113,11 @@ def trace(
     with failing(json=json):
         place = opened(context, folder)
         story, failed = _investigate(place, id)
+        if not (story.events or story.deliveries or failed):
+            raise UnknownEvent(
+                f"No service knows an event or a correlation {id!r}.",
+                hint="They remember what they published for a day, and what they handled for two weeks, unless told.",
+            )
         if json:
             print_json({"platform": place.workspace.name, "story": story, "failed": failed})
         elif story.events or story.deliveries:
@@ -81,11 +125,6 @@ def trace(
                 console().print(tree)
             if story.truncated:
                 typer.echo(f"There are more events than these {len(story.events)}.")
-        if not (story.events or story.deliveries or failed or json):
-            raise WorkspaceError(
-                f"No service knows an event or a correlation {id!r}.",
-                hint="They remember what they published for a day, and what they handled for two weeks, unless told.",
-            )
         _end(failed, json=json)
 
 
@@ -107,7 +146,7 @@ def _investigate(place: Opened, asked: str) -> tuple[Story, dict[str, str]]:
         return research(asked, ask), failed
 
 
-@events.command(context_settings={"ignore_unknown_options": True})
+@events.command(epilog=_DEAD_EXAMPLES, context_settings={"ignore_unknown_options": True})
 def dead(
     context: Context,
     *,
@@ -137,7 +176,7 @@ def dead(
         if service is not None:
             found = inside(place, service)
             become(found, ["python", "manage.py", "events", "dead", *words])
-        answers, failed = ask_all(reached(place), lambda found: _letters_of(found, words))
+        answers, failed = _letters(place, words)
         if json:
             print_json({"platform": place.workspace.name, "services": answers, "failed": failed})
         elif any(each["count"] for each in answers.values()):
@@ -145,6 +184,13 @@ def dead(
         elif not failed:
             typer.echo("No dead letters.")
         _end(failed, json=json)
+
+
+def _letters(place: Opened, words: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    try:
+        return ask_all(reached(place), lambda found: _letters_of(found, words))
+    except WrittenWrong as error:
+        raise typer.BadParameter(str(error), param_hint="ARGUMENTS") from error
 
 
 def _letters_of(found: Inside, words: list[str]) -> dict[str, Any]:
@@ -157,8 +203,9 @@ def _letters_of(found: Inside, words: list[str]) -> dict[str, Any]:
 def _end(failed: Mapping[str, str], *, json: bool) -> None:
     """Say who did not answer, and fail if anybody did not."""
     if not json:
-        for name, error in failed.items():
-            sys.stdout.flush()
-            typer.secho(f"{name} can't be asked: {error}", fg="red", err=True)
+        sys.stdout.flush()
+        for error in dict.fromkeys(failed.values()):  # what is the same everywhere is told once
+            names = ", ".join(name for name, its in failed.items() if its == error)
+            typer.secho(f"{names} can't be asked: {error}", fg="red", err=True)
     if failed:
         raise typer.Exit(1)

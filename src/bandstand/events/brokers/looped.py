@@ -8,6 +8,7 @@ from threading import Event, Thread
 from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from bandstand.events.brokers.base import Binding, Broker, BrokerOptions, Outgoing, Receiver
+from bandstand.events.brokers.happening import happens
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 
 __all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "LoopedBroker"]
@@ -112,7 +113,4 @@ class LoopedBroker(Broker, Generic[S]):
                 task.cancel()
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        except TimeoutError:
-            return
+        await happens(self._closing, seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from bandstand.events.brokers.happening import happens
 from bandstand.exceptions import BrokerError
 
 __all__ = ["Outcomes"]
@@ -25,10 +26,7 @@ class Outcomes:
 
     async def settled(self, timeout: float, otherwise: BrokerError) -> list[BrokerError | None]:  # noqa: ASYNC109
         """Wait at most ``timeout`` seconds for all; return the errors: ``otherwise`` for what is not by then."""
-        if self._open:
-            try:
-                await asyncio.wait_for(self._done.wait(), timeout)
-            except TimeoutError:
-                for index in list(self._open):
-                    self.settle(index, otherwise)
+        if self._open and not await happens(self._done, timeout):
+            for index in list(self._open):
+                self.settle(index, otherwise)
         return self.errors

@@ -41,6 +41,20 @@ def attempt(subscription: str, message: Message) -> int:
     return int(row[0]) if row else 0
 
 
+def meet(attempts: int) -> None:
+    """Wait until so many attempts have begun, in all processes.
+
+    Raises:
+        TimeoutError: they do not.
+    """
+    deadline = time.monotonic() + 20
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as own:
+        while own.execute("SELECT count(*) >= %s FROM attempt", [attempts]).fetchone() != (True,):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"There are no {attempts} attempts.")
+            time.sleep(0.02)
+
+
 @subscribe(os.environ.get("LEDGER_PATTERN", "number.counted"), name="counted")
 def on_counted(event: dict, message: Message) -> None:  # type: ignore[type-arg]
     effect("counted", event["number"], message)
@@ -50,6 +64,8 @@ def on_counted(event: dict, message: Message) -> None:  # type: ignore[type-arg]
     number = attempt("counted", message)
     if action == "sleep":
         time.sleep(float(value))
+    elif action == "meet":
+        meet(int(value))
     elif action == "die" and number <= int(value):
         os._exit(9)
     elif action == "fail" and number <= int(value):

@@ -26,7 +26,7 @@ def ask(url: SplitResult, names: Names, subscriptions: Collection[str], timeout:
     """
     place = f"{url.hostname}:{url.port or _PORT}"
     try:
-        return asyncio.run(asyncio.wait_for(_ask(url, names, subscriptions, timeout), timeout))
+        return asyncio.run(_ask(url, names, subscriptions, timeout))
     except TROUBLE as error:
         reason = str(error) or type(error).__name__
         raise BrokerUnavailable(f"NATS at {place} can't be asked: {reason.removeprefix('nats: ')}") from error
@@ -35,26 +35,27 @@ def ask(url: SplitResult, names: Names, subscriptions: Collection[str], timeout:
 async def _ask(url: SplitResult, names: Names, subscriptions: Collection[str], patience: float) -> dict[str, Waiting]:
     client = Client()
     try:
-        await client.connect(
-            f"{url.scheme}://{url.hostname}:{url.port or _PORT}",
-            name=f"{names.service} status",
-            user=unquote(url.username) if url.username else None,
-            password=unquote(url.password) if url.password else None,
-            connect_timeout=max(1, int(patience)),
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            error_cb=_ignore,
-        )
-        stream = client.jetstream(timeout=patience)
-        waiting: dict[str, Waiting] = {}
-        for subscription in subscriptions:
-            try:
-                found = await stream.consumer_info(names.stream, names.durable(subscription))
-            except NotFoundError:
-                continue
-            waiting[subscription] = Waiting(pending=found.num_pending or 0, unsettled=found.num_ack_pending or 0)
-        return waiting
+        async with asyncio.timeout(patience):
+            await client.connect(
+                f"{url.scheme}://{url.hostname}:{url.port or _PORT}",
+                name=f"{names.service} status",
+                user=unquote(url.username) if url.username else None,
+                password=unquote(url.password) if url.password else None,
+                connect_timeout=max(1, int(patience)),
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                error_cb=_ignore,
+            )
+            stream = client.jetstream(timeout=patience)
+            waiting: dict[str, Waiting] = {}
+            for subscription in subscriptions:
+                try:
+                    found = await stream.consumer_info(names.stream, names.durable(subscription))
+                except NotFoundError:
+                    continue
+                waiting[subscription] = Waiting(pending=found.num_pending or 0, unsettled=found.num_ack_pending or 0)
+            return waiting
     finally:
         await client.close()
 

@@ -1,7 +1,8 @@
 """A pull consumer that is always waiting: a request lies at the server, so that a message comes when it is there.
 
-The protocol is that of ADR-13 and ADR-37 of the NATS architecture: a request for a batch ends with a status message
-that says how many of the batch were not sent; idle heartbeats tell a quiet consumer from one that is gone.
+The protocol is that of ADR-13 of the NATS architecture: a request for a batch ends with a status message that says how
+many of the batch were not sent. Requests end soon, so that message is also the sign that a quiet consumer is not gone,
+and idle heartbeats would say nothing more.
 """
 
 import asyncio
@@ -29,8 +30,7 @@ TROUBLE: Final = (OSError, nats.errors.Error)
 """What the client raises when the connection or the server fails; time-outs are an OSError."""
 
 _SECOND: Final = 1_000_000_000
-_EXPIRES: Final = 30
-_HEARTBEAT: Final = 5
+_EXPIRES: Final = 5  # seconds that the requests of a process that stands still go on to draw messages
 _REPAIR_PAUSE: Final = 0.25
 _GATHER: Final = 0.002  # seconds that an answer waits for others: each sending wakes this process and the server
 _DELIVERIES: Final = 4  # position in $JS.ACK.<stream>.<consumer>.<deliveries>.<…>, from the front
@@ -100,6 +100,7 @@ class Pull:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscribed: Subscription | None = None
         self._stopped = False
+        self._closed = False
 
     async def start(self) -> None:
         """Ask for the first messages."""
@@ -116,8 +117,8 @@ class Pull:
             await self._subscribed.drain()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """End what runs in the background."""
-        self._stopped = True
+        """End what runs in the background, and begin nothing more there: the loop may end with it."""
+        self._stopped = self._closed = True
         for task in self._tasks:
             task.cancel()
 
@@ -133,7 +134,11 @@ class Pull:
             self._loop.call_soon_threadsafe(self._send_soon)
 
     def _send_soon(self) -> None:
-        self._loop.call_later(_GATHER, lambda: self._spawn(self.send_settled()))
+        self._loop.call_later(_GATHER, self._send)
+
+    def _send(self) -> None:
+        if not self._closed:
+            self._spawn(self.send_settled())
 
     async def send_settled(self) -> None:
         """Send the answers that wait, in one piece."""
@@ -164,7 +169,7 @@ class Pull:
         if self._stopped or room <= 0 or (self._requested and room < self._capacity // 2):
             return
         self._requested += room
-        wanted = {"batch": room, "expires": _EXPIRES * _SECOND, "idle_heartbeat": _HEARTBEAT * _SECOND}
+        wanted = {"batch": room, "expires": _EXPIRES * _SECOND}
         await self._say(self._subject, json.dumps(wanted).encode(), self._inbox)
 
     async def _receive(self, message: Msg) -> None:
@@ -179,8 +184,6 @@ class Pull:
         self._receiver(incoming)
 
     async def _on_status(self, status: str, headers: dict[str, str]) -> None:
-        if status == "100":  # an idle heartbeat
-            return
         if status in {"404", "408"}:  # the request ended
             self._requested = max(0, self._requested - int(headers.get("Nats-Pending-Messages", self._requested)))
             await self._request()
@@ -189,10 +192,10 @@ class Pull:
         self._begin_again()
 
     async def _watch(self) -> None:
-        """A request from which nothing is heard, not even a heartbeat, is lost."""
+        """A request from which nothing is heard, not even its end, is lost."""
         while not self._stopped:
-            await asyncio.sleep(_HEARTBEAT)
-            if self._requested and time.monotonic() - self._heard > 2.5 * _HEARTBEAT:
+            await asyncio.sleep(_EXPIRES)
+            if self._requested and time.monotonic() - self._heard > 2 * _EXPIRES:
                 self._begin_again()
 
     def _begin_again(self) -> None:

@@ -22,14 +22,14 @@ def ask(
     Raises:
         OSError, AMQPError: there was no answer.
     """
-    return asyncio.run(asyncio.wait_for(_ask(parameters, names, subscriptions), timeout))
+    return asyncio.run(_ask(parameters, names, subscriptions, timeout))
 
 
 async def _ask(
-    parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str]
+    parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str], patience: float
 ) -> dict[str, Waiting]:
     waiting: dict[str, Waiting] = {}
-    async with Link.connected(parameters) as link:
+    async with asyncio.timeout(patience), Link.connected(parameters) as link:
         for subscription in subscriptions:
             count = await link.count(names.queue(subscription))
             if count is not None:

@@ -8,7 +8,7 @@ import pika
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
-from bandstand.events import failpoints
+from bandstand import failpoints
 from bandstand.events.brokers.outcomes import Outcomes
 from bandstand.events.brokers.rabbitmq.link import Channel, Link
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable

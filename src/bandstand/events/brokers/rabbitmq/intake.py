@@ -10,8 +10,9 @@ from typing import Any, Final
 import pika
 from pika.spec import Basic
 
-from bandstand.events import failpoints
+from bandstand import failpoints
 from bandstand.events.brokers.base import Binding, BrokerOptions, Incoming, Receiver
+from bandstand.events.brokers.happening import happens
 from bandstand.events.brokers.rabbitmq.link import TROUBLE, Channel, Link
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.topology import Topology
@@ -250,11 +251,8 @@ class Intake:
 
     async def _quiet(self) -> None:
         """Wait until something happens, or until it is time to look."""
-        with suppress(TimeoutError):
-            young = self._filled_at is not None
-            await asyncio.wait_for(
-                self._disturbed.wait(), min(self.youth, self.check_every) if young else self.check_every
-            )
+        young = self._filled_at is not None
+        await happens(self._disturbed, min(self.youth, self.check_every) if young else self.check_every)
 
     async def stop(self) -> None:
         """Ask for no more messages. Those that are on their way still come before this returns.

@@ -23,6 +23,7 @@ from pika.exceptions import (
 from pika.exceptions import ProbableAuthenticationError as WrongPassword
 
 from bandstand.events.brokers.base import BrokerOptions
+from bandstand.events.brokers.happening import happens
 from bandstand.exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 
 __all__ = ["TROUBLE", "Channel", "Link", "connection_parameters", "explained"]
@@ -276,7 +277,7 @@ class Link:
             if not self.lost.is_set():
                 with suppress(*TROUBLE):
                     way()
-                    await asyncio.wait_for(self.lost.wait(), _CLOSE_TIMEOUT)
+                    await happens(self.lost, _CLOSE_TIMEOUT)
 
     def _block(self, blocked: bool) -> None:
         self.blocked = blocked

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import pika
 
 from bandstand.events.brokers.base import Outgoing
+from bandstand.events.brokers.happening import happens
 from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
 from bandstand.events.brokers.rabbitmq.link import TROUBLE, Link
 from bandstand.events.brokers.rabbitmq.names import Names
@@ -95,8 +95,7 @@ class Publisher:
 
     async def _watch(self) -> None:
         while not self._link.lost.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._missing.wait(), self.check_every)
+            await happens(self._missing, self.check_every)
             try:
                 self._missing.clear()
                 await self._topology.declare_platform()

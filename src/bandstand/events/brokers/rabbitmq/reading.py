@@ -44,7 +44,8 @@ async def read(link: Link, stream: str) -> AsyncGenerator[list[Kept], None]:
             arguments={"x-stream-offset": "first"},
         )
         while True:
-            portion = [await asyncio.wait_for(arrived.get(), _PATIENCE)]
+            async with asyncio.timeout(_PATIENCE):
+                portion = [await arrived.get()]
             while not arrived.empty():
                 portion.append(arrived.get_nowait())
             yield [kept for _, kept in portion]

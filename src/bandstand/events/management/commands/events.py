@@ -73,13 +73,17 @@ class Command(BaseCommand):
                 self.stdout.flush()
             return
         trace = tracer.trace(Question(ids=tuple(options["ids"])))
-        if options["json"]:
-            self._say(msgspec.json.encode(trace).decode())
-        elif not trace.events and not trace.deliveries:
-            raise CommandError(
+        if not trace.events and not trace.deliveries:
+            message = (
                 f"{settings.service} knows no event and no correlation of that id: it published none in the last "
                 f"{settings.events.outbox_retention / 3600:.0f} hours, and handled none."
             )
+            if options["json"]:
+                error = {"code": "unknown_event", "message": message}
+                self._say(msgspec.json.encode({"error": error}).decode())
+            raise CommandError(message)
+        if options["json"]:
+            self._say(msgspec.json.encode(trace).decode())
         else:
             for line in telling.trace_lines(trace, options["ids"]):
                 self._say(line)
