@@ -9,7 +9,8 @@ import pytest
 from bandstand.client.balancing import Balancer
 from bandstand.discovery import Instance
 from bandstand.resilience import Outliers
-from tests.resilience.conftest import Clock, busy_switching
+from tests.clock import Clock
+from tests.resilience.conftest import busy_switching
 
 
 def made(*names: str) -> tuple[Instance, ...]:

@@ -20,6 +20,7 @@ from bandstand.exceptions import (
     ServiceTimeout,
     ServiceUnavailable,
 )
+from bandstand.resilience import Circuit
 
 SERVICE = "user-service"
 
@@ -115,10 +116,11 @@ def test_each_attempt_has_the_time_that_is_left(begin: Callable[..., Call], cloc
     for passed in (0.0, 0.4, 0.3):
         clock.now += passed
         request = call.attempt()
-        seen.append((round(request.timeout, 3), request.headers[wire.REQUEST_TIMEOUT_MS]))
+        times = round(request.timeout, 3), round(request.connect_timeout, 3)
+        seen.append((*times, request.headers[wire.REQUEST_TIMEOUT_MS]))
         call.conclude(ConnectFailed("x"))
-    assert [timeout for timeout, _ in seen] == [1.0, 0.6, 0.3]
-    assert [int(header) for _, header in seen] == pytest.approx([1000, 600, 300], abs=1)
+    assert [(timeout, connecting) for timeout, connecting, _ in seen] == [(1.0, 0.5), (0.6, 0.5), (0.3, 0.3)]
+    assert [int(header) for *_, header in seen] == pytest.approx([1000, 600, 300], abs=1)
 
 
 def test_the_callers_deadline_shortens_the_call(begin: Callable[..., Call]) -> None:
@@ -209,6 +211,33 @@ def test_calls_in_flight_end_with_the_attempt(begin: Callable[..., Call]) -> Non
         assert in_flight(call) == [0, 0]
 
 
+@pytest.mark.parametrize(("left", "blamed"), [(0.4, 0), (0.6, 1)])
+def test_no_instance_is_left_out_for_being_asked_late(
+    begin: Callable[..., Call], clock: Clock, left: float, blamed: int
+) -> None:
+    """A time-out says nothing of an instance that was asked with less than half of the usual time left."""
+    call = begin(policy=Policy(ejection_failures=1))
+    clock.now += 1 - left
+    with pytest.raises(ServiceTimeout):
+        finish(call, TimedOut("x"))
+    assert call.target.balancer.outliers.count() == blamed
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds"), [(answer(), 0.25), (answer(404), 0.25), (TimedOut("x"), 0.25), (answer(503), 0)]
+)
+def test_a_failure_is_no_fast_answer(
+    begin: Callable[..., Call], clock: Clock, outcome: Response | TransportError, seconds: float
+) -> None:
+    """How long an instance takes is learnt from its answers and from what it did not answer, not from refusals."""
+    call = begin("POST")
+    call.attempt()
+    clock.now += 0.25
+    send_and_end(call, outcome)
+    balancer = call.target.balancer
+    assert sum(balancer.load(f"http://{name}:1", clock.now) for name in "ab") == pytest.approx(seconds)
+
+
 def test_a_cancelled_call_is_counted(begin: Callable[..., Call]) -> None:
     """A call whose task is cancelled appears in the metric, and the cancellation goes on."""
     before = count("GET", "cancelled")
@@ -216,6 +245,14 @@ def test_a_cancelled_call_is_counted(begin: Callable[..., Call]) -> None:
     call.attempt()
     assert call.abandon(KeyboardInterrupt()) is None
     assert count("GET", "cancelled") == before + 1
+
+
+def test_a_call_that_is_cancelled_says_nothing_of_the_service(begin: Callable[..., Call]) -> None:
+    """Also when an attempt had failed before: the next one might have been answered."""
+    call = begin(policy=Policy(breaker_calls=1))
+    assert isinstance(finish(call, answer(503)), float)
+    call.abandon(KeyboardInterrupt())
+    assert call.target.breaker.state is Circuit.CLOSED
 
 
 def test_a_call_is_observed_once(begin: Callable[..., Call]) -> None:

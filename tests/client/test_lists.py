@@ -206,6 +206,8 @@ def test_no_fallback_looks_like_missing(fake: FakeServices) -> None:
     assert list(client.items(LIST)) == []
     with pytest.raises(ServiceUnavailable):
         client.load("products", [1])
+    with pytest.raises(ServiceUnavailable):
+        asyncio.run(AsyncServiceClient("product-service", fallback=[]).load("products", [1]))
 
 
 def test_loads_that_fail(fake: FakeServices, client: Both) -> None:

@@ -4,6 +4,8 @@ import pytest
 from bandstand.client import Headers, Request, Response
 from bandstand.exceptions import ServiceResponseError
 
+DEEP = b'{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
 
 def response(content: bytes = b"", status: int = 200, kind: str = "application/json") -> Response:
     return Response(service="user-service", status=status, headers=Headers([("Content-Type", kind)]), content=content)
@@ -50,7 +52,7 @@ def test_json_is_decoded_as_asked() -> None:
     assert response(b'[{"id": 1}]').json(list[User]) == [User(id=1)]
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b'{"id": "one"}', b'{"id": 1', b"\xff", b'{"id": "\xff"}'])
+@pytest.mark.parametrize("content", [b"", b"<html>", b'{"id": "one"}', b'{"id": 1', b"\xff", b'{"id": "\xff"}', DEEP])
 def test_a_body_that_cannot_be_used_is_the_services_fault(content: bytes) -> None:
     """A body that is no JSON, or not of the type, is an error that names the service, not a bare decoding error."""
     with pytest.raises(ServiceResponseError, match="user-service answered 200, but its body can't be used") as caught:
@@ -68,6 +70,7 @@ def test_a_body_that_cannot_be_used_is_the_services_fault(content: bytes) -> Non
         ("application/json", b"{", {}),
         ("application/jsonp", b'{"code": "taken"}', {}),
         ("text/html", b'{"code": "taken"}', {}),
+        ("application/json", DEEP, {}),
         ("", b"", {}),
     ],
 )

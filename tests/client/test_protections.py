@@ -1,6 +1,8 @@
 """What protects a caller from its callee and the callee from its callers, seen through both clients."""
 
 import logging
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 from typing import Any
@@ -74,6 +76,23 @@ def test_a_service_that_fails_is_left_alone(call: Call, settings: Settings, mode
         assert last.retry_after == pytest.approx(5, abs=2)
 
 
+@pytest.mark.parametrize(("instances", "seen"), [(1, 1), (2, 2), (9, 3)])
+def test_a_probe_asks_no_instance_twice(call: Call, settings: Settings, instances: int, seen: int) -> None:
+    """What is likely still down gets one attempt; where there are others, one of them may be well."""
+    client_settings(settings, BREAKER_REST=0.001, RETRY_FLOOR=1000)
+    urls = [f"http://{number}:1" for number in range(instances)]
+    with fake_services() as fake, use_registry(MemoryRegistry({SERVICE: urls})):
+        fake.on(SERVICE, "GET", "/x/", status=503)
+        fail(call, 20)
+        assert sample("bandstand_client_breaker_state") == 2
+        probed: Any = []
+        while not probed:
+            before = len(fake.calls)
+            fail(call, 1)
+            probed = fake.calls[before:]
+    assert len(probed) == seen
+
+
 def test_forced_open_nothing_is_sent(call: Call, settings: Settings) -> None:
     """An operator can take a service away from this one."""
     client_settings(settings, TARGETS={SERVICE: {"BREAKER": "open"}})
@@ -113,14 +132,30 @@ def test_what_shows_a_service_that_works_does_not_open_the_circuit(call: Call, s
 
 
 @pytest.mark.parametrize(("given", "opens"), [(0.4, False), (0.6, True)])
-def test_a_late_caller_does_not_open_the_circuit(call: Call, given: float, opens: bool) -> None:
-    """A time-out says nothing of the callee when the caller had less than half of the usual time left for it."""
+def test_a_late_caller_does_not_open_the_circuit_of_others(call: Call, given: float, opens: bool) -> None:
+    """A time-out says nothing to those with the usual time when its caller had less than half of that left."""
     with fake_services() as fake:
         fake.on(SERVICE, "GET", "/x/", raises=ServiceTimeout)
         for _ in range(30):
             with bind(new_context(timeout=given)), pytest.raises(ServiceCallError):
                 call(SERVICE, "GET", "/x/")
-        assert (len(fake.calls) == 20) is opens
+        before = len(fake.calls)
+        fail(call, 1)
+        assert (len(fake.calls) == before) is opens
+
+
+@pytest.mark.parametrize(("mode", "seen"), [("auto", 20), ("closed", 50)])
+def test_a_service_that_hangs_is_left_alone_by_hasty_callers(
+    call: Call, settings: Settings, mode: str, seen: int
+) -> None:
+    """Though none of them ever gives it half of the usual time; unless the circuit is forced."""
+    client_settings(settings, BREAKER=mode)
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", raises=ServiceTimeout)
+        last = fail(call, 50, timeout=0.1)[-1]
+        assert len(fake.calls) == seen
+        assert isinstance(last, CircuitOpen) is (mode == "auto")
+        assert sample("bandstand_client_breaker_state") == (2 if mode == "auto" else 0)
 
 
 def test_one_broken_instance_of_two_does_not_open_the_circuit(call: Call) -> None:
@@ -131,6 +166,41 @@ def test_one_broken_instance_of_two_does_not_open_the_circuit(call: Call) -> Non
             rule.then(json={}).then(status=503)
         for _ in range(25):
             assert call(SERVICE, "GET", "/x/").status == 200
+
+
+def test_refused_calls_take_no_place(call: Call, settings: Settings) -> None:
+    """However many calls an open circuit refuses, there is room for the one that finds the service well again."""
+    client_settings(settings, CONCURRENCY=2, RETRIES=0)
+    with fake_services() as fake:
+        fake.on(SERVICE, "GET", "/x/", json={})
+        force_circuit(SERVICE, "open")
+        assert {error.code for error in fail(call, 5)} == {"circuit_open"}
+        force_circuit(SERVICE, "auto")
+        assert call(SERVICE, "GET", "/x/").status == 200
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # what the child does is safe
+def test_a_forked_child_begins_anew(settings: Settings) -> None:
+    """What the parent learnt is not the child's, nor a lock that another thread held at the moment of the fork."""
+    client = ServiceClient(SERVICE)
+    with fake_services() as fake:
+        fake.on(SERVICE, "POST", "/x/", status=503)
+        fail(lambda _service, _method, path: client.post(path), 20)
+        with pytest.raises(CircuitOpen):
+            client.post("/x/")
+        lock = client._target().breaker._lock
+        with lock:
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # who waits for that lock waits for ever
+                status = 1
+                try:
+                    with pytest.raises(ServiceUnavailable) as caught:
+                        client.post("/x/")
+                    status = int(isinstance(caught.value, CircuitOpen))
+                finally:
+                    os._exit(status)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_circuit_that_opens_is_a_warning(call: Call, caplog: pytest.LogCaptureFixture) -> None:
@@ -254,7 +324,14 @@ def test_a_chain_does_not_multiply(settings: Settings, heeded: bool, seen: int) 
 
 @pytest.mark.parametrize(
     ("value", "waits"),
-    [("0", True), ("30", False), (None, False), ("soon", False), ("Wed, 21 Oct 2015 07:28:00 GMT", True)],
+    [
+        ("0", True),
+        ("30", False),
+        (None, False),
+        ("soon", False),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", True),
+        (f"Wed, 21 Oct {10**20} 07:28:00 GMT", False),
+    ],
 )
 def test_a_throttled_call_waits_as_it_is_told(call: Call, value: str | None, waits: bool) -> None:
     """429 is repeated after its Retry-After, if the call still has that much time, and else is the answer."""

@@ -4,15 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-
-class Clock:
-    """Moves only when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@ from typing import Any
 import pytest
 
 from bandstand.resilience import Circuit, CircuitBreaker, Refused
-
-from .conftest import Clock
+from tests.clock import Clock
 
 
 def made(clock: Clock, **more: Any) -> CircuitBreaker:

@@ -3,8 +3,9 @@ from threading import Thread
 import pytest
 
 from bandstand.resilience import RetryBudget
+from tests.clock import Clock
 
-from .conftest import Clock, busy_switching
+from .conftest import busy_switching
 
 
 def spend(budget: RetryBudget) -> int:

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from bandstand.resilience import Outliers
-
-from .conftest import Clock
+from tests.clock import Clock
 
 AB = ("a", "b")
 New = Callable[..., Outliers]
@@ -33,6 +32,19 @@ def test_five_failures_in_a_row_eject(new: New) -> None:
     assert outliers.ejected("a")
     assert not outliers.ejected("b")
     assert outliers.count() == 1
+
+
+def test_a_success_on_probation_ends_it(new: New, clock: Clock) -> None:
+    """One that did well when it was in again may fail as often as any, but is then out for twice as long."""
+    outliers = new()
+    fail(outliers, "a")
+    clock.now += 5
+    outliers.succeeded("a")
+    fail(outliers, "a", 4)
+    assert not outliers.ejected("a")
+    fail(outliers, "a", 1)
+    clock.now += 9.9
+    assert outliers.ejected("a")
 
 
 def test_a_success_in_between_begins_anew(new: New) -> None:

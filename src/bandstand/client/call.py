@@ -11,6 +11,7 @@ from msgspec import UNSET
 from prometheus_client import Histogram
 
 from bandstand.client.balancing import Load
+from bandstand.client.circuits import Admitted
 from bandstand.client.fallbacks import fallback_response
 from bandstand.client.messages import Headers, Request, Response
 from bandstand.client.preparation import SAFE_METHODS, Order
@@ -67,6 +68,7 @@ class Call:
         "_good",
         "_instance",
         "_known",
+        "_late",
         "_load",
         "_marked",
         "_once",
@@ -98,9 +100,10 @@ class Call:
         self._fallback = fallback
         self._chance = chance
         self._tried: tuple[str, ...] = ()
-        self._admitted: int | None = None
+        self._admitted: Admitted | None = None
         self._load: Load | None = None  # while an attempt is under way
         self._good: bool | None = None
+        self._late = False
         self._ended = False
         self._context = context = current()
         policy = target.policy
@@ -126,7 +129,7 @@ class Call:
         order, target, policy = self._order, self.target, self.target.policy
         if self._admitted is None:
             try:
-                self._admitted = target.admit()
+                self._admitted = target.admit(self._deadline - self._began)
             except ServiceUnavailable as error:
                 self._marked = self._marked or error.do_not_retry
                 raise self._failed(error)  # noqa: B904 - it is the same error
@@ -207,12 +210,12 @@ class Call:
     def _learn(self, outcome: Response | TransportError, now: float) -> None:
         """Take in what an outcome that is not just good says of the instance and of the service."""
         half = self.target.policy.timeout / 2
-        slow, well = isinstance(outcome, TimedOut), good(outcome)
-        # A good instance, and a good service, may well need more than the little time that was left to them.
+        self._late = slow = isinstance(outcome, TimedOut)
+        self._good = well = good(outcome)
+        # A good instance may well need more than the little time that was left to it.
         self._leave(
             good=None if slow and self._time < half else well, seconds=now - self._sent if well or slow else None
         )
-        self._good = None if slow and self._deadline - self._began < half else well
 
     def _leave(self, *, good: bool | None, seconds: float | None) -> None:
         """End the attempt that is under way; None says nothing of the instance."""
@@ -222,7 +225,8 @@ class Call:
 
     def _permit(self) -> bool:
         """Another attempt would make sense: may it be made? If not, nobody above should make it either."""
-        if not self._once and self.target.may_retry():
+        elsewhere = any(instance.url not in self._tried for instance in self._known)
+        if not self._once and self.target.may_retry(elsewhere=elsewhere):
             return True
         self._marked = True
         return False
@@ -231,7 +235,7 @@ class Call:
         """Count the call as ended with that outcome, and give back what it had of its target."""
         self._ended = True
         if self._admitted is not None:
-            self.target.release(self._admitted, good=self._good)
+            self.target.release(self._admitted, good=self._good, late=self._late)
         _timer(self._order.service, self._order.method, outcome).observe(now - self._began)
 
     def _headers(self, url: str, left: float) -> Headers:

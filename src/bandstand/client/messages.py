@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -12,7 +12,8 @@ __all__ = ["Headers", "Request", "Response", "header_lines"]
 
 T = TypeVar("T")
 
-_JSON = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last of what is nested too deeply
+_JSON: Final = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 
 class Headers(Mapping[str, str]):
@@ -126,7 +127,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """
         try:
             return msgspec.json.decode(self.content, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise ServiceResponseError(
                 f"{self.service} answered {self.status}, but its body can't be used: {error}.",
                 service=self.service,
@@ -139,5 +140,5 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             return {}
         try:
             return msgspec.json.decode(self.content, type=dict[str, object])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             return {}

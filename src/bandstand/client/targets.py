@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, get_args
 
 from bandstand.client.balancing import Balancer
+from bandstand.client.circuits import Admitted, Circuits
 from bandstand.context import counter, gauge
 from bandstand.exceptions import CircuitOpen, ServiceUnavailable, TooManyCalls
 from bandstand.resilience import Circuit, CircuitBreaker, Limit, Mode, Outliers, Policy, Refused, RetryBudget
@@ -44,15 +45,7 @@ class Target:
         self.policy = policy
         self.host = f"Host: {service}".encode()
         self.budget = RetryBudget(share=policy.retry_budget, floor=policy.retry_floor, clock=clock)
-        self.breaker = CircuitBreaker(
-            ratio=policy.breaker_ratio,
-            calls=policy.breaker_calls,
-            window=policy.breaker_window,
-            rest=policy.breaker_rest,
-            mode=policy.breaker,
-            clock=clock,
-            on_change=self._tell,
-        )
+        self.circuits = Circuits(policy, clock=clock, on_change=self._tell)
         self.limit = Limit(policy.concurrency)
         outliers = Outliers(
             failures=policy.ejection_failures,
@@ -66,8 +59,13 @@ class Target:
         self._retried = _retries.labels(service)
         self._exhausted = _exhausted.labels(service)
 
-    def admit(self) -> int:
-        """Let a call begin; the number that is returned is for :meth:`release`, which ends it.
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """The circuit of calls that have their usual time."""
+        return self.circuits.usual
+
+    def admit(self, seconds: float) -> Admitted:
+        """Let a call begin that has so many seconds; what is returned is for :meth:`release`, which ends it.
 
         Raises:
             TooManyCalls: as many calls as may be are under way.
@@ -76,7 +74,7 @@ class Target:
         if not self.limit.enter():
             text = f"{self.policy.concurrency} calls to {self.service} are under way, and no more may be."
             raise self._rejected(TooManyCalls(text, service=self.service, attempts=0))
-        admitted = self.breaker.admit()
+        admitted = self.circuits.admit(seconds)
         if isinstance(admitted, Refused):
             self.limit.leave()
             text = f"{self.service} failed too often just now, so it is not called."
@@ -86,10 +84,13 @@ class Target:
         self.budget.deposit()
         return admitted
 
-    def release(self, admitted: int, *, good: bool | None) -> None:
-        """End a call, and say whether the service did what it should; None says nothing of it."""
+    def release(self, admitted: Admitted, *, good: bool | None, late: bool) -> None:
+        """End a call, and say whether the service did what it should; None says nothing of it.
+
+        ``late``: it did not, in the time that the call had.
+        """
         self.limit.leave()
-        self.breaker.record(admitted, good)
+        self.circuits.record(admitted, good, late=late)
 
     def count_fallback(self) -> None:
         """Count that something else was answered in the service's place."""
@@ -99,9 +100,14 @@ class Target:
         _rejected.labels(self.service, error.code).inc()
         return error
 
-    def may_retry(self) -> bool:
-        """Allow one retry, and count it or that it was not allowed."""
-        if self.breaker.state is Circuit.OPEN:
+    def may_retry(self, *, elsewhere: bool) -> bool:
+        """Allow one retry, and count it or that it was not allowed.
+
+        ``elsewhere``: at an instance that the call has not asked yet. While the circuit is half open there are no other
+        retries: what is likely still down gets one attempt and not three, but another instance may be well.
+        """
+        state = self.breaker.state
+        if state is Circuit.OPEN or (state is Circuit.HALF_OPEN and not elsewhere):
             return False
         if self.budget.withdraw():
             self._retried.inc()
@@ -114,14 +120,13 @@ class Target:
         fields = {"target": self.service, "instance": url}
         logger.warning(text, url, self.policy.ejection_failures, seconds, extra=fields)
 
-    def _tell(self, before: Circuit, after: Circuit) -> None:
+    def _tell(self, before: Circuit, after: Circuit, less_than: float | None) -> None:
+        which = self.service if less_than is None else f"{self.service} with less than {less_than:g} s"
         if after is Circuit.OPEN:
             text = "The circuit to %s is open: too many calls failed. Nobody calls it for %g s."
-            logger.warning(text, self.service, self.policy.breaker_rest, extra=self._fields(before, after))
+            logger.warning(text, which, self.policy.breaker_rest, extra=self._fields(before, after))
         elif after is Circuit.CLOSED:
-            logger.info(
-                "The circuit to %s is closed: it answers again.", self.service, extra=self._fields(before, after)
-            )
+            logger.info("The circuit to %s is closed: it answers again.", which, extra=self._fields(before, after))
 
     def _fields(self, before: Circuit, after: Circuit) -> dict[str, str]:
         return {"target": self.service, "before": before.name.lower(), "after": after.name.lower()}
@@ -141,10 +146,10 @@ class _Targets:
             with self._lock:
                 target = self._known.setdefault((service, policy), Target(service, policy))
                 if service in self._forced:
-                    target.breaker.force(self._forced[service])
+                    target.circuits.force(self._forced[service])
             # Looked at when the metrics are read: both change by time alone.
             _states.labels(service).set_function(
-                lambda: max((each.breaker.state for each in self.named(service)), default=0)
+                lambda: max((each.circuits.state for each in self.named(service)), default=0)
             )
             _ejected.labels(service).set_function(
                 lambda: max((each.balancer.outliers.count() for each in self.named(service)), default=0)
@@ -155,7 +160,7 @@ class _Targets:
         with self._lock:
             self._forced[service] = mode
             for target in self.named(service):
-                target.breaker.force(mode)
+                target.circuits.force(mode)
 
     def forget(self) -> None:
         for target in tuple(self._known.values()):

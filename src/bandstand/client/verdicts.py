@@ -121,7 +121,7 @@ def _retry_after(text: str) -> float | None:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:  # "-0000": the same moment, of a place that is not told
         moment = moment.replace(tzinfo=UTC)

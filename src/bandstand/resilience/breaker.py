@@ -89,6 +89,13 @@ class CircuitBreaker:
             return self._state
         return Circuit.OPEN if self._mode == "open" else Circuit.CLOSED
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a call would be refused now; unlike the state this ends by itself when nobody calls."""
+        if self._mode == "auto":
+            return self._state is not Circuit.CLOSED and self._clock() < self._free_at
+        return self._mode == "open"
+
     def force(self, mode: Mode) -> None:
         """Hold the circuit ``open`` or ``closed`` from now on, or let it find its own state (``auto``) anew."""
         before = self.state

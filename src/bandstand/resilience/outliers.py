@@ -23,9 +23,9 @@ class Outliers:
     """Ejects an instance after so many ``failures`` in a row, for ``rest`` seconds, doubled each time up to ``cap``.
 
     At most ``share`` of the known instances are out at once, and never the last: when all fail, it is not the instance
-    (outlier detection as in Envoy). Once its time is over it is in again on probation: its next failure ejects it, for
-    twice as long; when it was well for as long as it was out last, that is forgotten. ``on_eject(name, seconds)`` is
-    told, outside of the lock.
+    (outlier detection as in Envoy). Once its time is over it is in again on probation: if it fails first thing it is
+    ejected at once, and whenever it is, for twice as long; when it was well for as long as it was out last, that is
+    forgotten. ``on_eject(name, seconds)`` is told, outside of the lock.
     """
 
     def __init__(

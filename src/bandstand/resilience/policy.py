@@ -2,23 +2,21 @@
 
 import random
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from bandstand.conf.limits import Count, Seconds, fault
 from bandstand.exceptions import ConfigurationError
 from bandstand.resilience.backoff import full_jitter
 
 __all__ = ["Policy"]
 
-Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=3600, description="a number of seconds above 0, at most 3600")]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
 Ratio: TypeAlias = Annotated[float, Meta(gt=0, le=1, description="a share above 0, at most 1")]
 Rate: TypeAlias = Annotated[float, Meta(ge=0, le=10_000, description="a number a second from 0 to 10000")]
 Retries: TypeAlias = Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=2**31, description="a number of bytes from 1 to 2147483648")]
 Mode: TypeAlias = Annotated[Literal["auto", "open", "closed"], Meta(description='"auto", "open" or "closed"')]
 Flag: TypeAlias = Annotated[bool, Meta(description="true or false")]
@@ -69,7 +67,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
         ``written`` makes of the name of a field how it is written there.
         """
-        found = {name: _fault(name, value, written) for name, value in values.items()}
+        found = {name: fault(name, value, _KINDS, written=written) for name, value in values.items()}
         return {name: text for name, text in found.items() if text}
 
     def deadline(self, now: float, *, timeout: float | None = None, inherited: float | None = None) -> float:
@@ -86,16 +84,3 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 _KINDS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
-
-
-def _fault(name: str, value: object, written: Callable[[str], str]) -> str:
-    """Return what is wrong with the value of a field, or nothing."""
-    if name not in _KINDS:
-        known = ", ".join(written(each) for each in _KINDS)
-        near = get_close_matches(name, _KINDS, n=1)
-        return f"is not known; did you mean {written(near[0])}?" if near else f"is not known; there are {known}."
-    try:
-        msgspec.convert(value, _KINDS[name])
-    except msgspec.ValidationError:
-        return f"is {value!r}; write {_KINDS[name].__metadata__[0].description}."
-    return ""

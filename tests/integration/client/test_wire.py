@@ -236,20 +236,21 @@ def test_a_problem_is_read(call: Call, serve: Serve) -> None:
 # --- time ---------------------------------------------------------------------------------------
 
 
-def slow(received: Received, connection: socket.socket) -> None:
-    time.sleep(0.6)
-    connection.sendall(http())
+def silent(received: Received, connection: socket.socket) -> bool:
+    """Give no answer for as long as somebody waits for one."""
+    connection.recv(1)
+    return False
 
 
 def drip(received: Received, connection: socket.socket) -> None:
-    """Send a byte now and then, which keeps every time-out between bytes content."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    for _ in range(60):
+    """Send a byte now and then for 20 seconds, which keeps every time-out between bytes content."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")
+    for _ in range(2000):
         time.sleep(0.01)
         connection.sendall(b" ")
 
 
-@pytest.mark.parametrize("behave", [slow, drip], ids=["slow", "drip"])
+@pytest.mark.parametrize("behave", [silent, drip], ids=["silent", "drip"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_slow_answer_is_not_waited_for(
     call: Call, serve: Serve, elapsed: Callable[[], float], behave: Behaviour, method: str
@@ -258,16 +259,16 @@ def test_a_slow_answer_is_not_waited_for(
     (server,) = serve(behave)
     with pytest.raises(ServiceTimeout, match=r"user-service did not answer .* in time") as caught:
         call(method, timeout=0.2)
-    assert 0.15 < elapsed() < 0.45
+    assert 0.15 < elapsed() < 3
     assert caught.value.attempts == len(server.requests) == 1
 
 
 def test_the_callers_deadline_ends_the_call(call: Call, serve: Serve, elapsed: Callable[[], float]) -> None:
     """A caller who waits 0.2 s more is not kept longer, whatever time-out the call was given."""
-    serve(slow)
+    serve(silent)
     with bind(new_context(timeout=0.2)), pytest.raises(ServiceTimeout):
-        call("GET", timeout=5)
-    assert elapsed() < 0.45
+        call("GET", timeout=20)
+    assert elapsed() < 3
 
 
 def test_each_call_has_its_own_limit(call: Call, serve: Serve) -> None:

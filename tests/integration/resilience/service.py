@@ -6,7 +6,6 @@ FAILS (1: every /task/ is a 503), LEDGER (a file that gets a line for each /task
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse  # noqa: E402
 from django.urls import include, path  # noqa: E402
 
 from bandstand.client import ServiceClient  # noqa: E402
+from tests.processor import own_time  # noqa: E402
 
 
 def timed(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -52,20 +52,12 @@ def timed(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Http
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        began, delayed = time.perf_counter(), run_delay()
+        began = own_time()
         response = get_response(request)
-        response.headers["X-Took"] = str(time.perf_counter() - began - (run_delay() - delayed))
+        response.headers["X-Took"] = str(own_time() - began)
         return response
 
     return middleware
-
-
-def run_delay() -> float:
-    """Return the seconds that this thread has waited for a processor, as Linux counts them (sched-stats.rst)."""
-    try:
-        return int(Path("/proc/thread-self/schedstat").read_bytes().split()[1]) / 1e9
-    except OSError:  # another system, or a kernel without them
-        return 0.0
 
 
 def task(request: HttpRequest) -> JsonResponse:

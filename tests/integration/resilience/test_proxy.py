@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from bandstand.testing import Fault, FaultProxy
+from tests.ports import held_port
 
 pytestmark = pytest.mark.integration
 
@@ -154,8 +155,6 @@ def test_slow_close(client: socket.socket, proxy: FaultProxy) -> None:
 
 def test_a_target_that_is_away_is_a_broken_connection() -> None:
     """Behind the proxy nobody listens: the connection ends at once."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     # The reset may come while the client still waits for its connection.
-    with FaultProxy(port=port) as proxy, suppress(ConnectionResetError), connect(proxy) as client:
+    with FaultProxy(port=held_port()) as proxy, suppress(ConnectionResetError), connect(proxy) as client:
         assert client.recv(1) == b""
