@@ -37,6 +37,23 @@ def test_the_last_knows_that_it_is_the_last(tmp_path: Path) -> None:
     assert third.leave()
 
 
+def test_who_left_knows_whether_others_stay(tmp_path: Path) -> None:
+    """It is the leader who stays: one that has left, too, does not count, and asking takes nothing from anybody."""
+    one, other = crews(tmp_path, 2)
+    assert one.leads()
+    one.leave()
+    assert not one.is_led()
+    assert other.leads()
+    assert one.is_led()
+    assert other.leave()
+    assert not one.is_led()
+    for file in one._files or ():  # as another thread does that ends the process just now
+        os.close(file)
+    assert not one.is_led()
+    one._files = None
+    assert not one.is_led()
+
+
 def test_other_addresses_do_not_matter(tmp_path: Path) -> None:
     """Each address has a crew of its own."""
     one, other = Crew("a-8000", tmp_path), Crew("a-8001", tmp_path)

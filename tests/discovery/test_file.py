@@ -5,15 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bandstand.context import REGISTRY
 from bandstand.discovery.backends.file import FileRegistry
-from bandstand.exceptions import ConfigurationError, UnknownService
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from bandstand.exceptions import ConfigurationError, NoInstances, UnknownService
+from tests.clock import Clock
 
 
 @pytest.fixture
@@ -55,6 +50,16 @@ def test_the_file_is_not_looked_at_more_often_than_told(registry: FileRegistry, 
     """Within the interval the answer comes from memory alone, whatever happens to the file."""
     write(path, "http://b:1")
     clock.now += 0.199
+    assert urls(registry) == ["http://a:1"]
+
+
+def test_whoever_has_just_come_is_found_at_once(path: Path, clock: Clock) -> None:
+    """Where the list in memory has nobody, the interval does not count: the first call after a start must not fail."""
+    write(path)
+    registry = FileRegistry(path.as_uri(), interval=0.2, clock=clock)
+    with pytest.raises(NoInstances):
+        urls(registry)
+    write(path, "http://a:1")
     assert urls(registry) == ["http://a:1"]
 
 
@@ -106,11 +111,40 @@ def test_the_last_good_list_stays(
         assert urls(registry) == ["http://a:1"]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert str(path) in registry.trouble()
+    assert registry.age() == 3
 
     write(path, "http://b:1")
     clock.now += 1
     assert urls(registry) == ["http://b:1"]
     assert registry.trouble() == ""
+    assert registry.age() == 0
+
+
+def test_the_trouble_ends_though_nobody_calls(registry: FileRegistry, path: Path, clock: Clock) -> None:
+    """Who asks for the trouble alone, as health does, learns of its beginning and of its end."""
+    path.rename(path.with_name("elsewhere"))
+    clock.now += 1
+    assert registry.trouble()
+    path.with_name("elsewhere").rename(path)
+    clock.now += 1
+    assert registry.trouble() == ""
+
+
+def metric(name: str) -> float | None:
+    return REGISTRY.get_sample_value(f"bandstand_discovery_{name}", {"service": "user-service"})
+
+
+def test_metrics_tell_of_the_list(registry: FileRegistry, path: Path, clock: Clock) -> None:
+    """The age grows while the file can't be read, and not while nobody calls."""
+    write(path, "http://a:1", "http://b:1")
+    clock.now += 1000
+    assert (metric("age_seconds"), metric("instances")) == (0, 2)
+    path.write_bytes(b"{")
+    clock.now += 7
+    assert (metric("age_seconds"), metric("instances")) == (7, 2)
+    write(path)
+    clock.now += 1
+    assert (metric("age_seconds"), metric("instances")) == (0, 0)
 
 
 def test_a_file_that_comes_later_is_found(path: Path, clock: Clock) -> None:

@@ -1,18 +1,25 @@
+import atexit
 import socket
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from django.core import mail
 from pytest_django import Settings as DjangoSettings
 
 from bandstand.conf import Settings
 from bandstand.conf.settings import DiscoverySettings
+from bandstand.discovery import MemoryRegistry, use_registry
+from bandstand.discovery import registration as registration_module
 from bandstand.discovery.advertising import Advertised, advertised_host
 from bandstand.discovery.checks import check_discovery
 from bandstand.discovery.crew import Crew
+from bandstand.discovery.health import RegistryTrouble, check_registry
 from bandstand.discovery.listening import Listener, find_listener
 from bandstand.discovery.registrar import Entry, Registrar
-from bandstand.discovery.registration import RENEW, Registration
+from bandstand.discovery.registration import RENEW, Registration, _registrar, begin_registration
 from bandstand.discovery.watching import RegistryAway
 from bandstand.exceptions import ConfigurationError
 
@@ -117,6 +124,18 @@ def test_a_second_worker_follows(tmp_path: Path) -> None:
     assert leader.leave()
 
 
+def test_it_knows_whether_others_serve_on(tmp_path: Path) -> None:
+    """One worker of several that has left stands for the others; before, and when they are gone too, it does not."""
+    leader = Crew("user-service-10.0.0.7-8000", tmp_path)
+    assert leader.leads()
+    process = registration(Book(), Days(5), tmp_path)
+    assert not process.others_serve()
+    process.run()
+    assert process.others_serve()
+    leader.leave()
+    assert not process.others_serve()
+
+
 def test_a_registry_that_is_away_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is lost by a registry that is away when the process starts: one warning, and growing pauses."""
     book, days = Book(), Days(8)
@@ -127,6 +146,96 @@ def test_a_registry_that_is_away_is_tried_again(tmp_path: Path, caplog: pytest.L
     assert max(days.rests) <= RENEW
     assert process.trouble == "The registry can't be told of this process: no route."
     assert sum("can't be told of this process" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("statuses", "ready"),
+    [([0, 200], True), ([200, 503], True), ([503, 200], False), ([0, 0, 200], False), ([0, 503], False)],
+)
+def test_a_question_without_an_answer_is_asked_once_more(tmp_path: Path, statuses: list[int], ready: bool) -> None:
+    """One lost connection, as to a worker that was just killed, makes nobody unready; a 503 is an answer."""
+    book, answers = Book(), iter(statuses)
+    process = registration(book, Days(0), tmp_path)
+    process._ask = lambda *_: (next(answers), "")
+    process.run()
+    assert book.told == [f"register {ready}", "withdraw"]
+
+
+class Tellable(MemoryRegistry, Book):
+    """A registry that instances register with."""
+
+    def __init__(self) -> None:
+        Book.__init__(self)
+        MemoryRegistry.__init__(self)
+
+
+@pytest.mark.parametrize(
+    ("process", "register", "does"),
+    [
+        ("web", "auto", True),
+        ("web", "never", False),
+        ("worker", "auto", False),
+        ("worker", "always", True),
+        ("worker", "never", False),
+        ("", "auto", True),
+    ],
+)
+def test_who_registers(
+    settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch, process: str, register: str, does: bool
+) -> None:
+    """What serves does unless told not to, a worker only when told to, and a test's live server never."""
+    settings.BANDSTAND = {**settings.BANDSTAND, "PROCESS": process, "DISCOVERY": {"REGISTER": register}}
+    with use_registry(Tellable()):
+        assert _registrar() is None
+        monkeypatch.delattr(mail, "outbox")
+        assert (_registrar() is not None) is does
+    with use_registry(MemoryRegistry()):
+        assert _registrar() is None
+
+
+def test_without_a_thread_it_is_not_registered_and_says_so(
+    settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application loads all the same; health fails until a thread can be had, which it tries when it is asked."""
+    settings.BANDSTAND = {**settings.BANDSTAND, "PROCESS": "worker", "DISCOVERY": {"REGISTER": "always"}}
+    runs = SimpleQueue[Registration]()
+    full = Mock(side_effect=RuntimeError("can't start new thread"))
+
+    def run(process: Registration) -> None:
+        runs.put(process)
+
+    monkeypatch.setattr(Registration, "run", run)
+    monkeypatch.setattr(registration_module, "_running", running := [])
+    monkeypatch.delattr(mail, "outbox")
+    with use_registry(Tellable()):
+        with monkeypatch.context() as machine:
+            machine.setattr("threading.Thread.start", full)
+            begin_registration()
+            begin_registration()  # another load of the application
+            for _ in range(2):
+                with pytest.raises(RegistryTrouble, match="not registered: can't start new thread"):
+                    check_registry()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert runs.empty()
+        check_registry()
+        check_registry()
+        assert runs.get(timeout=60) is running[0]
+        assert runs.empty()
+    atexit.unregister(running[0].finish)
+
+
+def test_a_forked_child_takes_nothing_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends in a child, as a pool of processes does, leaves the parent's instance where it is."""
+    monkeypatch.setattr("bandstand.health.is_draining", lambda: True)
+    book = Book()
+    process = registration(book, Days(1), tmp_path)
+    process.run()
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: 1)
+        process.finish()
+    assert "deregister" not in book.told
+    process.finish()
+    assert book.told[-1] == "deregister"
 
 
 def test_workers_have_a_name_of_their_own(tmp_path: Path) -> None:

@@ -8,20 +8,14 @@ import pytest
 from bandstand.context import render_metrics
 from bandstand.discovery import Instance, MemoryRegistry, use_registry
 from bandstand.discovery.backends.watched import Instances, WatchedRegistry, seen
-from bandstand.discovery.health import RegistryTrouble, check_registry
+from bandstand.discovery.health import OldList, RegistryTrouble, check_registry
 from bandstand.discovery.watching import GRACE, RegistryAway, Seen, Watch
 from bandstand.exceptions import NoInstances, UnknownService
+from tests.clock import Clock
 
 A = Instance(id="a", url="http://a:1")
 B = Instance(id="b", url="http://b:1")
 ILL = Instance(id="a", url="http://a:1", healthy=False)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Script:
@@ -146,12 +140,37 @@ def test_a_healthy_registry_is_believed(clock: Clock) -> None:
     assert watching.get() == ()
 
 
+def test_a_thread_that_could_not_start_is_tried_again(clock: Clock) -> None:
+    """A machine without threads is a trouble and no error; nobody waits, nor tries again before the pause is over."""
+    tries: list[str] = []
+
+    def start(run: Callable[[], None], name: str) -> None:
+        tries.append(name)
+        if len(tries) <= 2:
+            raise RuntimeError("can't start new thread")
+        watching.step()
+
+    watching = Watch(
+        "user-service", Script(seen((A,))), empty=(), clock=clock, chance=lambda: 1.0, start=start, grace=GRACE
+    )
+    assert watching.get() == ()
+    assert "can't start new thread" in watching.trouble
+    assert watching.get() == ()
+    clock.now += 0.2
+    assert watching.get() == ()
+    assert len(tries) == 2
+    clock.now += 0.4
+    assert watching.get() == watching.get() == (A,)
+    assert (len(tries), watching.trouble) == (3, "")
+
+
 class Scripted(WatchedRegistry):
     """Looks when it is asked for the first time, on the thread that asks."""
 
-    def __init__(self, answers: dict[str, Seen[Instances] | Exception]) -> None:
+    def __init__(self, answers: dict[str, Seen[Instances] | Exception], clock: Clock | None = None) -> None:
         super().__init__()
         self.answers = answers
+        self.clock = clock
         self.started: list[str] = []
 
     def look_at(self, service: str, mark: str, /) -> Seen[Instances]:
@@ -165,10 +184,10 @@ class Scripted(WatchedRegistry):
             self.started.append(name)
             watching.step()
 
-        # The clock jumps, so that nobody waits for a first answer that does not come.
+        # Its own clock jumps, so that nobody waits for a first answer that does not come.
         moments = iter(range(0, 10**6, 10))
         look = partial(self.look_at, service)
-        watching = Watch(service, look, empty=(), start=start, clock=moments.__next__)
+        watching = Watch(service, look, empty=(), start=start, clock=self.clock or moments.__next__)
         return watching
 
 
@@ -202,6 +221,26 @@ def test_health_tells_of_a_registry_in_trouble() -> None:
             check_registry()
     with use_registry(MemoryRegistry()):
         check_registry()
+
+
+def test_health_tells_how_old_the_list_is() -> None:
+    """The age is that of the oldest list that could not be renewed, however old those are that need no renewal yet."""
+    clock = Clock()
+    registry = Scripted({"well": seen((A,)), "lost": seen((A,)), "gone": seen((A,))}, clock)
+    for name in registry.answers:
+        registry.look_up(name)
+    for name, seconds in (("lost", 20), ("gone", 30)):
+        clock.now += seconds
+        registry.answers[name] = RegistryAway("no route")
+        registry._watches[name].step()
+    clock.now += 0.5
+    with use_registry(registry), pytest.raises(OldList) as caught:
+        check_registry()
+    assert caught.value.age == 50.5
+    registry.answers["lost"] = registry.answers["gone"] = seen((A,))
+    registry._watches["gone"].step()
+    registry._watches["lost"].step()
+    assert registry.age() == 0
 
 
 def test_metrics_tell_of_the_list() -> None:

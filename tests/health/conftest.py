@@ -14,5 +14,6 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Check]]:
     monkeypatch.setattr(registry, "_checks", known)
     monkeypatch.setattr(reports, "_probes", {})
     monkeypatch.setattr(warming, "_warm_up", WarmUp())
+    monkeypatch.setattr(drain, "_others", [])
     yield known
     drain._draining.clear()

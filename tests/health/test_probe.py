@@ -9,14 +9,7 @@ from pytest_django import Settings
 from bandstand.context import REGISTRY
 from bandstand.health import Check
 from bandstand.health.probe import Probe
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 class Counted:

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import include, path
 from pytest_django import Settings
 
-from bandstand.health import register, report, start_draining, unregister
+from bandstand.health import OutOfDate, register, report, start_draining, stay_ready_while, unregister
 
 urlpatterns = [path("", include("bandstand.health.urls"))]
 
@@ -56,6 +56,21 @@ def test_health_says_all(needed: Callable[[], None], optional: Callable[[], None
     assert body == {"status": status, "service": "test-service", "version": "3.1.4", "checks": checks}
 
 
+def test_health_tells_how_old_is_what_is_known() -> None:
+    """Where work goes on with what was known before, its age is told, and of nothing else."""
+
+    def old() -> None:
+        raise OutOfDate(SECRET, age=61.28)
+
+    register("database", passes)
+    register("mail", fails, ready=False)
+    register("list", old, ready=False)
+    _, body = ask("/health/")
+    assert (body["status"], body["checks"]["list"], body["ages"]) == ("degraded", "failing", {"list": 61.3})
+    register("list", passes, ready=False)
+    assert "ages" not in ask("/health/")[1]
+
+
 def test_ready_asks_only_for_needs() -> None:
     """What the service can do without for a while is neither asked nor shown."""
     register("mail", fails, ready=False)
@@ -79,6 +94,17 @@ def test_draining_is_not_ready() -> None:
     start_draining()
     assert ask("/health/ready/") == (503, {"status": "draining"})
     assert ask("/health/")[0] == 200
+
+
+def test_who_leaves_an_address_to_others_stays_ready() -> None:
+    """A probe can't choose which worker it meets: as long as others serve on, the one that leaves answers like them."""
+    register("database", passes)
+    others = [True]
+    stay_ready_while(lambda: bool(others))
+    start_draining()
+    assert ask("/health/ready/")[0] == 200
+    others.clear()
+    assert ask("/health/ready/") == (503, {"status": "draining"})
 
 
 @pytest.mark.parametrize("url", ["/health/", "/health/live/", "/health/ready/"])

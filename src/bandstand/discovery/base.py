@@ -52,6 +52,10 @@ class Registry(ABC):
         """Return why the list may be old, as one sentence, or nothing."""
         return ""
 
+    def age(self) -> float:
+        """Return how many seconds old that list is, or its oldest part, since there is trouble; from memory."""
+        return 0.0
+
     def names(self) -> Collection[str]:
         """Return the names that are known, for the text of an error."""
         return self.services().keys()

@@ -50,6 +50,21 @@ class Crew:
         # An exclusive lock takes the place of the shared one; if others hold theirs, the own one is gone all the same.
         return _try_to_lock(self._files[0])
 
+    def is_led(self) -> bool:
+        """Say whether somebody who stays leads; for one that has left."""
+        files = self._files
+        if files is None:
+            return False
+        try:
+            # Shared and for a moment: who wants to lead just then tries again, and nobody takes us for one who stays.
+            fcntl.flock(files[1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(files[1], fcntl.LOCK_UN)
+        except BlockingIOError:
+            return True
+        except OSError:  # another thread has just closed them, since the process ends
+            pass
+        return False
+
     def close(self) -> None:
         """Let go of the files. In a forked child that takes nothing from the parent."""
         files, self._files = self._files, None

@@ -22,7 +22,7 @@ from bandstand.discovery.advertising import Advertised, advertised_host
 from bandstand.discovery.crew import Crew
 from bandstand.discovery.listening import Listener, ask, find_listener
 from bandstand.discovery.registrar import Entry, Registrar
-from bandstand.discovery.watching import RegistryAway
+from bandstand.discovery.watching import RegistryAway, Start, start_thread
 from bandstand.exceptions import ConfigurationError
 from bandstand.resilience import full_jitter
 
@@ -53,6 +53,7 @@ class Registration:
         join: Callable[[str], Crew] = Crew,
         pause: Callable[[float], bool] = health.wait_until_draining,
         hears: Callable[[], bool] = health.hears_sigterm,
+        start: Start = start_thread,
     ) -> None:
         self._registrar = registrar
         self._settings = settings
@@ -62,6 +63,8 @@ class Registration:
         self._join = join
         self._pause = pause
         self._hears = hears
+        self._start = start
+        self._begun = False
         self._process = os.getpid()
         self._own_url = ""
         self._crew: Crew | None = None
@@ -77,6 +80,21 @@ class Registration:
         """The name to register under: workers answer no calls, so theirs is another."""
         service, process = self._settings.service, self._settings.process
         return f"{service}-worker" if process == "worker" else service
+
+    def begin(self) -> None:
+        """Start the thread, unless it was: one that can't be started is a trouble, and the next call tries again."""
+        if self._begun:
+            return
+        self._begun = True
+        try:
+            self._start(self.run, "discovery-registration")
+        except RuntimeError as error:  # the machine has no thread left; what serves is of more use than what ends
+            self._begun = False
+            if not self.trouble:
+                logger.error("This process is not registered: %s. It is tried again when /health/ is asked.", error)
+            self.trouble = f"This process is not registered: {error}."
+        else:
+            self.trouble = ""
 
     def run(self) -> None:
         """Wait until the process listens, register, renew, and leave when it drains."""
@@ -118,6 +136,11 @@ class Registration:
         if self._is_last:
             _quietly(self._registrar.withdraw, entry)
 
+    def others_serve(self) -> bool:
+        """Say whether this process has left the address to others, who stay."""
+        left = self._left.is_set() and not self._is_last
+        return left and self._crew is not None and self._crew.is_led()
+
     def finish(self) -> None:
         """After draining, take the instance out. Safe to call at any time and several times."""
         if self._process != os.getpid() or self._entry is None:
@@ -145,8 +168,12 @@ class Registration:
         logger.info("Registered as %s", entry.id, extra={"probe": entry.probe})
 
     def _is_ready(self) -> bool:
+        """Who gets no answer asks once more: the question may have met a worker that was just killed."""
+        return (self._readiness() or self._readiness()) == 200
+
+    def _readiness(self) -> int:
         status, _ = self._ask(self._own_url, "/health/ready/", self._settings.service)
-        return status == 200
+        return status
 
     def _missed(self, error: RegistryAway) -> float:
         self._failures += 1
@@ -217,28 +244,35 @@ def prepare_registration() -> None:
 
 
 def begin_registration(**_: Any) -> None:
-    """Start the thread, once in a process; to be called when a server loads the application."""
+    """Begin to register, once in a process; to be called when a server loads the application."""
     registrar = None if _running else _registrar()
     if registrar is None:
         return
     settings = get_settings()
     registration = Registration(registrar, settings)
     _running.append(registration)
-    threading.Thread(target=registration.run, name="discovery-registration", daemon=True).start()
+    registration.begin()
     atexit.register(registration.finish)
     if settings.process != "worker":  # which ends by itself, in an order of its own
         health.when_drained(_end_registration)
+        health.stay_ready_while(_others_serve)
         health.drain_on_sigterm(serving=True)
 
 
 def registration_trouble() -> str:
-    """Return why this process may not be registered, as one sentence, or nothing."""
+    """Return why this process may not be registered, as one sentence, or nothing; begin what could not begin."""
+    for registration in _running:
+        registration.begin()
     return next((registration.trouble for registration in _running if registration.trouble), "")
 
 
 def _end_registration() -> None:
     for registration in _running:
         registration.finish()
+
+
+def _others_serve() -> bool:
+    return any(registration.others_serve() for registration in _running)
 
 
 def _registrar() -> Registrar | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from bandstand.resilience import full_jitter
 
-__all__ = ["RegistryAway", "Seen", "Watch"]
+__all__ = ["RegistryAway", "Seen", "Start", "Watch", "start_thread"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -53,7 +53,12 @@ Look = Callable[[str], Seen[T]]
 Start = Callable[[Callable[[], None], str], None]
 
 
-def _start_thread(function: Callable[[], None], name: str) -> None:
+def start_thread(function: Callable[[], None], name: str) -> None:
+    """Start a thread.
+
+    Raises:
+        RuntimeError: the machine has none left, or the process is ending.
+    """
     # A daemon: waiting for a registry must not keep the process from ending.
     threading.Thread(target=function, name=name, daemon=True).start()
 
@@ -63,7 +68,8 @@ class Watch(Generic[T]):
 
     ``last`` is the last good answer, which ``get()`` returns. The thread starts when somebody asks for the first time,
     in a forked child once more, and no error ends it: while the registry is away it asks again with growing, random
-    pauses.
+    pauses. Where no thread can be started that is a trouble like a registry that is away, and whoever asks after such a
+    pause tries again.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class Watch(Generic[T]):
         empty: T,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
-        start: Start = _start_thread,
+        start: Start = start_thread,
         grace: float = GRACE,
     ) -> None:
         self.name = name
@@ -93,6 +99,7 @@ class Watch(Generic[T]):
         self._doubted_until = 0.0
         self._heard = clock()
         self._running = False
+        self._next_start = 0.0
         self._begin_anew()
         _watches.add(self)
 
@@ -100,7 +107,7 @@ class Watch(Generic[T]):
         """Return the last good answer; who asks first waits for it for at most a second."""
         if not self._running:
             self._begin()
-        if not self.answered:
+        if not self.answered and self._running:
             self._first.wait(max(0.0, self._patient_until - self._clock()))
         return self.last
 
@@ -133,11 +140,16 @@ class Watch(Generic[T]):
 
     def _begin(self) -> None:
         with self._lock:
-            if self._running:
+            now = self._clock()
+            if self._running or now < self._next_start:
                 return
-            self._patient_until = self._clock() + FIRST_ANSWER
-            self._running = True  # last: whoever sees it does not come by here, and must be as patient
-            self._start(self._run, f"discovery-{self.name}")
+            self._patient_until = now + FIRST_ANSWER
+            try:
+                self._start(self._run, f"discovery-{self.name}")
+            except RuntimeError as error:  # the machine has no thread left, or the process is ending
+                self._next_start = now + self._missed(str(error))
+            else:
+                self._running = True  # last: whoever sees it does not come by here, and must be as patient
 
     def _begin_anew(self) -> None:
         """Without a thread: at first, and in a forked child, which has the parent's answers but not its threads."""
@@ -146,6 +158,7 @@ class Watch(Generic[T]):
         self._stopped = threading.Event()
         self._running = False
         self._patient_until = 0.0
+        self._next_start = 0.0
 
     def _take(self, seen: Seen[T]) -> None:
         now = self._clock()

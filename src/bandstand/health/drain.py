@@ -23,12 +23,15 @@ __all__ = [
     "hears_sigterm",
     "is_draining",
     "start_draining",
+    "stay_ready_while",
+    "turns_away",
     "wait_until_draining",
     "when_drained",
 ]
 
 _log: Final = logging.getLogger("bandstand.health")
 _draining: Final = Event()
+_others: Final[list[Callable[[], bool]]] = []
 
 _WATCH_INTERVAL: Final = 0.2  # seconds
 _WATCH_TICKS: Final = 50
@@ -44,6 +47,20 @@ def start_draining() -> None:
 def is_draining() -> bool:
     """Say whether the process is leaving."""
     return _draining.is_set()
+
+
+def turns_away() -> bool:
+    """Say whether readiness has to say no because the process is leaving."""
+    return is_draining() and not any(others_serve() for others_serve in _others)
+
+
+def stay_ready_while(others_serve: Callable[[], bool]) -> None:
+    """Answer readiness as before while the process is leaving and ``others_serve`` its address, and stay.
+
+    A probe can't choose whom of them it meets, and one worker that ends takes nothing from the others.
+    """
+    if others_serve not in _others:
+        _others.append(others_serve)
 
 
 def wait_until_draining(timeout: float) -> bool:

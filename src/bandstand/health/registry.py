@@ -6,9 +6,17 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Check", "CheckFunction", "register", "registered", "unregister"]
+__all__ = ["Check", "CheckFunction", "OutOfDate", "register", "registered", "unregister"]
 
 CheckFunction = Callable[[], None]
+
+
+class OutOfDate(Exception):
+    """A failure that work goes on with: with what was known ``age`` seconds ago, which ``/health/`` tells."""
+
+    def __init__(self, text: str, *, age: float) -> None:
+        super().__init__(text)
+        self.age = age
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What probes ask. Answers hold status words only: a reason would tell strangers of hosts and accounts."""
+"""What probes ask. Answers hold words and ages only: a reason would tell strangers of hosts and accounts."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from bandstand.conf import get_settings
-from bandstand.health.drain import is_draining
+from bandstand.health.drain import turns_away
 from bandstand.health.reports import Report, report
 from bandstand.health.warming import is_warm
 
@@ -40,7 +40,7 @@ def live(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(_request: HttpRequest) -> JsonResponse:
     """``/health/ready/``: whether to send requests here. 503 when a need fails, while warming up, and when leaving."""
-    if is_draining():
+    if turns_away():
         return JsonResponse({"status": "draining"}, status=503)
     found = report(ready_only=True)
     if found.ready and not is_warm(get_settings().health.timeout):
@@ -50,4 +50,5 @@ def ready(_request: HttpRequest) -> JsonResponse:
 
 def _answer(found: Report, **fields: str) -> JsonResponse:
     checks = {name: "ok" if passes else "failing" for name, passes in found.checks.items()}
-    return JsonResponse({**fields, "checks": checks}, status=200 if found.ready else 503)
+    ages = {"ages": {name: round(age, 1) for name, age in found.ages.items()}} if found.ages else {}
+    return JsonResponse({**fields, "checks": checks, **ages}, status=200 if found.ready else 503)

@@ -13,6 +13,8 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from tests.ports import give_back, held_port
+
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 20.0  # seconds that anything here may take
 
@@ -29,7 +31,7 @@ class Granian:
     """One granian with one worker and its application."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.port = free_port()
+        self.port = held_port()
         self.log = folder / "granian.log"
         # fmt: off
         command = [
@@ -80,13 +82,6 @@ class Granian:
         self.process.send_signal(signal.SIGTERM)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running(folder: Path, **environment: str) -> Iterator[Granian]:
     """Start granian, wait until it answers, and leave no process behind."""
@@ -103,3 +98,4 @@ def running(folder: Path, **environment: str) -> Iterator[Granian]:
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()
+        give_back(server.port)

@@ -30,7 +30,11 @@ settings.configure(
     MIDDLEWARE=["bandstand.context.RequestTrackingMiddleware", "django.middleware.common.CommonMiddleware"],
     BANDSTAND={
         "SERVICE": "echo-service",
-        "HEALTH": {"DRAIN": float(os.environ.get("DRAIN", "0")), "CACHE": 0.0, "TIMEOUT": 1.0},
+        "HEALTH": {
+            "DRAIN": float(os.environ.get("DRAIN", "0")),
+            "CACHE": 0.0,
+            "TIMEOUT": float(os.environ.get("TIMEOUT", "1")),
+        },
     },
     LOGGING={
         "version": 1,

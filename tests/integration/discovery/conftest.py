@@ -4,15 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.discovery.processes import manage
+from tests.integration.discovery.processes import forget_all, manage
 from tests.integration.optional.servers import Consul, consul
 
 
-@pytest.fixture
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
-    """A Consul agent of this test's own."""
+@pytest.fixture(scope="session")
+def shared_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consul]:
     with consul(tmp_path_factory.mktemp("consul")) as running:
         yield running
+
+
+@pytest.fixture
+def agent(shared_agent: Consul) -> Iterator[Consul]:
+    """A Consul agent that knows nobody. A test may stop it: for the next one it runs again."""
+    yield shared_agent
+    if shared_agent.process is None:
+        shared_agent.start()
+    forget_all(shared_agent)
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 
 from bandstand.conf import wire
-from tests.integration.context.granian import ROOT, free_port
+from tests.integration.context.granian import ROOT
 from tests.integration.optional.servers import Consul, accepts
+from tests.ports import held_port
 
 LIMIT = 90.0  # seconds: several workers of a server take long to start on a busy machine
 
@@ -86,7 +88,7 @@ class Service:
     def __init__(
         self, server: str, agent: Consul, folder: Path, *, workers: int = 1, port: int = 0, **more: str
     ) -> None:
-        self.port = port or free_port()
+        self.port = port or held_port()
         self.agent = agent
         self.log = folder / f"{server}-{self.port}.log"
         words = [word.format(workers=workers, port=self.port) for word in SERVERS[server]]
@@ -155,3 +157,17 @@ def passing(agent: Consul, *, name: str = "user-service", token: str = "") -> li
         for entry in entries(agent, name=name, token=token)
         if all(check["Status"] == "passing" for check in entry["Checks"])
     ]
+
+
+def known(agent: Consul, where: str) -> set[str]:
+    """What the agent itself has registered ("agent/services", by id), or the catalog ("catalog/services", by name)."""
+    with urllib.request.urlopen(f"{agent.url}/v1/{where}", timeout=5) as answer:
+        return set(json.load(answer))
+
+
+def forget_all(agent: Consul) -> None:
+    """Take out every instance, and wait until no name is left."""
+    for identity in known(agent, "agent/services"):
+        request = urllib.request.Request(f"{agent.url}/v1/agent/service/deregister/{quote(identity)}", method="PUT")
+        urllib.request.urlopen(request, timeout=5).close()
+    until(lambda: known(agent, "catalog/services") == {"consul"}, "Consul to know nobody")

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
@@ -40,6 +41,16 @@ if "WITHOUT_RENEWAL" in os.environ:  # switches the protection off
     from bandstand.discovery import registration
 
     registration.RENEW = 3600.0
+
+if "NO_THREAD_WHILE" in os.environ:  # as on a machine without a thread left, while that file is there
+    start = Thread.start
+
+    def start_or_fail(thread: Thread) -> None:
+        if thread.name == "discovery-registration" and Path(os.environ["NO_THREAD_WHILE"]).exists():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    Thread.start = start_or_fail  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     # Who runs in the background of a shell is deaf to Ctrl-C, and so are all its children.

@@ -3,7 +3,9 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import consul
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from bandstand.discovery import Instance
 from bandstand.discovery.backends.consul import ConsulRegistry
 from bandstand.discovery.backends.dns import DnsRegistry
+from bandstand.discovery.registrar import Entry
 from bandstand.discovery.watching import Watch
 from bandstand.exceptions import DiscoveryError, NoInstances, UnknownService
-from tests.integration.discovery.processes import until
+from tests.integration.discovery.processes import passing, until
 from tests.integration.optional.servers import Consul
 
 pytestmark = pytest.mark.integration
@@ -212,3 +215,78 @@ def test_consul_by_its_dns_interface(agent: Consul) -> None:
     with pytest.raises(UnknownService):
         registry.instances("nobody")
     registry.close()
+
+
+class Probed:
+    """A server that answers the probes of Consul by these statuses, then by the last of them for ever."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.asked: list[str | None] = []
+        probed = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status = statuses[min(len(probed.asked), len(statuses) - 1)]
+                probed.asked.append(self.headers["Host"])
+                self.send_response(status)
+                self.end_headers()
+
+            def log_request(self, code: object = "-", size: object = "-") -> None:
+                """Be silent."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def entry(self) -> Entry:
+        port = self._server.server_port
+        url = f"http://127.0.0.1:{port}/health/ready/"
+        return Entry(id="user-1", service="user-service", name="user.test", host="127.0.0.1", port=port, probe=url)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def probed(*statuses: int) -> Iterator[Probed]:
+    server = Probed(*statuses)
+    yield server
+    server.close()
+
+
+def test_one_probe_that_misses_takes_nobody_out(agent: Consul, registry: ConsulRegistry) -> None:
+    """A probe may meet a worker that was just killed: the instance is passing at every look, before and after."""
+    with probed(200, 503, 200) as server:
+        registry.register(server.entry, ready=True)
+        while len(server.asked) < 4:
+            assert passing(agent) == [server.entry.port], server.asked
+            time.sleep(0.02)
+        assert set(server.asked) == {"user.test"}
+
+
+def test_two_probes_that_miss_take_it_out(agent: Consul, registry: ConsulRegistry) -> None:
+    """Who misses twice in a row is out, and back with the first probe that passes."""
+    with probed(200, 503, 503, 200) as server:
+        registry.register(server.entry, ready=True)
+        until(lambda: passing(agent) == [], "the instance to be out")
+        assert len(server.asked) >= 3
+        until(lambda: passing(agent) == [server.entry.port], "the instance to be back")
+
+
+def test_who_was_not_ready_is_seen_with_the_first_probe(agent: Consul, registry: ConsulRegistry) -> None:
+    """A new instance waits for no second probe before it is called."""
+    with probed(200) as server:
+        registry.register(server.entry, ready=False)
+        assert passing(agent) == []
+        until(lambda: bool(server.asked), "the first probe")
+        until(lambda: passing(agent) == [server.entry.port], "the instance to be in")
+        assert len(server.asked) <= 2  # the second may be on its way already where this process had to wait
+
+
+def test_who_is_entered_anew_stays_passing(agent: Consul, registry: ConsulRegistry) -> None:
+    """A worker that takes over may not be ready itself yet: the instance is judged by the probes all the same."""
+    with probed(200) as server:
+        registry.register(server.entry, ready=True)
+        registry.register(server.entry, ready=False)
+        assert passing(agent) == [server.entry.port]

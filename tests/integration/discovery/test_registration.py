@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -16,6 +17,16 @@ from tests.integration.optional.servers import Consul, consul
 pytestmark = pytest.mark.integration
 
 ROUTED_OUT = 15.0  # seconds after which nobody is sent to a dead instance
+
+
+def ready(service: Any) -> int:
+    """The answer's status at ``/health/ready/``."""
+    try:
+        service.answers("/health/ready/")
+    except HTTPError as error:
+        error.close()
+        return error.code
+    return 200
 
 
 def holds(claim: Callable[[], bool], *, seconds: float) -> bool:
@@ -114,10 +125,23 @@ def test_workers_are_one_instance(agent: Consul, folder: Path, server: str) -> N
         pids = sorted({int(service.answers()) for _ in range(50)})
         os.kill(pids[0], signal.SIGTERM)
         os.kill(pids[-1], signal.SIGKILL)
-        assert holds(lambda: passing(agent) == [service.port], seconds=3)
+        assert holds(lambda: passing(agent) == [service.port], seconds=3), str(entries(agent))
         if service.process.poll() is None:
             service.terminate()
             until(lambda: not entries(agent), "the instance to be gone")
+
+
+def test_workers_that_leave_stand_for_those_that_stay(agent: Consul, folder: Path) -> None:
+    """While two of three drain, whoever a probe meets is ready; when all leave, nobody is."""
+    with running("gunicorn", agent, folder, workers=3, **{wire.DRAIN_SECONDS: "60"}) as service:
+        until(lambda: len(service.workers()) == 3, "three workers")
+        until(lambda: len({service.answers() for _ in range(30)}) == 3, "all three to answer")
+        for worker in service.workers()[:2]:
+            worker.terminate()
+        until(lambda: all(ready(service) == 200 for _ in range(20)), "the third to lead")
+        assert holds(lambda: passing(agent) == [service.port], seconds=5), str(entries(agent))
+        service.workers()[2].terminate()
+        until(lambda: all(ready(service) == 503 for _ in range(20)), "all to be leaving")
 
 
 def test_another_worker_takes_over(agent: Consul, folder: Path) -> None:
@@ -170,6 +194,23 @@ def test_health_tells_of_a_consul_that_is_away(agent: Consul, folder: Path) -> N
         assert "ConsulAgent" not in service.answers("/health/")
         agent.start()
         until(lambda: service.json("/health/")["status"] == "healthy", "the health to be back")
+
+
+def test_without_a_thread_it_serves_and_health_tells(agent: Consul, folder: Path) -> None:
+    """A process that can start no thread pretends nothing; it registers as soon as /health/ finds that it can."""
+    full = folder / "full"
+    full.touch()
+    with running("granian", agent, folder, registers=False, NO_THREAD_WHILE=str(full)) as service:
+        found = service.json("/health/")
+        assert (found["status"], found["checks"]["discovery"]) == ("degraded", "failing")
+        assert service.json("/health/ready/")["status"] == "ready"
+        assert "not registered: can't start new thread" in service.log.read_text()
+        assert entries(agent) == []
+        full.unlink()
+        until(lambda: service.json("/health/")["status"] == "healthy", "the health to change")
+        until(service.is_registered, "the instance")
+        service.terminate()
+        until(lambda: not entries(agent), "the instance to be gone")
 
 
 def test_a_worker_registers_when_it_is_asked_to(agent: Consul, folder: Path) -> None:

@@ -14,7 +14,7 @@ from tests.integration.postgresql.server import RestartablePostgres
 
 pytestmark = pytest.mark.integration
 
-TIMEOUT = 1.0  # seconds: HEALTH.TIMEOUT of the service
+TIMEOUT = 4.0  # seconds: HEALTH.TIMEOUT of the service, in which a busy machine still answers
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def postgres() -> Iterator[RestartablePostgres]:
 
 @pytest.fixture
 def server(tmp_path: Path, postgres: RestartablePostgres) -> Iterator[Granian]:
-    with running(tmp_path, DATABASE_URL=postgres.url) as server:
+    with running(tmp_path, DATABASE_URL=postgres.url, TIMEOUT=str(TIMEOUT)) as server:
         migrate(postgres)
         until(lambda: status(server) == "healthy", "the service to be healthy")
         yield server
@@ -57,7 +57,7 @@ def reasons(server: Granian) -> list[str]:
 
 def test_missing_migrations_are_not_ready(tmp_path: Path, postgres: RestartablePostgres) -> None:
     """A service that is newer than its database receives no requests, and is ready by itself once it is migrated."""
-    with running(tmp_path, DATABASE_URL=postgres.url) as server:
+    with running(tmp_path, DATABASE_URL=postgres.url, TIMEOUT=str(TIMEOUT)) as server:
         code, body, _ = ask(server, "/health/ready/")
         assert (code, body["checks"]) == (503, {"database": "ok", "migrations": "failing"})
         [told] = [line["message"] for line in server.lines("bandstand.health") if "migrations" in line["message"]]
@@ -75,7 +75,7 @@ def test_a_database_that_dies_is_seen_and_seen_again(server: Granian, postgres: 
         code, body, seconds = ask(server, "/health/ready/")
         assert code == 503
         assert body == {"status": "not ready", "checks": {"database": "failing", "migrations": "ok"}}
-        assert seconds < TIMEOUT + 1
+        assert seconds < 2
         assert ask(server, "/health/live/")[0] == 200
     postgres.start()
     until(lambda: status(server) == "healthy", "the recovery to be seen")
@@ -89,7 +89,7 @@ def test_a_database_that_dies_is_seen_and_seen_again(server: Granian, postgres: 
 def test_a_database_that_hangs_does_not_hang_the_probe(server: Granian, postgres: RestartablePostgres) -> None:
     """Stopped, the database holds its connections open and says nothing: probes still answer within their time."""
     with postgres.stopped():
-        for _ in range(5):
+        for _ in range(3):
             code, _body, seconds = ask(server, "/health/ready/")
             assert code == 503
             assert seconds < TIMEOUT + 1

@@ -27,10 +27,13 @@ _WAIT: Final = 10  # seconds for which Consul holds a query while nothing change
 
 _TIMEOUT: Final = 2.0  # seconds for everything else
 
-# A process that is killed is critical after the interval, a machine that is gone after interval and time-out. With TTL
-# the process itself says every few seconds that it is well.
-_INTERVAL: Final = 5  # seconds
-_PROBE_TIMEOUT: Final = 2
+# One miss says little: a probe may meet a worker that was just killed, while the others serve. So a process that is
+# killed is critical after two intervals (4 s), a machine that is gone after two intervals and time-outs (7 s). Consul
+# asks no later than an interval after the registration. With TTL the process itself says every few seconds that it is
+# well. Consul before 1.7 counts no misses: there one is enough.
+_INTERVAL: Final = 2  # seconds, as the gateways ask
+_PROBE_TIMEOUT: Final = 1.5
+_MISSES: Final = 2
 _TTL: Final = 12
 _FORGET: Final = "1m"  # the least that Consul takes
 
@@ -70,15 +73,14 @@ class ConsulAgent:
         """Return how Consul is to find out whether an instance is well."""
         if self.check_kind == "ttl":
             return {**consul.Check.ttl(f"{_TTL}s"), "DeregisterCriticalServiceAfter": _FORGET}
-        return dict(
-            consul.Check.http(
-                entry.probe,
-                interval=f"{_INTERVAL}s",
-                timeout=f"{_PROBE_TIMEOUT}s",
-                deregister=_FORGET,
-                header={"Host": [entry.name]},
-            )
+        probe = consul.Check.http(
+            entry.probe,
+            interval=f"{_INTERVAL}s",
+            timeout=f"{_PROBE_TIMEOUT}s",
+            deregister=_FORGET,
+            header={"Host": [entry.name]},
         )
+        return {**probe, "FailuresBeforeCritical": _MISSES}
 
     @contextmanager
     def client(self) -> Iterator[consul.Consul]:

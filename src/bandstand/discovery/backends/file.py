@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,7 @@ import msgspec
 
 from bandstand.conf.settings import DiscoverySettings
 from bandstand.discovery.base import Instance, Registry, base_url
+from bandstand.discovery.metrics import measure
 from bandstand.exceptions import ConfigurationError
 
 __all__ = ["FileRegistry"]
@@ -40,7 +42,7 @@ class FileRegistry(Registry):
     """Keeps the last good list while the file is away or broken, and says so once in the log.
 
     The file: ``{"version": 1, "services": {"user-service": [{"id": "user-1", "url": "http://127.0.0.1:8001"}]}}``.
-    ``interval`` is the least number of seconds between two looks at it.
+    ``interval`` is the least number of seconds between two looks at it while somebody serves what is asked for.
 
     Raises:
         ConfigurationError: the URL names no absolute path on this machine.
@@ -53,6 +55,7 @@ class FileRegistry(Registry):
         self._services: Mapping[str, tuple[Instance, ...]] = {}
         self._signature: _Signature = None
         self._trouble = ""
+        self._good = clock()
         self._next_look = clock() + interval
         self._look()
 
@@ -69,8 +72,20 @@ class FileRegistry(Registry):
             self._look()
         return self._services
 
+    def look_up(self, service: str) -> tuple[Instance, ...] | None:
+        """Whom nobody serves by the list in memory is looked for at once: it may have become ready a moment ago."""
+        return super().look_up(service) or self._looked_again().get(service)
+
     def trouble(self) -> str:
+        self.services()  # who makes no calls would not learn that the file is well again
         return self._trouble
+
+    def age(self) -> float:
+        return self._clock() - self._good
+
+    def _looked_again(self) -> Mapping[str, tuple[Instance, ...]]:
+        self._next_look = 0.0
+        return self.services()
 
     def _look(self) -> None:
         try:
@@ -79,6 +94,7 @@ class FileRegistry(Registry):
         except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
             self._report(f"The registry {self._path} can't be read: {error}.")
         else:
+            self._good = self._clock()
             self._report("")
 
     def _read(self) -> None:
@@ -88,8 +104,18 @@ class FileRegistry(Registry):
             document = msgspec.json.decode(file.read(), type=_Document)
         if document.version != _VERSION:
             raise ValueError(f"it is of version {document.version}, and this program reads version {_VERSION}")
+        before = self._services
         self._services = {service: _instances(entries) for service, entries in document.services.items()}
         self._signature = signature
+        for service in self._services.keys() - before.keys():
+            measure(service, age=self._age_now, healthy=partial(self._count, service))
+
+    def _age_now(self) -> float:
+        self.services()  # without calls nobody else looks, and a list that is good would seem to get older
+        return self.age()
+
+    def _count(self, service: str) -> int:
+        return len(self._services.get(service, ()))
 
     def _report(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:

@@ -3,20 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
-from bandstand.context import gauge
 from bandstand.discovery.base import Instance, Registry
+from bandstand.discovery.metrics import measure
 from bandstand.discovery.watching import Seen, Watch
 
 __all__ = ["Instances", "WatchedRegistry", "seen"]
 
 Instances = tuple[Instance, ...]
-
-_age: Final = gauge(
-    "bandstand_discovery_age_seconds", "Seconds since the registry last told of the service.", ("service",)
-)
-_count: Final = gauge("bandstand_discovery_instances", "Healthy instances of the service in memory.", ("service",))
 
 
 class WatchedRegistry(Registry):
@@ -48,6 +42,9 @@ class WatchedRegistry(Registry):
     def trouble(self) -> str:
         return next((watch.trouble for watch in list(self._watches.values()) if watch.trouble), "")
 
+    def age(self) -> float:
+        return max((watch.age for watch in list(self._watches.values()) if watch.trouble), default=0.0)
+
     def close(self) -> None:
         """Let the threads end."""
         for watch in list(self._watches.values()):
@@ -58,8 +55,7 @@ class WatchedRegistry(Registry):
         if watch is None:
             # Of two threads that are first at the same time one makes a watch too many, which never starts.
             watch = self._watches.setdefault(service, self._make(service))
-            _age.labels(service).set_function(partial(_age_of, watch))
-            _count.labels(service).set_function(partial(_healthy_of, watch))
+            measure(service, age=partial(_age_of, watch), healthy=partial(_healthy_of, watch))
         return watch
 
     def _make(self, service: str) -> Watch[Instances]:
@@ -84,5 +80,5 @@ def _age_of(watch: Watch[Instances]) -> float:
     return watch.age
 
 
-def _healthy_of(watch: Watch[Instances]) -> float:
+def _healthy_of(watch: Watch[Instances]) -> int:
     return sum(instance.healthy for instance in watch.last)
