@@ -1,11 +1,5 @@
 from bandstand.cache.cutout import Cutout
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_it_opens_after_failures_in_a_row() -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.db import transaction
 
 from bandstand.cache import DistributedCache, invalidate_tag
+from bandstand.cache.leases import Keeper
 
 from .conftest import Clock
 
@@ -48,6 +49,30 @@ def test_a_value_that_is_no_data_is_refused_also_in_memory() -> None:
     """What Redis would refuse fails in tests, too."""
     with pytest.raises(TypeError, match="only data can"):
         DistributedCache("a").set("k", object())
+
+
+def test_a_process_that_can_start_no_thread_computes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is not prolonged, given back as always, and prolonged again as soon as there are threads."""
+    keeper = Keeper(interval=0.001)
+    monkeypatch.setattr("bandstand.cache.leases._keeper", keeper)
+    with monkeypatch.context() as without_threads:
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        without_threads.setattr(threading.Thread, "start", refuse)
+        cache, compute = DistributedCache("a"), Counter("computed")
+        assert cache.get_or_set("k", compute) == "computed"
+        assert cache.get("k") == "computed"
+        assert keeper._held == {}
+    seen = threading.Event()
+
+    def computed_while_prolonged() -> bool:
+        leases = next(iter(keeper._held.values()))
+        monkeypatch.setattr(leases, "renew", lambda *_: seen.set())
+        return seen.wait(60)
+
+    assert cache.get_or_set("other", computed_while_prolonged) is True
 
 
 def test_a_value_gets_old_a_little_early(clock: Clock) -> None:
@@ -188,3 +213,70 @@ def test_what_is_no_entry_is_a_miss(cache: Any, entry: Any) -> None:
     """Something else under the same key is not taken for a value."""
     cache.set("a:k", entry)
     assert DistributedCache("a").get_or_set("k", lambda: "computed") == "computed"
+
+
+class Squares:
+    """A computation for many that remembers for which."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.error: Exception | None = None
+
+    def __call__(self, keys: list[str]) -> dict[str, int]:
+        self.asked.append(keys)
+        if self.error:
+            raise self.error
+        return {key: int(key) ** 2 for key in keys}
+
+
+def test_many_are_computed_at_once(clock: Clock) -> None:
+    """One computation for all that are missing or old, in the order of the keys, each of them once."""
+    cache, compute = DistributedCache("a", clock=clock), Squares()
+    assert cache.get_or_set_many(["3", "1", "3"], compute, 1000) == {"3": 9, "1": 1}
+    assert cache.get_or_set_many(["1", "2", "3"], compute, 1000) == {"1": 1, "2": 4, "3": 9}
+    assert cache.get_or_set_many([], compute) == {}
+    assert compute.asked == [["3", "1"], ["2"]]
+    clock.now += 1000
+    cache.get_or_set_many(["1", "2"], compute, 1000)
+    assert compute.asked[2:] == [["1", "2"]]
+    assert cache.get_or_set("3", Counter("never"), 1000) == "never"  # it is old
+
+
+def test_many_with_tags() -> None:
+    """A tag that is invalidated, before or during the computation, ends those that are kept under it alone."""
+    cache, compute = DistributedCache("a"), Squares()
+
+    def load() -> None:
+        assert cache.get_or_set_many(["1", "2"], compute, tags=lambda key: ("all", f"one-{key}")) == {"1": 1, "2": 4}
+
+    load()
+    load()
+    invalidate_tag("one-2")
+    load()
+    invalidate_tag("all")
+    load()
+    assert compute.asked == [["1", "2"], ["2"], ["1", "2"]]
+
+    def overtaken(keys: list[str]) -> dict[str, int]:
+        invalidate_tag("one-2")
+        return compute(keys)
+
+    invalidate_tag("all")
+    cache.get_or_set_many(["1", "2"], overtaken, tags=lambda key: ("all", f"one-{key}"))
+    load()
+    assert compute.asked[-1] == ["2"]
+
+
+def test_many_that_can_not_be_computed(clock: Clock) -> None:
+    """Old ones are served while stale allows it, if all that is wanted can be; what was never known is an error."""
+    cache, compute = DistributedCache("a", clock=clock), Squares()
+    cache.get_or_set_many(["1", "2"], compute, 1000, stale=1000)
+    clock.now += 1001
+    compute.error = OSError("away")
+    assert cache.get_or_set_many(["1", "2"], compute, 1000, stale=1000) == {"1": 1, "2": 4}
+    with pytest.raises(OSError, match="away"):
+        cache.get_or_set_many(["1", "3"], compute, 1000, stale=1000)
+    compute.error = None
+    with pytest.raises(KeyError):
+        cache.get_or_set_many(["3"], lambda _keys: {})
+    assert cache.get_or_set_many(["1", "3"], compute, 1000) == {"1": 1, "3": 9}

@@ -1,3 +1,6 @@
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -5,6 +8,7 @@ import msgspec
 import pytest
 from django.apps import apps
 from django.core import serializers as text_serializers
+from django.core.cache import caches
 from django.db import connection, models
 from django.db.migrations.writer import MigrationWriter
 from django.db.models import Prefetch, prefetch_related_objects
@@ -12,12 +16,17 @@ from django.forms import modelform_factory
 from django.test.utils import isolate_apps
 from rest_framework import serializers
 
+from bandstand.cache import DistributedCache
 from bandstand.client import Resource
+from bandstand.conf import get_settings
 from bandstand.discovery import MemoryRegistry, use_registry
-from bandstand.events import Event
+from bandstand.discovery.backends.watched import Instances, WatchedRegistry
+from bandstand.discovery.watching import Seen, Watch
+from bandstand.events import Event, Message
 from bandstand.events.subscriptions import REGISTRY
-from bandstand.exceptions import ConfigurationError, ServiceResponseError, ServiceUnavailable
+from bandstand.exceptions import ConfigurationError, EventPostponed, ServiceResponseError, ServiceUnavailable
 from bandstand.remote import RemoteForeignKey, subscribe_to_owners
+from bandstand.remote.things import Things
 from bandstand.testing.events import receive_event
 from bandstand.testing.services import FakeServices, RecordedCall
 
@@ -119,6 +128,52 @@ def test_typed_things(order: Any, fake: FakeServices) -> None:
         _ = ben.seller
 
 
+def test_what_can_not_be_used_is_not_kept(order: Any, fake: FakeServices) -> None:
+    """A thing of the wrong form is asked for again: its owner may have been mended meanwhile."""
+    fake.on("user-service", "GET", ONE, json={"id": "x"}).then(json=person)
+    with pytest.raises(ServiceResponseError, match="can't be used"):
+        _ = order(seller_id=str(ADA)).seller
+    assert order(seller_id=str(ADA)).seller == Person(ADA, "1@example.com")
+
+
+def test_a_row_that_is_read_again_has_its_thing_anew(
+    order: Any, fake: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """refresh_from_db() forgets what the instance has loaded, as it does with Django's own relations."""
+    fake.on("user-service", "GET", ONE, json={"email": "old"}).then(json={"email": "new"})
+    one = order.objects.create(user_id=ADA, seller_id="x")
+    assert one.user["email"] == "old"
+    one._meta.get_field("user").things.forget(str(ADA))
+    assert one.user["email"] == "old"
+    one.refresh_from_db(fields=["seller_id"])
+    assert one.user["email"] == "old"
+    one.refresh_from_db()
+    assert one.user["email"] == "new"
+
+
+@pytest.mark.parametrize(("stale", "served"), [(60, True), (0, False)])
+def test_what_is_kept_may_outlive_its_owner(
+    fake: FakeServices, monkeypatch: pytest.MonkeyPatch, stale: float, served: bool
+) -> None:
+    """With stale a thing whose time is over is used on while the owner can't be asked; without it that is an error."""
+    began, passed = time.time(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: began + passed[0])
+    things = Things("user-service", "users", timeout=60, stale=stale)
+    monkeypatch.setattr(things, "_cache", DistributedCache(things.tag, clock=time.time))
+    rule = fake.on("user-service", "GET", ONE, json=person)
+    assert things.one(str(ADA))
+    fake.down("user-service")
+    passed[0] = 61.0
+    if served:
+        assert things.one(str(ADA))["email"] == "1@example.com"
+    passed[0] = 121.0
+    with pytest.raises(ServiceUnavailable):
+        things.one(str(ADA))
+    fake.up("user-service")
+    assert things.one(str(ADA))
+    assert len(rule.calls) == 2
+
+
 def test_many_rows_are_one_call(order: Any, fake: FakeServices, django_assert_num_queries: Any) -> None:
     """prefetch_related() loads the things of all rows with one call; each row has its own, or None."""
     for name in (ADA, BEN, ADA, UUID(int=3), None):
@@ -132,6 +187,44 @@ def test_many_rows_are_one_call(order: Any, fake: FakeServices, django_assert_nu
     assert sorted(call.params["ids"][0].split(",")) == [str(ADA), str(BEN), str(UUID(int=3))]
     prefetch_related_objects(rows, "user")  # what is there is not asked for again
     assert len(rule.calls) == 1
+
+
+def test_many_rows_come_from_the_cache_too(order: Any, fake: FakeServices) -> None:
+    """What is kept of earlier rows is not asked for again, nor is what does not exist, until an event ends it."""
+    rule = fake.on("user-service", "GET", LIST, json=people)
+    nobody = UUID(int=3)
+    things = order._meta.get_field("user").things
+
+    def load(*names: UUID) -> list[Any]:
+        rows = [order(user_id=name) for name in names]
+        prefetch_related_objects(rows, "user")
+        return [row.user and row.user["id"] for row in rows]
+
+    assert load(ADA, nobody) == [str(ADA), None]
+    assert load(nobody, BEN, ADA) == [None, str(BEN), str(ADA)]
+    assert [call.params["ids"] for call in rule.calls] == [[f"{ADA},{nobody}"], [str(BEN)]]
+    assert load(ADA, BEN) == [str(ADA), str(BEN)]
+    assert len(rule.calls) == 2
+    things.forget(str(BEN))
+    assert load(ADA, BEN) == [str(ADA), str(BEN)]
+    assert rule.calls[-1].params["ids"] == [str(BEN)]
+    things.forget()
+    load(ADA, BEN)
+    assert rule.calls[-1].params["ids"] == [f"{ADA},{BEN}"]
+    fake.down("user-service")
+    assert load(ADA) == [str(ADA)]
+    with pytest.raises(ServiceUnavailable):
+        load(ADA, uuid4())
+
+
+def test_a_list_may_show_less_than_the_page_of_a_thing(order: Any, fake: FakeServices) -> None:
+    """What came with a list does not stand in for the whole thing."""
+    fake.on("user-service", "GET", LIST, json=people)
+    fake.on("user-service", "GET", ONE, json=lambda call: person(call) | {"birthday": "1815-12-10"})
+    rows = [order(user_id=ADA)]
+    prefetch_related_objects(rows, "user")
+    assert "birthday" not in rows[0].user
+    assert order(user_id=ADA).user["birthday"]
 
 
 def test_tooth_without_prefetching_each_row_is_a_call(order: Any, fake: FakeServices) -> None:
@@ -180,6 +273,38 @@ def test_an_event_of_the_owner_ends_what_is_kept(
         assert load() == 3
     finally:
         REGISTRY.remove(name)
+
+
+def test_an_event_that_cannot_be_heeded_waits_until_nothing_is_kept(
+    order: Any, fake: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the cache can't be told the event is postponed, for as long as a thing from before it may be kept."""
+    name = subscribed(order, monkeypatch)
+    monkeypatch.setattr(type(caches["default"]), "set_many", lambda _self, data, *_: list(data))
+    things = order._meta.get_field("seller").things  # which keeps the same users, and by default as long
+    lasts = things.lasts()
+    assert lasts == get_settings().cache.timeout + 60
+    monkeypatch.setattr(things, "_stale", 30.0)
+    lasts += 30
+    try:
+        for age, postponed in ((0, True), (lasts - 1, True), (lasts + 1, False)):
+            handler, message = REGISTRY.get(name).handler, received(ADA, age=age)  # type: ignore[union-attr]
+            with pytest.raises(EventPostponed, match="may still be kept") if postponed else nullcontext():
+                handler({}, message)
+    finally:
+        REGISTRY.remove(name)
+
+
+def received(user: UUID, *, age: float) -> Message:
+    return Message(
+        id="1",
+        type="user.changed",
+        version=1,
+        source="user-service",
+        time=datetime.now(UTC) - timedelta(seconds=age),
+        key=str(user),
+        correlation_id="c",
+    )
 
 
 def test_tooth_without_the_subscription_the_old_thing_stays(order: Any, fake: FakeServices) -> None:
@@ -274,6 +399,19 @@ def test_forms_and_fixtures(order: Any, fake: FakeServices) -> None:
     assert fake.calls == []
 
 
+class Remembering(WatchedRegistry):
+    """Knows one name, as Consul's catalog does."""
+
+    def names(self) -> tuple[str, ...]:
+        return ("user-service",)
+
+    def look_at(self, service: str, mark: str, /) -> Seen[Instances]:
+        raise AssertionError(service)
+
+    def _make(self, service: str) -> Watch[Instances]:
+        raise AssertionError(service)
+
+
 @isolate_apps("bandstand.api")
 def test_checks() -> None:
     """A service that the registry does not know is a warning, this service itself an error."""
@@ -292,5 +430,7 @@ def test_checks() -> None:
     assert set(found) >= {"bandstand.remote.E001", "bandstand.remote.W001"}
     assert "usr-service" in found["bandstand.remote.W001"].msg
     assert "Known are: user-service" in found["bandstand.remote.W001"].hint
+    with use_registry(Remembering()):  # a registry over the network is asked for its names, and for nobody's instances
+        assert "bandstand.remote.W001" in {message.id for message in Visit.check()}
     with use_registry(MemoryRegistry()):  # nothing is known yet
         assert [message.id for message in Visit.check() if "remote" in message.id] == ["bandstand.remote.E001"]

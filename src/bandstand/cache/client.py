@@ -105,7 +105,9 @@ class ResilientClient:
         if answers is FAILED:
             self._owe(data)
             return list(data)
-        return [key for key, answer in zip(data, answers, strict=True) if isinstance(answer, Exception)]
+        refused = [key for key, answer in zip(data, answers, strict=True) if isinstance(answer, Exception)]
+        self._owe(refused)
+        return refused
 
     def add(self, key: str, value: Any, timeout: float | None) -> bool:
         """Keep a value if there is none; say whether it was kept."""

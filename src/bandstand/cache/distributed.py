@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -106,6 +106,31 @@ class DistributedCache:
             return _flights.lead(self._key(key), work, otherwise=cast("T", found))
         return _flights.share(self._key(key), work, alone=compute, patience=_patience())
 
+    def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        compute: Callable[[list[str]], Mapping[str, T]],
+        timeout: float | None = None,
+        *,
+        tags: Callable[[str], Iterable[str]] = lambda _: (),
+        stale: float = 0.0,
+    ) -> dict[str, T]:
+        """Return the value of each key. What is missing or old comes from one ``compute(keys)`` and is kept.
+
+        For what costs the same for many as for one. ``tags(key)`` are those of one value. Unlike with
+        :meth:`get_or_set` nobody waits for another who computes: of two who ask at once both do.
+
+        Raises:
+            KeyError: ``compute`` left a key out.
+            TypeError: what was computed is not data.
+            Exception: whatever ``compute`` raised, unless all that it was asked for may be served stale instead.
+        """
+        terms = {key: _Terms(timeout=timeout, stale=stale, tags=tuple(tags(key))) for key in keys}
+        found, versions = self._look_at_all(terms)
+        kept = {key: value for key, (value, _fresh) in found.items()}
+        wanted = [key for key, (_value, fresh) in found.items() if not fresh]
+        return kept | self._computed(wanted, compute, terms, versions, kept) if wanted else kept
+
     # --- one lookup ---------------------------------------------------------------------------------
 
     def _look(self, key: str, tags: tuple[str, ...]) -> tuple[Any, bool, dict[str, str]]:
@@ -116,6 +141,13 @@ class DistributedCache:
         found = self._cache.get_many([name, *map(tag_key, tags)])
         versions = {tag: found[tag_key(tag)] for tag in tags if tag_key(tag) in found}
         return *self._valid(found.get(name), versions), versions
+
+    def _look_at_all(self, terms: Mapping[str, _Terms]) -> tuple[dict[str, tuple[Any, bool]], dict[str, str]]:
+        """The same for many keys, in one round trip as well."""
+        tags = dict.fromkeys(tag for one in terms.values() for tag in one.tags)
+        stored = self._cache.get_many([*map(self._key, terms), *map(tag_key, tags)]) if terms else {}
+        versions = {tag: stored[tag_key(tag)] for tag in tags if tag_key(tag) in stored}
+        return {key: self._valid(stored.get(self._key(key)), versions) for key in terms}, versions
 
     def _valid(self, entry: Any, versions: dict[str, str] | None) -> tuple[Any, bool]:
         """Open what was stored. ``versions`` are those of its tags, if they are known."""
@@ -157,6 +189,27 @@ class DistributedCache:
             return old  # type: ignore[no-any-return]
         self._store(key, value, terms, versions)
         return value
+
+    def _computed(
+        self,
+        keys: list[str],
+        compute: Callable[[list[str]], Mapping[str, T]],
+        terms: Mapping[str, _Terms],
+        versions: dict[str, str],
+        old: Mapping[str, Any],
+    ) -> dict[str, T]:
+        tags = dict.fromkeys(tag for key in keys for tag in terms[key].tags)
+        versions = make_versions(self._cache, tags, versions)
+        try:
+            found = compute(keys)
+        except Exception:
+            if any(old[key] is _MISSING for key in keys):
+                raise
+            _log.warning("Values could not be computed anew; the old ones are served", exc_info=True)
+            return {}
+        for key in keys:
+            self._store(key, found[key], terms[key], versions)
+        return {key: found[key] for key in keys}
 
     def _store(self, key: str, value: Any, terms: _Terms, versions: dict[str, str]) -> None:
         if not isinstance(self._cache, ResilientRedisCache):

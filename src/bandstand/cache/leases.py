@@ -10,7 +10,7 @@ import math
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol, cast
 
 from bandstand.cache.backend import ResilientRedisCache
@@ -61,7 +61,10 @@ def leases_of(cache: Any) -> Leases:
 
 
 class Keeper:
-    """Prolongs all leases that this process holds, on one thread that ends when it has none."""
+    """Prolongs all leases that this process holds, on one thread that ends when it has none.
+
+    Where no thread can be started they are not prolonged: then another may compute as well, which only costs.
+    """
 
     def __init__(self, interval: float = _RENEWAL) -> None:
         self._interval = interval
@@ -75,7 +78,8 @@ class Keeper:
             self._held[key, token] = leases
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="bandstand-leases", daemon=True)
-                self._thread.start()
+                with suppress(RuntimeError):  # the machine has no thread left; the next lease tries again
+                    self._thread.start()
 
     def remove(self, key: str, token: str) -> None:
         """End it."""

@@ -6,15 +6,16 @@ invalidation made old is never served, and neither is anything when Redis has ev
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from django.core.cache import caches
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from bandstand.conf import get_settings
+from bandstand.exceptions import CacheUnavailable
 
-__all__ = ["current_versions", "invalidate_tag", "make_versions", "tag_key"]
+__all__ = ["current_versions", "invalidate_tag", "invalidate_tag_now", "make_versions", "tag_key"]
 
 _LIFETIME: Final = 30 * 24 * 3600  # seconds: longer than any value may be kept
 
@@ -33,7 +34,20 @@ def invalidate_tag(tag: str, *, using: str = DEFAULT_DB_ALIAS) -> None:
     now_and_on_commit(lambda: _renew(tag), using=using)
 
 
-def now_and_on_commit(forget: Any, *, using: str = DEFAULT_DB_ALIAS) -> None:
+def invalidate_tag_now(tag: str) -> None:
+    """Forget everything that was kept under ``tag`` and be sure of it, whatever transaction is open.
+
+    For what was kept of data that stand elsewhere, in an event's handler or another place that can come again.
+
+    Raises:
+        CacheUnavailable: it was not done, since Redis is away or refuses. This process tries it again before it next
+            asks Redis for anything, but it may end before.
+    """
+    if not _renew(tag):
+        raise CacheUnavailable(f"The cache could not be told that what it keeps under {tag!r} is old. Try again later.")
+
+
+def now_and_on_commit(forget: Callable[[], object], *, using: str = DEFAULT_DB_ALIAS) -> None:
     """Call ``forget`` now, and again when the running transaction commits."""
     forget()
     if transaction.get_connection(using).in_atomic_block:
@@ -49,11 +63,16 @@ def current_versions(cache: Any, tags: Iterable[str]) -> dict[str, str]:
 def make_versions(cache: Any, tags: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
     """Return the versions of all ``tags``, made where there is none yet."""
     missing = [tag for tag in tags if tag not in known]
-    for tag in missing:
-        cache.add(tag_key(tag), secrets.token_hex(8), _LIFETIME)
-    # Read back: another process may have been first, and Redis may have kept nothing at all.
-    return {**known, **current_versions(cache, missing)} if missing else dict(known)
+    if not missing:
+        return dict(known)
+    # All in one message, so without looking whether another process has just been first: what it then keeps under the
+    # version that is overwritten here is a miss.
+    cache.set_many({tag_key(tag): secrets.token_hex(8) for tag in missing}, _LIFETIME)
+    # Read back: another process may have come after, and Redis may have kept nothing at all.
+    return {**known, **current_versions(cache, missing)}
 
 
-def _renew(tag: str) -> None:
-    caches[get_settings().cache.alias].set(tag_key(tag), secrets.token_hex(8), _LIFETIME)
+def _renew(tag: str) -> bool:
+    """Give ``tag`` another version; say whether the cache has it."""
+    cache = caches[get_settings().cache.alias]
+    return not cache.set_many({tag_key(tag): secrets.token_hex(8)}, _LIFETIME)

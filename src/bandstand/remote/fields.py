@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
 from django.db import models
 from django.db.models.fields.mixins import FieldCacheMixin
-from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
 from django.utils.functional import cached_property
 
 from bandstand.client import Resource
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     _Field = models.Field[Any, Any]  # which only the type information can subscribe
 else:
     _Field = models.Field
+
+
+class _Id(DeferredAttribute):
+    """The attribute with the id. Whoever sets it, to the same id too, as refresh_from_db() does, forgets the thing."""
+
+    field: RemoteForeignKey
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        if self.field.is_cached(instance):
+            self.field.delete_cached_value(instance)
+        instance.__dict__[self.field.attname] = value
 
 
 class RemoteForeignKey(FieldCacheMixin, _Field):
@@ -48,7 +59,7 @@ class RemoteForeignKey(FieldCacheMixin, _Field):
         DeadlineExceeded: there was no time left to ask.
     """
 
-    descriptor_class = ForeignKeyDeferredAttribute
+    descriptor_class = _Id
 
     def __init__(
         self,
@@ -133,7 +144,7 @@ class RemoteForeignKey(FieldCacheMixin, _Field):
             hint = "Use ForeignKey for what this service owns."
             return [Error(f"{self.service} is this service itself.", hint=hint, obj=self, id="bandstand.remote.E001")]
         try:
-            known = active_registry().services()
+            known = active_registry().names()  # and not their instances, which would be one question for each
         except (ConfigurationError, DiscoveryError):  # told by the check of discovery
             return []
         if not known or self.service in known:

@@ -1,13 +1,15 @@
 """Subscriptions to the events of those who own what this service refers to."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.apps import apps
 
 from bandstand.events import Message, subscribe
-from bandstand.exceptions import ConfigurationError
+from bandstand.exceptions import CacheUnavailable, ConfigurationError, EventPostponed
 from bandstand.remote.fields import RemoteForeignKey
+from bandstand.remote.things import Things
 
 __all__ = ["subscribe_to_owners"]
 
@@ -19,7 +21,9 @@ def subscribe_to_owners() -> None:
         ConfigurationError: a pattern is none, or two fields read the id of the same event in different ways.
     """
     groups: dict[tuple[str, str, str], list[RemoteForeignKey]] = {}
+    alike: dict[str, list[Things]] = {}  # by what is kept: all that may have kept it, for longer or shorter
     for field in _fields():
+        alike.setdefault(field.things.tag, []).append(field.things)
         if field.events is not None:
             groups.setdefault((field.service, field.things.tag, field.events), []).append(field)
     for (service, tag, pattern), fields in groups.items():
@@ -28,7 +32,7 @@ def subscribe_to_owners() -> None:
             raise ConfigurationError(f"{names} differ in event_id, though they wait for the same {pattern!r}.")
         path = tag.rpartition(":")[2].strip("/").replace("/", ".")
         name = f"remote.{service}.{path}.{pattern}".replace("*", "all").lower()
-        subscribe(pattern, name=name)(_handler(fields[0]))
+        subscribe(pattern, name=name)(_handler(fields[0], alike[tag]))
 
 
 def _fields() -> Iterable[RemoteForeignKey]:
@@ -38,11 +42,24 @@ def _fields() -> Iterable[RemoteForeignKey]:
                 yield field
 
 
-def _handler(field: RemoteForeignKey) -> Callable[[dict[str, Any], Message], None]:
+def _handler(field: RemoteForeignKey, alike: Sequence[Things]) -> Callable[[dict[str, Any], Message], None]:
     def forget_what_changed(event: dict[str, Any], message: Message) -> None:
         """Forget the thing that the event is about; all of them if it does not say which."""
         if message.source == field.service:
             name = event.get(field.event_id) if field.event_id else message.key
-            field.things.forget("" if name is None else str(name))
+            _forget(alike, "" if name is None else str(name), message)
 
     return forget_what_changed
+
+
+def _forget(alike: Sequence[Things], name: str, message: Message) -> None:
+    """Forget the thing of that id, or see that nothing of it is kept by now anyhow.
+
+    Raises:
+        EventPostponed: Redis is away, and may bring back the thing as it was before the event.
+    """
+    try:
+        alike[0].forget(name)
+    except CacheUnavailable as error:
+        if (datetime.now(UTC) - message.time).total_seconds() < max(things.lasts() for things in alike):
+            raise EventPostponed(f"{message.source} changed what may still be kept: {error}") from error

@@ -5,13 +5,15 @@ from typing import Any, Final
 
 import msgspec
 
-from bandstand.cache import DistributedCache, invalidate_tag
+from bandstand.cache import DistributedCache, invalidate_tag_now
 from bandstand.client import Resource, ServiceClient
+from bandstand.conf import get_settings
 from bandstand.exceptions import ServiceResponseError
 
 __all__ = ["Things"]
 
 _NOT_FOUND: Final = 404
+_LEEWAY: Final = 60.0  # seconds: more than the clocks of two machines differ, and than a loading takes
 
 
 class Things:
@@ -26,6 +28,7 @@ class Things:
         # Kept as they came: the cache holds data and no objects of ours.
         self._raw = msgspec.structs.replace(self.resource, item=Any)
         self._cache = DistributedCache(self.tag)
+        self._listed = DistributedCache(f"{self.tag}:listed")  # a list may show less of a thing than its own page
         self._timeout = timeout
         self._stale = stale
 
@@ -36,30 +39,51 @@ class Things:
             ServiceCallError, DeadlineExceeded: the service could not be asked, and nothing that holds is kept.
         """
         raw = self._cache.get_or_set(
-            name, lambda: self._ask(name), self._timeout, tags=(self.tag, self._tag_of(name)), stale=self._stale
+            name, lambda: self._ask(name), self._timeout, tags=self._tags(name), stale=self._stale
         )
         return None if raw is None else self._converted(raw)
 
     def many(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the things of those ids that exist, with one call, as they are now.
+        """Return the things of those ids that exist, as the list has them; those that are not kept with one call.
 
         Raises:
-            ServiceCallError, DeadlineExceeded: the service could not be asked.
+            ServiceCallError, DeadlineExceeded: the service could not be asked, and not all is kept that still holds.
         """
-        found = self._client.load(self._raw, names)
-        return {name: self._converted(raw) for name, raw in found.items() if raw is not None}
+        raws = self._listed.get_or_set_many(names, self._ask_for_all, self._timeout, tags=self._tags, stale=self._stale)
+        return {name: self._converted(raw) for name, raw in raws.items() if raw is not None}
 
     def forget(self, name: str = "") -> None:
-        """Forget the thing of that id, or all of them; in a transaction now and again when it commits."""
-        invalidate_tag(self._tag_of(name) if name else self.tag)
+        """Forget the thing of that id, or all of them, at once: its owner's transaction is over.
+
+        Raises:
+            CacheUnavailable: it was not done, since Redis is away.
+        """
+        invalidate_tag_now(self._tag_of(name) if name else self.tag)
+
+    def lasts(self) -> float:
+        """Return how many seconds after a change at the latest nothing from before it is kept any more."""
+        timeout = get_settings().cache.timeout if self._timeout is None else self._timeout
+        return timeout + self._stale + _LEEWAY
 
     def _ask(self, name: str) -> Any:
         try:
-            return self._client.get(self.resource.path_of(name)).json()
+            raw = self._client.get(self.resource.path_of(name)).json()
         except ServiceResponseError as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
+        self._converted(raw)  # what can't be used must not be kept
+        return raw
+
+    def _ask_for_all(self, names: list[str]) -> dict[str, Any]:
+        found = self._client.load(self._raw, names)
+        for raw in found.values():
+            if raw is not None:
+                self._converted(raw)
+        return found
+
+    def _tags(self, name: str) -> tuple[str, str]:
+        return self.tag, self._tag_of(name)
 
     def _tag_of(self, name: str) -> str:
         return f"{self.tag}:{name}"

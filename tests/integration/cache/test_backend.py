@@ -17,6 +17,8 @@ from pytest_django.fixtures import Settings
 from bandstand.cache import ResilientRedisCache
 from bandstand.cache import client as clients
 from bandstand.context import REGISTRY
+from tests.clock import Clock
+from tests.processor import own_time
 
 from .server import SERVICE, Valkey, black_hole
 
@@ -187,6 +189,12 @@ OPERATIONS = {
 }
 
 
+LIMIT = 0.05
+"""Seconds that one command may take unless the settings say otherwise, and what the process itself may add."""
+OVERHEAD = 0.015
+COMMANDS = {"get_or_set": 3}  # Django asks, adds and asks; every other operation is one
+
+
 def without_redis(port: int) -> ResilientRedisCache:
     clients._clients.clear()
     return ResilientRedisCache(f"redis://127.0.0.1:{port}/0", {"KEY_PREFIX": SERVICE})
@@ -196,10 +204,10 @@ def without_redis(port: int) -> ResilientRedisCache:
 def test_redis_down_is_a_miss(name: str) -> None:
     """Where nobody listens, no operation raises and none takes long."""
     cache = without_redis(1)
-    began = time.monotonic()
+    began = own_time()
     for _ in range(20):
         assert OPERATIONS[name](cache)
-    assert time.monotonic() - began < 0.5
+    assert own_time() - began < 0.25
     assert not cache.is_available
 
 
@@ -210,35 +218,36 @@ def test_redis_that_hangs_costs_50_ms_five_times(name: str) -> None:
         cache = without_redis(port)
         times = []
         while cache.is_available:
-            began = time.monotonic()
+            began = own_time()
             assert OPERATIONS[name](cache)
-            times.append(time.monotonic() - began)
-        operations_each = 2 if name == "get_or_set" else 1  # Django asks, adds and asks
-        assert sorted(times)[len(times) // 2] < 0.065 * (operations_each + 1)
-        began = time.monotonic()
+            times.append(own_time() - began)
+        assert len(times) == -(-5 // COMMANDS.get(name, 1))
+        assert max(times) < COMMANDS.get(name, 1) * (LIMIT + OVERHEAD)
+        began = own_time()
         for _ in range(100):
             assert OPERATIONS[name](cache)
-        assert time.monotonic() - began < 0.25
+        assert own_time() - began < 0.25
 
 
-@pytest.mark.parametrize("options", [{}], ids=["production limits"])
+CLOCK = Clock()
+
+
+@pytest.mark.parametrize("options", [{"timeout": 1.0, "failures": 2, "pause": 2.0, "clock": CLOCK}], ids=["a clock"])
 def test_redis_stopped_and_continued(cache: Any, valkey: Valkey, options: dict[str, Any]) -> None:
-    """SIGSTOP: each operation within its limit, then cut out; SIGCONT: back within a pause."""
+    """SIGSTOP: each operation within its limit, then cut out; SIGCONT: back at the first look after a pause."""
     cache.set("k", "before")
     with valkey.stopped():
         times = []
         for _ in range(30):
-            began = time.monotonic()
+            began = own_time()
             assert cache.get("k", "miss") == "miss"
-            times.append(time.monotonic() - began)
-        slow = [seconds for seconds in times if seconds > 0.01]
-        assert len(slow) <= 7
-        assert sorted(times)[-2] < 0.09
+            times.append(own_time() - began)
+        assert all(seconds < 1.0 + OVERHEAD for seconds in times[:2])
+        assert max(times[2:]) < OVERHEAD
         assert not cache.is_available
-    deadline = time.monotonic() + 4
-    while cache.get("k", "miss") == "miss":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert cache.get("k", "miss") == "miss"
+    CLOCK.now += options["pause"]
+    assert cache.get("k", "miss") == "before"
     assert cache.is_available
 
 
@@ -254,7 +263,7 @@ def test_a_restart_costs_no_operation(cache: Any, valkey: Valkey) -> None:
         assert list(threads.map(lambda _: cache.get("k"), range(64))) == ["after"] * 64
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0.3, "failures": 2, "pause": 0.2}])
+@pytest.mark.parametrize("options", [{"timeout": 10.0, "failures": 2, "pause": 0.2}])
 def test_what_was_overwritten_while_redis_was_away_does_not_come_back(
     settings: Settings, options: dict[str, Any]
 ) -> None:
@@ -283,6 +292,19 @@ def test_what_was_overwritten_while_redis_was_away_does_not_come_back(
         assert found == {"untouched": "old"}
     finally:
         server.close()
+
+
+def test_what_could_not_be_overwritten_does_not_stay(cache: Any, valkey: Valkey) -> None:
+    """A Redis without memory refuses writes; what they would have replaced is deleted, which it does not refuse."""
+    cache.set_many({"one": "old", "other": "old", "untouched": "old"})
+    with valkey.admin() as admin:
+        admin.config_set("maxmemory", 1)
+        try:
+            cache.set("one", "new")
+            assert cache.set_many({"other": "new"}) == ["other"]
+            assert cache.get_many(["one", "other", "untouched"]) == {"untouched": "old"}
+        finally:
+            admin.config_set("maxmemory", 0)
 
 
 def test_one_client_for_all_threads(cache: Any, valkey: Valkey) -> None:
