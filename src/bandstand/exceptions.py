@@ -22,10 +22,12 @@
     ├── EventError
     │   ├── NotInTransaction        publish() outside a transaction
     │   ├── InvalidEvent            the bytes are not an event of a known type and version
+    │   ├── EventPostponed          raised by a handler: not now, and never a dead letter
     │   └── BrokerError
     │       ├── BrokerUnavailable   no connection, or no confirmation in time
     │       └── Unroutable          nobody would receive the message
     ├── CacheError
+    │   ├── CacheUnavailable        what must be forgotten could not be, since Redis is away
     │   └── UnstableKey             an argument has no form that is the same in every process
     └── WorkspaceError
         ├── ManifestError           bandstand.toml; lists every fault with file and line
@@ -49,12 +51,14 @@ __all__ = [
     "BrokerError",
     "BrokerUnavailable",
     "CacheError",
+    "CacheUnavailable",
     "CallerNotAllowed",
     "CircuitOpen",
     "ConfigurationError",
     "DeadlineExceeded",
     "DiscoveryError",
     "EventError",
+    "EventPostponed",
     "IdentityError",
     "InvalidEvent",
     "InvalidToken",
@@ -232,6 +236,16 @@ class InvalidEvent(EventError):
     code = "invalid_event"
 
 
+class EventPostponed(EventError):
+    """Raised by a handler that can't work now, since what it needs is away: the event waits, however long that takes.
+
+    It is tried again after ``RETRY_DELAYS``, then after the last of them again and again, and never becomes a dead
+    letter. What ends the waiting is up to the handler.
+    """
+
+    code = "event_postponed"
+
+
 class BrokerError(EventError):
     """The message broker refused or could not be reached."""
 
@@ -251,9 +265,15 @@ class Unroutable(BrokerError):
 
 
 class CacheError(BandstandError):
-    """The cache was used in a way that would give wrong results."""
+    """The cache was used in a way that would give wrong results, or could not be told what would."""
 
     code = "cache_error"
+
+
+class CacheUnavailable(CacheError):
+    """What was to be forgotten at once is still kept, since the cache can't be told."""
+
+    code = "cache_unavailable"
 
 
 class UnstableKey(CacheError):

@@ -19,7 +19,9 @@ import psycopg
 
 from bandstand.testing import require_server
 from bandstand.workspace.runtime.binaries import find_nats, find_postgres
-from bandstand.workspace.runtime.ports import LOOPBACK, choose_ports
+from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.servers.postgres import clear_remains
+from tests.ports import give_back, held_port
 
 SHIM = Path(__file__).parents[2] / "src" / "bandstand" / "workspace" / "runtime" / "shim.py"
 
@@ -39,7 +41,7 @@ class Server:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"bandstand-{self.name}-"))
-        self.port = choose_ports([self.name], {})[self.name]
+        self.port = held_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -71,16 +73,19 @@ class Server:
 
     def close(self) -> None:
         self.kill()
+        give_back(self.port)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Postgres(Server):
-    """Durable: what is committed survives ``kill``."""
+    """Durable: what is committed survives ``kill``, and with ``fsync`` also the end of the machine."""
 
     name = "postgres"
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = True) -> None:
         super().__init__()
+        self.fsync = fsync
+        self._connections: dict[str, psycopg.Connection[Any]] = {}
         self.password = secrets.token_urlsafe(12)
         self.account = "namespace" if os.geteuid() == 0 else "self"
         self.binaries = find_postgres()
@@ -88,6 +93,7 @@ class Postgres(Server):
         password_file.write_text(self.password)
         initdb = [self.binaries / "initdb", "-D", self.folder / "data", "-U", "postgres", "--encoding=UTF8"]
         auth = ["--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-instructions"]
+        auth += [] if fsync else ["--no-sync"]
         subprocess.run(tied(initdb + auth, account=self.account), check=True, capture_output=True)
 
     def url(self, database: str = "postgres") -> str:
@@ -95,6 +101,7 @@ class Postgres(Server):
 
     def command(self) -> list[str]:
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "max_connections": "200", "jit": "off"}
+        options["fsync"] = "on" if self.fsync else "off"
         words: list[object] = [self.binaries / "postgres", "-D", self.folder / "data", "-p", self.port]
         for name, value in options.items():
             words += ["-c", f"{name}={value}"]
@@ -108,15 +115,31 @@ class Postgres(Server):
         return True
 
     def execute(self, statement: str, database: str = "postgres", parameters: Sequence[Any] = ()) -> list[Any]:
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        """Run ``statement`` on a connection that is kept: a test that waits asks often, and connecting is dear."""
+        if database not in self._connections:
+            self._connections[database] = psycopg.connect(self.url(database), autocommit=True)
+        cursor = self._connections[database].execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def disconnect(self, *databases: str) -> None:
+        """Close what ``execute`` keeps: for ``databases``, or all of it."""
+        for database in databases or list(self._connections):
+            if database in self._connections:
+                self._connections.pop(database).close()
 
     def copy(self, template: str, name: str) -> None:
+        self.disconnect(template)
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     def drop(self, name: str) -> None:
+        self.disconnect(name)
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def end(self, number: int) -> None:
+        """Return when its sessions have ended too: one that waits for the disk outlives a killed server."""
+        self.disconnect()
+        super().end(number)
+        clear_remains(self.folder / "data")
 
 
 class Nats(Server):

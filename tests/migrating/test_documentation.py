@@ -31,3 +31,13 @@ def test_the_waits_are_the_documented_ones() -> None:
     options = vars(Command().create_parser("manage.py", "migrate").parse_args([]))
     assert f"`--wait` seconds ({options['wait']:g})" in PAGE
     assert f"`--lock-timeout` seconds ({options['lock_timeout']:g})" in PAGE
+
+
+def test_the_word_for_a_pooler_is_the_documented_one() -> None:
+    """It is off unless somebody says it."""
+    parser = Command().create_parser("manage.py", "migrate")
+    assert "`--pooled-by-session`" in PAGE
+    assert [vars(parser.parse_args(words))["pooled_by_session"] for words in ([], ["--pooled-by-session"])] == [
+        False,
+        True,
+    ]

@@ -47,7 +47,6 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         LOGGING = environment.logging
         globals().update(environment.email | environment.security)
         BANDSTAND = environment.bandstand(version="1.0.0")
-        globals().update(environment.email | environment.security)
     """
 
     service: str

@@ -1,5 +1,6 @@
 """The ``BANDSTAND`` setting as one frozen object, rebuilt when Django says that it changed."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -7,6 +8,7 @@ import msgspec
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+from bandstand.conf.limits import Count, Deaths, Delays, Period, Seconds, faults
 from bandstand.exceptions import ConfigurationError
 
 __all__ = [
@@ -86,22 +88,23 @@ class EventsSettings(_Room, frozen=True):
 
     ``LEASE``: how long a process may be silent before others take over what it was sending or handling.
     ``RETRY_DELAYS``: the wait before each attempt, so their number is the number of attempts.
+    ``MAX_DEATHS``: how many processes one event may end; two at least, for the first may have been another's doing.
     ``MAX_BACKLOG_AGE``: how old the oldest event in the outbox may be before ``/health/`` says degraded.
     """
 
     broker_url: str = "memory://"
     database: str = "default"
-    threads: int = 4
-    batch: int = 250
-    poll_interval: float = 1.0
-    lease: float = 15.0
-    max_backlog_age: float = 60.0
-    retry_delays: tuple[float, ...] = (0.0, 1.0, 5.0, 30.0, 120.0)
-    max_deaths: int = 5
-    handler_timeout: float = 30.0
-    outbox_retention: float = 24 * 3600.0
-    inbox_retention: float = 14 * 24 * 3600.0
-    shutdown_timeout: float = 25.0
+    threads: Count = 4
+    batch: Count = 250
+    poll_interval: Seconds = 1.0
+    lease: Seconds = 15.0
+    max_backlog_age: Period = 60.0
+    retry_delays: Delays = (0.0, 1.0, 5.0, 30.0, 120.0)
+    max_deaths: Deaths = 5
+    handler_timeout: Period = 30.0
+    outbox_retention: Period = 24 * 3600.0
+    inbox_retention: Period = 14 * 24 * 3600.0
+    shutdown_timeout: Seconds = 25.0
 
     def __repr__(self) -> str:
         return f"EventsSettings(threads={self.threads}, batch={self.batch})"  # the broker's URL holds a password
@@ -151,9 +154,9 @@ def get_settings() -> Settings:
     """Return the ``BANDSTAND`` setting, checked.
 
     Raises:
-        ConfigurationError: the setting is missing or wrong; the text names the key.
+        ConfigurationError: the setting is missing or wrong; the text names every key that is, and what to write.
     """
-    value: dict[str, Any] | None = getattr(django_settings, _NAME, None)
+    value: Any = getattr(django_settings, _NAME, None)
     if value is None:
         raise ConfigurationError(
             "The setting BANDSTAND is missing. Write BANDSTAND = environment.bandstand() in settings.py."
@@ -161,7 +164,8 @@ def get_settings() -> Settings:
     try:
         return msgspec.convert(value, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"The setting BANDSTAND is wrong: {error}") from error
+        found = list(faults(value, Settings, _NAME)) if isinstance(value, Mapping) else []
+        raise ConfigurationError(found or f"The setting BANDSTAND is wrong: {error}") from error
 
 
 def _forget(*, setting: str, **_: object) -> None:

@@ -1,12 +1,16 @@
 """Django's PostgreSQL backend with a pool that heals: ``"ENGINE": "bandstand.postgresql"``.
 
-``DatabaseWrapper`` is Django's own but for five things. The pool survives a restart of the database without an error
+``DatabaseWrapper`` is Django's own but for six things. The pool survives a restart of the database without an error
 and tells soon when the database is away (``HealingPool``); the deadline of the bound context ends statements and waits
-(``keep_deadline``); a dead network path is noticed within 15 seconds; timestamps are read by psycopg's C code; and
+(``keep_deadline``); a dead network path is noticed within 15 seconds; timestamps are read by psycopg's C code;
 ``publish()`` writes its row and its NOTIFY in the round trip of the commit (``write_later``, ``follow_commit``), and
-the inbox writes its row past the cursors (``run_direct``).
+the inbox writes its row past the cursors (``run_direct``); and cursors of the server stay out of sessions that a pooler
+shares (``chunked_cursor``, ``Validation``).
 
-Nothing is imported here: Django imports ``bandstand.postgresql.base`` by name, and the driver comes with it.
+The backend is not imported here: Django imports ``bandstand.postgresql.base`` by name, and the driver comes with it.
+``is_own_session`` tells PostgreSQL from a pooler before it, whatever the backend.
 """
 
-__all__: list[str] = []
+from bandstand.postgresql.sessions import is_own_session
+
+__all__ = ["is_own_session"]

@@ -13,10 +13,20 @@ from django.db.backends.utils import debug_transaction
 
 from bandstand.exceptions import DeadlineExceeded
 from bandstand.postgresql import direct
-from bandstand.postgresql.deadlines import explained, has_time, keep_deadline, limit_commit, limit_last, limit_statement
+from bandstand.postgresql.deadlines import (
+    explained,
+    has_time,
+    keep_deadline,
+    limit_commit,
+    limit_last,
+    limit_statement,
+    until_deadline,
+)
 from bandstand.postgresql.pool import HealingPool
 from bandstand.postgresql.riders import Riders
+from bandstand.postgresql.sessions import is_own_session
 from bandstand.postgresql.timestamps import with_fast_timestamps
+from bandstand.postgresql.validation import Validation
 
 __all__ = ["DatabaseWrapper"]
 
@@ -38,6 +48,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     what each write pays: ``run_direct``, ``write_later`` and ``follow_commit``.
     """
 
+    validation_class = Validation
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
     limit = 0
@@ -74,6 +85,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
             parameters["context"] = with_fast_timestamps(parameters["context"], self.timezone)
         return parameters
 
+    def chunked_cursor(self) -> Any:
+        """Return a cursor whose rows come in pieces; they stay with the server, which takes a session for as long.
+
+        Outside a transaction a pooler may give the session to others, who then read these rows, or we theirs: their
+        cursors are often named alike. So there the rows come at once, as with ``DISABLE_SERVER_SIDE_CURSORS``.
+        """
+        if self.get_autocommit():  # which connects
+            with self.wrap_database_errors:
+                own = is_own_session(self.connection)
+            if not own:
+                return self.cursor()
+        return super().chunked_cursor()
+
     def run_direct(self, statement: str, parameters: Sequence[str], *, prepare: bool = False) -> int | None:
         """Run a statement of an ``atomic`` block past the cursors, with ``parameters`` (text) instead of each ``%s``;
         return how many rows it touched. BEGIN and the deadline's limit go along in the same round trip. With
@@ -92,7 +116,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         limit = limit_statement(self)
         if limit is None:
             return None
-        with self._explaining():
+        with self._explaining(), until_deadline(self.connection):
             return direct.run_command(self.connection, statement, parameters, before=limit, prepare=prepare)
 
     def write_later(self, insert: str, row: str, values: Sequence[str], *, what: str) -> bool:

@@ -10,6 +10,7 @@ of the same length.
 import math
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import OperationalError
@@ -18,11 +19,20 @@ from psycopg.pq import TransactionStatus
 
 from bandstand.context import Context, bound
 from bandstand.exceptions import DeadlineExceeded
+from bandstand.postgresql.waiting import answered_within
 
 if TYPE_CHECKING:
     from bandstand.postgresql.base import DatabaseWrapper
 
-__all__ = ["explained", "has_time", "keep_deadline", "limit_commit", "limit_last", "limit_statement"]
+__all__ = [
+    "explained",
+    "has_time",
+    "keep_deadline",
+    "limit_commit",
+    "limit_last",
+    "limit_statement",
+    "until_deadline",
+]
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -58,9 +68,10 @@ def keep_deadline(execute: Execute, sql: Any, params: Any, many: bool, context: 
     if milliseconds <= 0:
         raise DeadlineExceeded("No time is left for this request, so the database was not asked.")
     try:
-        if _is_limited(connection, milliseconds):
-            return execute(sql, params, many, context)
-        return _execute_limited(milliseconds, execute, sql, params, many=many, context=context)
+        with answered_within(context["cursor"].cursor.connection, milliseconds / 1000):
+            if _is_limited(connection, milliseconds):
+                return execute(sql, params, many, context)
+            return _execute_limited(milliseconds, execute, sql, params, many=many, context=context)
     except OperationalError as error:
         if _ran_out(error, now):
             raise DeadlineExceeded(_ENDED) from error
@@ -112,6 +123,12 @@ def has_time(connection: "DatabaseWrapper") -> bool:
     """
     now = bound()
     return not connection.limited if now is None or now.deadline is None else not now.expired()
+
+
+def until_deadline(driver: Any) -> AbstractContextManager[None]:
+    """Wait in the block no longer than the deadline allows, if there is one."""
+    milliseconds = _milliseconds()
+    return nullcontext() if milliseconds is None else answered_within(driver, milliseconds / 1000)
 
 
 def limit_statement(connection: "DatabaseWrapper") -> str | None:

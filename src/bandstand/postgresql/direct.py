@@ -8,9 +8,9 @@ as BEGIN, goes along in the same round trip.
 from collections.abc import Generator, Sequence
 from typing import Any, Final
 
-from psycopg import Connection, errors, generators, pq
+from psycopg import Connection, OperationalError, errors, generators, pq
 
-from bandstand.postgresql.prepared import forget_prepared, prepared
+from bandstand.postgresql.prepared import forget_prepared, give_up_preparing, is_of_another_session, prepared
 
 __all__ = ["commit", "converse", "in_transaction", "is_idle", "is_ready", "raise_error_of", "run_command"]
 
@@ -46,6 +46,7 @@ def run_command(
     ``prepare`` is for a statement that comes often, has no other ``%``, and takes each parameter as a ``varchar``.
 
     Raises:
+        psycopg.OperationalError: also when it was prepared, and the session is another's: once in a process.
         psycopg.Error: it failed.
     """
     escape = pq.Escaping(connection.pgconn).escape_literal
@@ -56,8 +57,11 @@ def run_command(
     try:
         for result in results:
             raise_error_of(connection, result)
-    except errors.Error:
+    except errors.Error as error:
         forget_prepared(connection)
+        if prepare and is_of_another_session(error):
+            give_up_preparing()
+            raise OperationalError(f"The session belongs to others too: {error}") from error
         raise
     return results[-1].command_tuples or 0
 

@@ -16,6 +16,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from bandstand.context import bound
 from bandstand.exceptions import DeadlineExceeded
+from bandstand.postgresql.waiting import BoundedConnection
 
 __all__ = ["HealingPool", "check_connection"]
 
@@ -24,8 +25,13 @@ _TURN: Final = 0.5  # seconds that a request waits before it looks whether waiti
 _TURN_AWAY: Final = 0.1  # the same while the database is known to be away
 _HEAL_INTERVAL: Final = 1.0  # seconds; within them the connections that fail are those from before
 _CHECK_TIMEOUT: Final = 2.0  # seconds
+_LEAST_PATIENCE: Final = 0.1  # seconds; a deadline that is near makes no connection look dead
 
 Configure = Callable[[Connection[Any]], object]
+
+
+class _NoAnswer(OperationalError):
+    """It may come later."""
 
 
 class HealingPool(ConnectionPool[Connection[Any]]):
@@ -42,7 +48,12 @@ class HealingPool(ConnectionPool[Connection[Any]]):
         self._healed_at = float("-inf")
         options = {"reconnect_timeout": _RECONNECT, "check": self._examine, **options}
         super().__init__(
-            kwargs=kwargs, configure=self._connected, reconnect_failed=self._unreachable, open=False, **options
+            connection_class=BoundedConnection,
+            kwargs=kwargs,
+            configure=self._connected,
+            reconnect_failed=self._unreachable,
+            open=False,
+            **options,
         )
 
     @property
@@ -79,11 +90,13 @@ class HealingPool(ConnectionPool[Connection[Any]]):
                     raise PoolTimeout(f"all {self.max_size} connections were in use for {patience:g} s") from None
 
     def _examine(self, connection: Connection[Any]) -> None:
+        patience = _patience()
         try:
-            check_connection(connection)
-        except Exception:
+            check_connection(connection, patience)
+        except Exception as error:
             now = time.monotonic()
-            if now - self._healed_at > _HEAL_INTERVAL:
+            hasty = isinstance(error, _NoAnswer) and patience < _CHECK_TIMEOUT
+            if not hasty and now - self._healed_at > _HEAL_INTERVAL:
                 self._healed_at = now
                 self.drain()
             raise
@@ -97,6 +110,13 @@ class HealingPool(ConnectionPool[Connection[Any]]):
         """The pool has given up an attempt: say so, and begin another."""
         self._away = True
         self.check()  # with nothing to check it only lets the pool grow, which is the attempt
+
+
+def _patience() -> float:
+    """How long to wait for an answer, in seconds: a pooler gives none while all of its sessions are in use."""
+    context = bound()
+    remaining = None if context is None else context.remaining()
+    return _CHECK_TIMEOUT if remaining is None else min(_CHECK_TIMEOUT, max(_LEAST_PATIENCE, remaining))
 
 
 def check_connection(connection: Connection[Any], timeout: float = _CHECK_TIMEOUT) -> None:
@@ -114,7 +134,7 @@ def check_connection(connection: Connection[Any], timeout: float = _CHECK_TIMEOU
     while server.flush() or server.is_busy():
         if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
             connection.close()
-            raise OperationalError(f"the connection did not answer within {timeout:g} s")
+            raise _NoAnswer(f"the connection did not answer within {timeout:g} s")
         server.consume_input()
     while result := server.get_result():
         if result.status not in {pq.ExecStatus.EMPTY_QUERY, pq.ExecStatus.COMMAND_OK}:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from psycopg import Connection, pq
 
+from bandstand import failpoints
 from bandstand.postgresql.direct import converse, raise_error_of
 
 __all__ = ["Riders"]
@@ -64,6 +65,8 @@ class Riders:
         limit = self._limit().encode()
         insert = f"{self.insert} VALUES ".encode() + b",".join(self._rows)
         self.discard()
+        if failpoints.switched_off("riders.sending"):
+            return []
         return [limit, insert] if limit else [insert]
 
     def discard(self) -> None:
@@ -73,11 +76,14 @@ class Riders:
         vars(self.connection).pop("wait", None)
 
     def _send(self) -> None:
-        for result in self.connection.wait(converse(self.connection, b";".join(self.take()))):
-            raise_error_of(self.connection, result, self.what)
+        if statements := self.take():
+            for result in self.connection.wait(converse(self.connection, b";".join(statements))):
+                raise_error_of(self.connection, result, self.what)
 
     def _wait(self, generator: Any, *arguments: Any, **options: Any) -> Any:
         """Instead of the connection's own: whoever calls it holds the connection's lock."""
+        if failpoints.switched_off("riders.guard"):
+            return type(self.connection).wait(self.connection, generator, *arguments, **options)
         if self._rows:
             self._send()
         return self.connection.wait(generator, *arguments, **options)

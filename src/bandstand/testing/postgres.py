@@ -17,7 +17,7 @@ import psycopg
 
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.runtime.binaries import find_postgres
-from bandstand.workspace.runtime.ports import LOOPBACK, choose_ports
+from bandstand.workspace.runtime.ports import LOOPBACK, Reservations, free_port
 
 __all__ = ["EphemeralPostgres"]
 
@@ -40,6 +40,7 @@ class EphemeralPostgres:
     def __init__(self) -> None:
         self.port = 0
         self.password = secrets.token_urlsafe(16)
+        self._ports = Reservations()  # so that of test runs at once no two choose the same
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +52,7 @@ class EphemeralPostgres:
     def __enter__(self) -> "EphemeralPostgres":
         binaries = find_postgres()
         self._folder = Path(tempfile.mkdtemp(prefix="bandstand-postgres-"))
-        self.port = choose_ports(["postgres"], {})["postgres"]
+        self.port = free_port(free=self._ports.take)
         password_file = self._folder / "password"
         password_file.write_text(self.password)
         data = self._folder / "data"
@@ -76,6 +77,7 @@ class EphemeralPostgres:
                 process.wait(_STOP_TIMEOUT)
             process.kill()
             process.wait()
+        self._ports.release(self.port)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _wait(self) -> None:

@@ -9,7 +9,7 @@ from .web import Web, running
 
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[Postgres]:
-    server = Postgres()
+    server = Postgres(fsync=False)
     server.start()
     yield server
     server.close()

@@ -1,15 +1,21 @@
+"""Idempotency keys on PostgreSQL, and on one whose sessions belong to a client for a transaction only."""
+
+import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 
+from tests.integration.optional.pgbouncer import PgBouncer
 from tests.integration.servers import Postgres
 
 from .web import Answer, Web, running
@@ -17,6 +23,25 @@ from .web import Answer, Web, running
 pytestmark = pytest.mark.integration
 
 PARALLEL = 50
+SESSIONS = 3  # fewer than the service has threads
+SOON = 30.0
+
+
+@pytest.fixture(scope="module", params=["direct", "pooled"])
+def database_url(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[str]:
+    """Where the service finds its database: at PostgreSQL itself, and behind PgBouncer."""
+    if request.param == "direct":
+        yield postgres.url()
+        return
+    with closing(PgBouncer(postgres, sessions=SESSIONS)) as pooler:
+        pooler.start()
+        yield pooler.url("postgres")
+
+
+@pytest.fixture(scope="module")
+def web(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with running(tmp_path_factory.mktemp("web") / "log", DATABASE_URL=database_url) as web:
+        yield web
 
 
 def at_once(count: int, ask: Callable[[int], Any]) -> list[Any]:
@@ -56,9 +81,9 @@ def test_fifty_at_once_have_one_effect(web: Web, postgres: Postgres) -> None:
         assert (again.status, again.body) == (201, done[0].body)
 
 
-def test_tooth_without_protection_there_are_more(postgres: Postgres, tmp_path: Path) -> None:
+def test_tooth_without_protection_there_are_more(database_url: str, postgres: Postgres, tmp_path: Path) -> None:
     """The same requests on the same service with the protection off."""
-    with running(tmp_path / "log", DATABASE_URL=postgres.url(), PROTECTION="off") as web:
+    with running(tmp_path / "log", DATABASE_URL=database_url, PROTECTION="off") as web:
         key = str(uuid4())
         at_once(10, lambda _: order(web, key))
         assert effects(postgres, key) == 10
@@ -111,6 +136,67 @@ def test_a_process_that_dies(web: Web, postgres: Postgres, moment: str, committe
         assert again.status == 201
         assert ("idempotency-replayed" in again.headers) is committed
         assert effects(postgres, key) == 1
+
+
+def test_a_killed_process_frees_its_key(web: Web, database_url: str, postgres: Postgres, tmp_path: Path) -> None:
+    """While it lives another process is told to wait; once it is killed the other does the work, the first time."""
+    key = str(uuid4())
+    with running(tmp_path / "log", DATABASE_URL=database_url) as doomed, ThreadPoolExecutor(1) as threads:
+        lost = threads.submit(order, doomed, key, seconds=SOON)
+        until(lambda: placing(postgres), "the request holds its key")
+        assert [answer.status for answer in at_once(PARALLEL, lambda _: order(web, key))] == [409] * PARALLEL
+        kill_family(doomed)
+        assert isinstance(lost.exception(), OSError | HTTPException)
+        answer = until(lambda: (found := order(web, key)).status == 201 and found, "the key is free")
+    assert "idempotency-replayed" not in answer.headers
+    assert effects(postgres, key) == 1
+
+
+def test_a_pooler_that_is_killed(postgres: Postgres, tmp_path: Path) -> None:
+    """Twice while requests are under way: clients are told to try again, and each key has had one effect in the end."""
+    keys, refusals = [str(uuid4()) for _ in range(24)], Counter[int]()
+    with closing(PgBouncer(postgres, sessions=SESSIONS)) as pooler, ExitStack() as stack:
+        pooler.start()
+        web = stack.enter_context(running(tmp_path / "log", DATABASE_URL=pooler.url("postgres")))
+
+        def insist(key: str) -> bool:
+            answer = order(web, key, seconds=0.2)
+            refusals.update([answer.status])
+            return answer.status == 201
+
+        threads = stack.enter_context(ThreadPoolExecutor(len(keys)))
+        orders = [threads.submit(until, functools.partial(insist, key), "the order is placed") for key in keys]
+        for done in (1, 8):
+            until(lambda done=done: sum(effects(postgres, key) for key in keys) >= done, "some are placed")
+            pooler.kill()
+            pooler.start()
+        assert all(each.result() for each in orders)
+    assert [effects(postgres, key) for key in keys] == [1] * len(keys)
+    assert refusals[503], "the tooth: somebody was in the middle"
+    assert set(refusals) <= {201, 409, 503}
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for it, and return it."""
+    end = time.monotonic() + SOON
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not in time: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def placing(postgres: Postgres) -> bool:
+    """Whether a transaction that has placed an order waits for what its client does next."""
+    sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO placed%%'"
+    return bool(postgres.execute(sql))
+
+
+def kill_family(web: Web) -> None:
+    """SIGKILL to granian and to the worker that it has."""
+    assert web.process is not None
+    main = psutil.Process(web.process.pid)
+    for process in [*main.children(recursive=True), main]:
+        process.kill()
 
 
 def test_what_expired_is_purged_without_waiting_for_rows_in_use(web: Web, postgres: Postgres) -> None:

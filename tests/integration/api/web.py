@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from tests.ports import held_port
+
 ROOT = Path(__file__).resolve().parents[3]
 MODULE = "tests.integration.api.service"
 
@@ -37,8 +39,7 @@ class Web:
     def __init__(self, log: Path, **environment: str) -> None:
         self.log = log
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = held_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def migrate(self) -> None:

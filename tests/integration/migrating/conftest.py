@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from bandstand.testing import EphemeralPostgres
+from tests.integration.optional.pgbouncer import PgBouncer
 
 RACE = Path(__file__).with_name("race.py")
 SETTINGS = """
@@ -64,12 +65,13 @@ execute_from_command_line(sys.argv)
 
 
 class StockService:
-    """A Django project in a folder of its own, on a database of its own."""
+    """A Django project in a folder of its own, on a database of its own, behind a ``pooler`` if it has one."""
 
     def __init__(self, folder: Path, server: EphemeralPostgres, *, nap: float) -> None:
         self.folder = folder
         self._server = server
         self.url = ""
+        self.pooler: PgBouncer | None = None
         self.new_database()
         files = {
             "settings.py": SETTINGS,
@@ -94,7 +96,8 @@ class StockService:
     @property
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(self.folder), *sys.path])
-        return {**os.environ, "DATABASE_URL": self.url, "DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": path}
+        url = self.pooler.url(self.url.rpartition("/")[2]) if self.pooler else self.url
+        return {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": path}
 
     def race(self, count: int, kind: str = "guarded", **options: Any) -> list[dict[str, Any]]:
         """Migrate in ``count`` processes at once, and return how each ended."""

@@ -10,8 +10,9 @@ from typing import Any
 import pymysql
 
 from bandstand.testing import require_server
-from tests.integration.optional.servers import free_port, wait_for
+from tests.integration.optional.servers import wait_for
 from tests.integration.servers import tied
+from tests.ports import held_port
 
 MARIADBD = Path("/usr/sbin/mariadbd")
 
@@ -22,7 +23,7 @@ class MariaDb:
     def __init__(self, folder: Path) -> None:
         require_server("mariadb", found=MARIADBD.exists(), how="On Debian: apt-get install mariadb-server")
         self.folder = folder
-        self.port = free_port()
+        self.port = held_port()
         self.process: subprocess.Popen[bytes] | None = None
         # It refuses to be root unless told to be.
         self.account = ["--user=root"] if os.geteuid() == 0 else []
@@ -44,6 +45,7 @@ class MariaDb:
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--innodb-buffer-pool-size=32M",
+            "--innodb-flush-method=nosync",  # only the end of the machine could lose what was committed
             # A service must not rely on the server's own time zone, isolation or collation.
             "--default-time-zone=+05:00",
             "--character-set-server=latin1",

@@ -17,12 +17,13 @@ import psutil
 
 from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
-from bandstand.workspace.runtime import find_rabbitmq, free_port
+from bandstand.workspace.runtime import find_rabbitmq
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.resources import NotReady, Probe, Process
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
+from tests.ports import guarded_port, held_port
 
 
 def has_rabbitmq() -> bool:
@@ -61,12 +62,12 @@ class RabbitMq:
             require_server("rabbitmq", found=False, how=str(error))
             raise
         self.folder = folder
-        self.port = free_port()
+        self.port = held_port()
         self.process: subprocess.Popen[bytes] | None = None
         resources, files = plan_rabbitmq(
             Place(folder=folder, log=folder / "output", environment=base_environment(os.environ)),
             programs=programs,
-            ports=RabbitMqPorts(clients=self.port, distribution=free_port(), mapper=free_port()),
+            ports=RabbitMqPorts(clients=self.port, distribution=held_port(), mapper=held_port()),
             platform="optional",
             password="bandstand",
             users=(),
@@ -178,7 +179,8 @@ class Consul:
             "consul", found=self.binary is not None, how="Put the program consul on the PATH; see .ci/install-servers."
         )
         self.log = folder / "consul.log"
-        self.port, self.dns_port, *self._inner = (free_port() for _ in range(5))
+        self.port, self._server_port = held_port(), held_port()
+        self.dns_port, self._lan_port, self._wan_port = (guarded_port() for _ in range(3))
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -187,15 +189,14 @@ class Consul:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        server, lan, wan = self._inner
         options = {
             "bind": "127.0.0.1",
             "client": "127.0.0.1",
             "http-port": self.port,
             "dns-port": self.dns_port,
-            "server-port": server,
-            "serf-lan-port": lan,
-            "serf-wan-port": wan,
+            "server-port": self._server_port,
+            "serf-lan-port": self._lan_port,
+            "serf-wan-port": self._wan_port,
             "grpc-port": -1,
             "node": "bandstand",
             "log-level": "warn",

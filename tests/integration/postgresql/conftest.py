@@ -22,7 +22,7 @@ def connect(postgres: RestartablePostgres, django_db_blocker: Any) -> Iterator[C
     """Return a handler of connections that all share one pool, as the threads of a web process do."""
     handlers: list[ConnectionHandler] = []
 
-    def connect(engine: str = "bandstand.postgresql", **options: Any) -> ConnectionHandler:
+    def connect(engine: str = "bandstand.postgresql", *, port: int | None = None, **options: Any) -> ConnectionHandler:
         pool = {"min_size": 4, "max_size": 4, "timeout": 5, **options.pop("pool", {})}
         handler = ConnectionHandler(
             {
@@ -32,7 +32,7 @@ def connect(postgres: RestartablePostgres, django_db_blocker: Any) -> Iterator[C
                     "USER": "postgres",
                     "PASSWORD": postgres.password,
                     "HOST": "127.0.0.1",
-                    "PORT": postgres.port,
+                    "PORT": port or postgres.port,
                     "OPTIONS": {"pool": pool, "connect_timeout": 3, **options},
                     "CONN_HEALTH_CHECKS": engine != "bandstand.postgresql",
                 }

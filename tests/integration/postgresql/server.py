@@ -8,16 +8,18 @@ from contextlib import contextmanager
 import psutil
 
 from bandstand.testing import EphemeralPostgres
+from bandstand.workspace.runtime.servers.postgres import clear_remains
 
 
 class RestartablePostgres(EphemeralPostgres):
     """Keeps its port and data over a restart."""
 
     def kill(self) -> None:
-        """End it without a chance to say goodbye; its children follow within half a second."""
+        """End it without a chance to say goodbye, and then what is left of its sessions."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        clear_remains(self._folder / "data")
 
     def start(self, *extra: str) -> None:
         """Start it again, with more of its settings if given."""

@@ -93,6 +93,27 @@ def test_a_statement_ends_with_the_deadline(postgres: RestartablePostgres, conne
     assert working(postgres) == 0
 
 
+@pytest.mark.parametrize("in_block", [False, True])
+def test_a_server_that_hangs_is_given_up(postgres: RestartablePostgres, connection: Any, in_block: bool) -> None:
+    """One that is stopped keeps no limit, so whoever waits does; what it was told in a transaction is not committed."""
+    began = time.monotonic()
+    surrounding = block(connection) if in_block else nullcontext()
+    with postgres.stopped(), pytest.raises(DeadlineExceeded), within(SHORT), surrounding:
+        execute(connection, "UPDATE things SET name = 'ours' WHERE id = %s", [1])
+    assert SHORT <= time.monotonic() - began < LONG
+    connection.close()
+    if in_block:
+        assert execute(connection, "SELECT name FROM things WHERE id = 1") == [("lamp",)]
+
+
+def test_a_server_that_hangs_is_given_up_past_the_cursors(postgres: RestartablePostgres, connection: Any) -> None:
+    """The same holds for what goes out by itself."""
+    with postgres.stopped(), pytest.raises(DeadlineExceeded), within(SHORT), block(connection):
+        connection.run_direct("UPDATE things SET name = 'ours' WHERE name = %s", ["lamp"])
+    connection.close()
+    assert execute(connection, "SELECT name FROM things WHERE id = 1") == [("lamp",)]
+
+
 def test_tooth_without_it_the_statement_goes_on(plain: Any) -> None:
     """Through Django's own backend the statement takes its time, whatever the deadline."""
     with within(0.05):

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 import pytest
-from django.db import IntegrityError, ProgrammingError, transaction
+from django.db import IntegrityError, OperationalError, ProgrammingError, transaction
 
 from bandstand.context import bind, new_context
 from bandstand.exceptions import DeadlineExceeded
@@ -15,6 +17,12 @@ from .conftest import begin
 from .server import RestartablePostgres
 
 INSERT = "INSERT INTO direct (name) VALUES (%s)"
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process begins."""
+    monkeypatch.setattr("bandstand.postgresql.prepared._shared", Event())
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +61,26 @@ def test_it_is_prepared_once_in_a_session(connection: Any) -> None:
     assert set(names(connection)) == {"plain", "O'Hara \\ $1 %s", "Größe ☃ 𝄞", ""}
 
 
-def test_what_was_prepared_may_be_gone(connection: Any) -> None:
-    """When somebody has thrown the plans away, one statement fails, and the next is prepared anew."""
+def test_what_was_prepared_may_be_gone(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """When the session knows nothing of it, as one that is shared, one statement fails and later ones are plain."""
     with transaction.atomic():
         connection.run_direct(INSERT, ["a"], prepare=True)
         with connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")
-        with pytest.raises(ProgrammingError, match="does not exist"), transaction.atomic():
+        with pytest.raises(OperationalError, match="does not exist"), transaction.atomic():
+            connection.run_direct(INSERT, ["b"], prepare=True)
+        assert connection.run_direct(INSERT, ["c"], prepare=True) == 1
+        assert prepared(connection) == 0
+    assert names(connection) == ["a", "c"]
+    assert caplog.text.count("sessions are shared") == 1
+
+
+def test_what_others_prepared_may_be_there(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another client of the session has prepared the same, it is no different."""
+    with transaction.atomic():
+        connection.run_direct(INSERT, ["a"], prepare=True)
+        monkeypatch.setattr("bandstand.postgresql.prepared._names", WeakKeyDictionary())  # as another process
+        with pytest.raises(OperationalError, match="already exists"), transaction.atomic():
             connection.run_direct(INSERT, ["b"], prepare=True)
         assert connection.run_direct(INSERT, ["c"], prepare=True) == 1
     assert names(connection) == ["a", "c"]

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, OperationalError, ProgrammingError, transaction
 
+from bandstand import failpoints
 from bandstand.context import bind, new_context
 from bandstand.exceptions import DeadlineExceeded
-from bandstand.postgresql.riders import Riders
+from bandstand.failpoints import FailPoint
 
 from .conftest import Connect, begin
 from .server import RestartablePostgres
@@ -143,9 +144,7 @@ def test_tooth_without_the_guard_rows_are_left_behind(
     connection: Any, lasting: Any, monkeypatch: pytest.MonkeyPatch, commit: Callable[[Any], None]
 ) -> None:
     """When what waits does not stand in the way of others, a COMMIT past Django leaves it behind."""
-    monkeypatch.setattr(
-        Riders, "_wait", lambda self, *arguments, **options: type(self.connection).wait(self.connection, *arguments)
-    )
+    monkeypatch.setitem(failpoints._points, "riders.guard", FailPoint("off"))
     with transaction.atomic():
         begin(connection)
         ride(connection, "a")
@@ -153,12 +152,16 @@ def test_tooth_without_the_guard_rows_are_left_behind(
         assert lasting() == []
 
 
-def test_tooth_without_the_commit_rows_are_lost(connection: Any, lasting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("then", [leave_the_block, begin])
+def test_tooth_without_the_commit_rows_are_lost(
+    connection: Any, lasting: Any, monkeypatch: pytest.MonkeyPatch, then: Callable[[Any], None]
+) -> None:
     """When the COMMIT does not take along what waits, the transaction lasts without its row."""
-    monkeypatch.setattr(Riders, "take", lambda self: self.discard() or [])
+    monkeypatch.setitem(failpoints._points, "riders.sending", FailPoint("off"))
     with transaction.atomic():
         execute(connection, "INSERT INTO change VALUES ('lasts')")
         ride(connection, "a")
+        then(connection)
     assert execute(connection, "SELECT name FROM change") == [("lasts",)]
     assert lasting() == []
 

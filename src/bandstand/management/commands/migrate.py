@@ -12,11 +12,17 @@ from django.db.migrations.executor import MigrationExecutor
 
 from bandstand.exceptions import MigrationBlocked
 from bandstand.migrating import MigrationGuard
+from bandstand.postgresql import is_own_session
 
 __all__ = ["Command"]
 
 _LOCK_TIMEOUT: Final = 3.0
 _WAIT: Final = 600.0
+_POOLED: Final = (
+    "A pooler such as PgBouncer stands before PostgreSQL. One that shares sessions by transaction keeps no lock for a "
+    "migrator and hands its time limits on to others, so nothing was migrated. Migrate with a DATABASE_URL that leads "
+    "to PostgreSQL itself; or, if this one leads to a pool by session (pool_mode = session), with --pooled-by-session."
+)
 
 
 class Command(migrate.Command):
@@ -41,12 +47,17 @@ class Command(migrate.Command):
             metavar="SECONDS",
             help="How long to try, while somebody else migrates or holds a table (default: 600).",
         )
+        parser.add_argument(
+            "--pooled-by-session",
+            action="store_true",
+            help="Migrate through a pooler: it gives each client a session of its own (pool_mode = session).",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate, alone if there is something to do.
 
         Raises:
-            CommandError: somebody else migrated, or held a table, for too long.
+            CommandError: somebody else migrated, or held a table, for too long; or a pooler may share the session.
         """
         connection = connections[options["database"]]
         if connection.vendor != "postgresql" or options["plan"] or options["check_unapplied"]:
@@ -61,6 +72,9 @@ class Command(migrate.Command):
         self._migrate_alone(connection, *args, **options)
 
     def _migrate_alone(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
+        connection.ensure_connection()
+        if not (options["pooled_by_session"] or is_own_session(connection.connection)):
+            raise CommandError(_POOLED)
         waits = {name: options[name] for name in ("lock_timeout", "wait")}
         self._guard = MigrationGuard(connection, **waits, tell=self.stderr.write)
         try:
