@@ -4,13 +4,19 @@ VENV ?= .venv
 REQUIREMENTS ?= requirements/dev.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LANES ?= 3
 SECONDS ?= 120
 BROKER ?= nats
 EXPORTS := dockerfile compose envoy kong kubernetes monitoring
+# Lanes: tests on real servers that wait more than they compute, side by side. The output of each is held until it ends,
+# and none writes pytest's cache, which they would share. What measures times is in no lane: it has the machine for
+# itself, and so has any folder that nobody put into a lane.
+LANE := -p no:cacheprovider
+PROCESSES := $(addprefix tests/integration/,discovery optional runtime)
 SHOP_SERVICES := user-service product-service order-service notification-service
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv test test-unit test-shop test-integration test-platform test-docker lint format bench chaos faults deploy lock clean
+.PHONY: help up down venv test test-unit test-shop test-integration lane-events lane-rabbitmq lane-processes test-platform test-docker lint format bench chaos faults deploy lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +46,18 @@ test-unit: $(STAMP) ## Run the tests that need no server
 test-shop: $(STAMP) ## Run each service's own tests on a real PostgreSQL
 	@set -e; for service in $(SHOP_SERVICES); do echo "== $$service"; (cd shop/$$service && ../../$(BIN)/python -m pytest); done
 
-test-integration: $(STAMP) ## Run the tests on real servers from the wheels
-	$(BIN)/python -m pytest tests/integration
+test-integration: $(STAMP) ## Run the tests on real servers, three lanes of them side by side (LANES=1: one by one)
+	@$(BIN)/python -m tests.lanes "$(MAKE)" $(LANES) lane-events lane-rabbitmq lane-processes
+	$(BIN)/python -m pytest tests/integration $(addprefix --ignore=,tests/integration/events $(PROCESSES))
+
+lane-events: $(STAMP)
+	$(BIN)/python -m pytest $(LANE) tests/integration/events --ignore-glob='*/test_rabbitmq*'
+
+lane-rabbitmq: $(STAMP)
+	$(BIN)/python -m pytest $(LANE) tests/integration/events/test_rabbitmq*
+
+lane-processes: $(STAMP)
+	$(BIN)/python -m pytest $(LANE) $(PROCESSES)
 
 test-platform: $(STAMP) ## Start the whole shop with `bandstand up` and buy something
 	$(BIN)/python -m pytest tests/platform
@@ -68,8 +84,9 @@ chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=12
 deploy: $(STAMP) ## Render the shop for production into deploy/
 	@for kind in $(EXPORTS); do $(BIN)/bandstand -C shop export $$kind --out deploy/$$kind; done
 
-faults: $(STAMP) ## Run the fault tests at full length: 30 s outages, 10,000 requests during restarts
-	BANDSTAND_FAULT_SECONDS=30 BANDSTAND_FAULT_REQUESTS=10000 $(BIN)/python -m pytest -s tests/integration/resilience tests/platform/test_restart.py
+faults: $(STAMP) ## Run the fault tests at full length: 30 s outages, 10,000 requests during restarts, a minute without Consul
+	BANDSTAND_FAULT_SECONDS=30 BANDSTAND_FAULT_REQUESTS=10000 BANDSTAND_FAULT_CONSUL_SECONDS=60 \
+		$(BIN)/python -m pytest -s tests/integration/resilience tests/integration/discovery/test_calls.py tests/platform/test_restart.py
 
 lock: ## Write the hash-locked requirements anew (needs uv)
 	requirements/lock.sh

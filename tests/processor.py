@@ -1,20 +1,41 @@
-"""Which processes of a test get the processor first.
+"""Which processes of a test get the processor first, and how long one took that did not get it.
 
 A deployment has its machine for itself. A test that restarts one under load, beside everything else that goes on there,
 would measure that everything else: calls between services end after a second, whatever keeps them waiting.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["forget_group", "make_group", "preferred"]
+__all__ = ["forget_group", "make_group", "own_time", "preferred", "run_delay"]
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _VERSIONS: Final = ((_CGROUPS / "cpu", "cpu.shares", 1024), (_CGROUPS, "cpu.weight", 100))
 _TIMES: Final = 30
+_THIS_THREAD: Final = Path("/proc/thread-self")
+
+
+def own_time() -> float:
+    """Return the seconds of a clock that stands still while this thread could run and has no processor.
+
+    So what somebody took can be held to its limit on a busy machine, too.
+    """
+    return time.monotonic() - run_delay()
+
+
+def run_delay(thread: Path = _THIS_THREAD) -> float:
+    """Return the seconds that a thread has waited for a processor, as Linux counts them (sched-stats.rst).
+
+    ``thread`` is its folder in /proc.
+    """
+    try:
+        return int((thread / "schedstat").read_bytes().split()[1]) / 1e9
+    except OSError:  # another system, a kernel without them, or the thread has ended
+        return 0.0
 
 
 def make_group(name: str) -> Path | None:

@@ -17,9 +17,10 @@ import pytest
 from bandstand.testing import require_server
 from bandstand.workspace.export import versions
 from bandstand.workspace.manifest import Workspace, load
-from bandstand.workspace.runtime import find_envoy, free_port
+from bandstand.workspace.runtime import find_envoy
 from tests.docker.engine import BASE_IMAGE, Engine
 from tests.platform.conftest import Client, Person, eventually
+from tests.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 BANDSTAND = Path(sys.executable).with_name("bandstand")
@@ -220,7 +221,7 @@ def deployment(images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ):
         subprocess.run([BANDSTAND, "-C", shop, *command], check=True, capture_output=True, timeout=60)
     deployment = Deployment(
-        engine=images, folder=folder / "compose", workspace=load(shop / "bandstand.toml"), port=free_port()
+        engine=images, folder=folder / "compose", workspace=load(shop / "bandstand.toml"), port=held_port()
     )
     try:
         deployment.compose("up", "--detach", "--wait", "--wait-timeout", "400", timeout=420)

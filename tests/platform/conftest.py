@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from tests.ports import guarded_port
 from tests.processor import preferred
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +118,7 @@ class Shop:
         return records
 
 
-def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run `bandstand` in ``folder`` and return what it printed."""
     return subprocess.run(
         [BANDSTAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
@@ -125,9 +126,14 @@ def run(folder: Path, *arguments: str, timeout: float = 120) -> subprocess.Compl
 
 
 def copy_shop(target: Path) -> Path:
-    """Copy shop/ without its state, so that a test never touches the data of a shop that somebody runs."""
+    """Copy shop/ without its state, so that a test never touches the data or the port of a shop that somebody runs."""
     ignore = shutil.ignore_patterns(".bandstand", "__pycache__", ".pytest_cache")
-    return Path(shutil.copytree(ROOT / "shop", target / "shop", ignore=ignore))
+    folder = Path(shutil.copytree(ROOT / "shop", target / "shop", ignore=ignore))
+    manifest = folder / "bandstand.toml"
+    source = manifest.read_text()
+    assert source.count("\nport = 8000\n") == 1, "shop/bandstand.toml no longer states the usual port"
+    manifest.write_text(source.replace("\nport = 8000\n", f"\nport = {guarded_port()}\n"))
+    return folder
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:

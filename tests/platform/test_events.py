@@ -57,3 +57,6 @@ def test_dead_letters_of_one_service_and_of_all(shop: Shop) -> None:
     missing = run(shop.folder, "events", "dead", "show", "999999", "--service", "order-service")
     assert missing.returncode == 1
     assert "There is no dead letter 999999" in missing.stderr
+    wrong = run(shop.folder, "events", "dead", "list", "--since", "soon")
+    assert wrong.returncode == 2, wrong.stderr
+    assert wrong.stderr.count("'soon' is no time") == 1, "told once, however many services there are"

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from bandstand.testing import require_server
 from tests.platform.conftest import ROOT, processes_of, run
+from tests.ports import guarded_port
 
 pytestmark = pytest.mark.platform
 
@@ -20,17 +20,11 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w./-]+)\n")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_the_tutorial_works_as_printed(tmp_path: Path) -> None:
     """Each file of the page is written, each command run, and each answer that it shows is in what was printed."""
     require_server("curl", found=shutil.which("curl") is not None, how="On Debian: apt-get install curl")
     # Another port, so that the test runs beside whatever listens on the page's.
-    page = PAGE.read_text().replace("8100", str(free_port()))
+    page = PAGE.read_text().replace("8100", str(guarded_port()))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     printed = ""
     try:
