@@ -1,22 +1,24 @@
-# Bandstand: `make up` runs the shop, `make test` passes everything. Both work on a bare machine.
+# Bandstand: `make up` runs the shop, `make test` tests that it works. Both run on a bare machine.
 PYTHON ?= python3
 VENV ?= .venv
 REQUIREMENTS ?= requirements/dev.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-LANES ?= 3
 SECONDS ?= 120
 BROKER ?= nats
 EXPORTS := dockerfile compose envoy kong kubernetes monitoring
-# Lanes: tests on real servers that wait more than they compute, side by side. The output of each is held until it ends,
-# and none writes pytest's cache, which they would share. What measures times is in no lane: it has the machine for
-# itself, and so has any folder that nobody put into a lane.
-LANE := -p no:cacheprovider
-PROCESSES := $(addprefix tests/integration/,discovery optional runtime)
-SHOP_SERVICES := user-service product-service order-service notification-service
+# The stages of the tests (tests/stages/definition.py). RECORD names a file in which several runs share one summary.
+TEST := unit shop integration purchase
+REST := faults platform export containers newest
+STAGES := $(BIN)/python -m tests.stages $(if $(RECORD),--record $(RECORD))
+# The newest Python that is supported, for the stage that runs on it: from the PATH, or one of pyenv's.
+NEWEST = $(firstword $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null) \
+           $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python))))
+NEWEST_VENV := .venv-django61
+export BANDSTAND_NEWEST_PYTHON = $(if $(NEWEST),$(CURDIR)/$(NEWEST_VENV)/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv test test-unit test-shop test-integration lane-events lane-rabbitmq lane-processes test-platform test-docker lint format bench chaos faults deploy lock clean
+.PHONY: help up down venv venv-newest test test-all test-rest test-long test-unit test-shop test-integration test-platform test-docker lint format bench chaos deploy lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,32 +40,40 @@ up: $(STAMP) ## Start the shop on real servers (Ctrl-C stops it)
 down: $(STAMP) ## Stop a shop that was started with `bandstand up --detach`
 	@cd shop && ../$(BIN)/bandstand down
 
-test: test-unit test-shop test-integration test-platform ## Run all tests
+test: $(STAMP) ## Test that the product works: units, the shop, real servers, and a purchase on the whole platform
+	@$(STAGES) $(TEST)
+
+test-all: $(STAMP) venv-newest ## `make test`, then faults, the whole platform, exports, containers, and the newest Python and Django
+	@$(STAGES) $(TEST) $(REST)
+
+test-rest: $(STAMP) venv-newest ## What `make test-all` runs after `make test`
+	@$(STAGES) $(REST)
+
+test-long: $(STAMP) venv-newest ## Everything at full length, for hours: 30 s outages, 10,000 requests and cases, chaos on both brokers
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "== SEED=$$seed"; \
+	export BANDSTAND_TEST_LONG=1 BANDSTAND_FAULT_SECONDS=30 BANDSTAND_FAULT_REQUESTS=10000 BANDSTAND_FAULT_CONSUL_SECONDS=60; \
+	status=0; $(STAGES) --seed $$seed $(TEST) $(REST) || status=1; \
+	for broker in nats rabbitmq; do \
+	  $(BIN)/python -m tests.chaos --seconds 1800 --broker $$broker --seed $$seed || status=1; \
+	done; echo "== SEED=$$seed"; exit $$status
 
 test-unit: $(STAMP) ## Run the tests that need no server
-	$(BIN)/python -m pytest tests --ignore=tests/integration --ignore=tests/platform --ignore=tests/docker
+	@$(STAGES) unit
 
 test-shop: $(STAMP) ## Run each service's own tests on a real PostgreSQL
-	@set -e; for service in $(SHOP_SERVICES); do echo "== $$service"; (cd shop/$$service && ../../$(BIN)/python -m pytest); done
+	@$(STAGES) shop
 
-test-integration: $(STAMP) ## Run the tests on real servers, three lanes of them side by side (LANES=1: one by one)
-	@$(BIN)/python -m tests.lanes "$(MAKE)" $(LANES) lane-events lane-rabbitmq lane-processes
-	$(BIN)/python -m pytest tests/integration $(addprefix --ignore=,tests/integration/events $(PROCESSES))
+test-integration: $(STAMP) ## Run the tests on real servers
+	@$(STAGES) integration faults
 
-lane-events: $(STAMP)
-	$(BIN)/python -m pytest $(LANE) tests/integration/events --ignore-glob='*/test_rabbitmq*'
-
-lane-rabbitmq: $(STAMP)
-	$(BIN)/python -m pytest $(LANE) tests/integration/events/test_rabbitmq*
-
-lane-processes: $(STAMP)
-	$(BIN)/python -m pytest $(LANE) $(PROCESSES)
-
-test-platform: $(STAMP) ## Start the whole shop with `bandstand up` and buy something
-	$(BIN)/python -m pytest tests/platform
+test-platform: $(STAMP) ## Start the whole shop with `bandstand up`, buy something, and restart it under load
+	@$(STAGES) purchase platform
 
 test-docker: $(STAMP) ## Build the images and buy something through Docker Compose (needs root and .ci/install-docker)
-	$(BIN)/python -m pytest tests/docker
+	@$(STAGES) containers
+
+venv-newest:
+	@$(if $(NEWEST),$(MAKE) --no-print-directory venv PYTHON=$(NEWEST) VENV=$(NEWEST_VENV) REQUIREMENTS=requirements/django61.txt,echo "There is no Python 3.13 on this machine: the stage newest will not run.")
 
 lint: $(STAMP) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -83,10 +93,6 @@ chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=12
 
 deploy: $(STAMP) ## Render the shop for production into deploy/
 	@for kind in $(EXPORTS); do $(BIN)/bandstand -C shop export $$kind --out deploy/$$kind; done
-
-faults: $(STAMP) ## Run the fault tests at full length: 30 s outages, 10,000 requests during restarts, a minute without Consul
-	BANDSTAND_FAULT_SECONDS=30 BANDSTAND_FAULT_REQUESTS=10000 BANDSTAND_FAULT_CONSUL_SECONDS=60 \
-		$(BIN)/python -m pytest -s tests/integration/resilience tests/integration/discovery/test_calls.py tests/platform/test_restart.py
 
 lock: ## Write the hash-locked requirements anew (needs uv)
 	requirements/lock.sh

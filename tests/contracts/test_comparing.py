@@ -11,7 +11,10 @@ from bandstand.workspace.contracts import compare
 
 from .classes import Pair, calm, wild
 
-PROPERTY = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+PROPERTY = settings(
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 @PROPERTY

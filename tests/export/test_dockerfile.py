@@ -25,6 +25,7 @@ def dockerfile(workspace: Workspace) -> str:
     return {str(file.path): file.content for file in render_dockerfile(workspace)}["Dockerfile"]
 
 
+@pytest.mark.export
 def test_hadolint_has_nothing_to_say(shop: Workspace) -> None:
     """The linter of Dockerfiles knows more traps than we do."""
     done = subprocess.run(
@@ -33,6 +34,7 @@ def test_hadolint_has_nothing_to_say(shop: Workspace) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.export
 def test_hadolint_would_say_something(shop: Workspace) -> None:
     """The check above can fail: an image without a tag is found."""
     bad = dockerfile(shop).replace("ARG PYTHON_IMAGE=python:3", "ARG PYTHON_IMAGE=python:latest\nFROM python\n#")

@@ -19,6 +19,8 @@ from bandstand.workspace.manifest import Workspace, load, parse
 from bandstand.workspace.runtime import write_secrets
 from tests.export.custom_resources import SCHEMAS
 
+pytestmark = pytest.mark.export
+
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 OVERLAYS = ("overlays/production", "overlays/development", "overlays/queue-scaling", "migrations")

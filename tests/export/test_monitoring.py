@@ -134,6 +134,7 @@ def test_panels_do_not_lie_on_each_other(rendered: Mapping[str, Any]) -> None:
         taken |= cells
 
 
+@pytest.mark.export
 @pytest.mark.parametrize("gateway", ["kong", "envoy"])
 def test_prometheus_accepts_it(tmp_path: Path, gateway: str) -> None:
     """promtool reads the configuration and every expression."""

@@ -23,6 +23,8 @@ from bandstand.failpoints import FailPoint
 from tests.integration.events.conftest import ZERO, Rig
 from tests.integration.servers import Nats, Postgres
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def own_nats(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> Iterator[Nats]:

@@ -9,7 +9,7 @@ import pytest
 
 from .nodes import Node, drive
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 OFFERED = 800
 

@@ -14,7 +14,7 @@ from bandstand.testing import Fault, FaultProxy
 
 from .nodes import Answer, Node, drive
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 
 def kill(node: Node) -> None:

@@ -15,7 +15,7 @@ from bandstand.testing import Fault, FaultProxy
 
 from .nodes import Answer, Node, drive, percentile
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 OUTAGE = float(os.environ.get("BANDSTAND_FAULT_SECONDS", "3"))
 TRAFFIC = 8.0  # seconds: five of them pass before a circuit has seen twenty calls of a second, four at a time
