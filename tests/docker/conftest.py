@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from bandstand.testing import require_server
 from bandstand.workspace.export import versions
 from bandstand.workspace.manifest import Workspace, load
 from bandstand.workspace.runtime import find_envoy
 from tests.docker.engine import BASE_IMAGE, Engine
 from tests.platform.conftest import Client, Person, eventually
 from tests.ports import held_port
+from tests.programs import require_program
 
 ROOT = Path(__file__).parents[2]
 BANDSTAND = Path(sys.executable).with_name("bandstand")
@@ -178,9 +178,7 @@ def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def _build_standins(engine: Engine, context: Path) -> None:
     shutil.copytree(Path(__file__).with_name("standins"), context, dirs_exist_ok=True)
     shutil.copy(find_envoy(), context / "envoy")
-    consul = shutil.which("consul")
-    require_server("consul", found=consul is not None, how="As root on Debian: bash .ci/install-servers")
-    shutil.copy(str(consul), context / "consul")
+    shutil.copy(require_program("consul"), context / "consul")
     for target, image in {
         "postgres": versions.POSTGRES,
         "valkey": versions.VALKEY,

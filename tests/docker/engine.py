@@ -14,14 +14,16 @@ from typing import Any
 
 from bandstand.testing import require_server
 from tests.processor import forget_group, make_group
+from tests.programs import ci_cache
 
-CACHE = Path(os.environ.get("BANDSTAND_CI_CACHE", Path.home() / ".cache" / "bandstand-ci")) / "docker"
+CACHE = ci_cache() / "docker"
 BASE_IMAGE = CACHE / "base.tar"
 _UNPACKED = CACHE / "unpacked" / "usr"
 _PLUGINS = _UNPACKED / "libexec" / "docker" / "cli-plugins"
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GROUP = "bandstand-containers"
-_HOW = "As root on Debian: bash .ci/install-docker"
+_HOW = "To run these tests, as root on Debian: bash .ci/install-docker"
+_AS_ROOT = "To run these tests: sudo make test-docker"
 
 
 class Engine:
@@ -45,7 +47,8 @@ class Engine:
     def start(self) -> None:
         """Start, or skip the test where that can't be done (or fail, where a skip is none)."""
         installed = (_UNPACKED / "sbin" / "dockerd").exists() and BASE_IMAGE.exists()
-        require_server("docker", found=installed and os.geteuid() == 0, how=_HOW)
+        require_server("docker", found=installed, how=_HOW)
+        require_server("docker", found=os.geteuid() == 0, problem="starts only as root", how=_AS_ROOT)
         self._before = _run("iptables-save").stdout
         plugins = self._folder / "client" / "cli-plugins"
         plugins.mkdir(parents=True)
@@ -64,7 +67,9 @@ class Engine:
         why = self._wait()
         if why:
             self.stop()
-        require_server("docker", found=not why, how=f"The engine can't run here: {why}")
+            print(why)
+        last = why.strip().rpartition("\n")[2]
+        require_server("docker", found=not why, problem="does not start here", how=f"Its log ends with: {last}")
 
     def _configuration(self) -> dict[str, Any]:
         return {
@@ -88,7 +93,7 @@ class Engine:
             if self.docker("version", check=False).returncode == 0:
                 return ""
             time.sleep(0.2)
-        return (self._folder / "dockerd.log").read_text()[-2000:]
+        return (self._folder / "dockerd.log").read_text()[-2000:] or "(dockerd wrote nothing)"
 
     def docker(self, *arguments: str | Path, check: bool = True, timeout: float = 300, **more: Any) -> Any:
         """Run `docker` with ``arguments``; a failure shows what it said."""

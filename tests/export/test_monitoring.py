@@ -2,9 +2,7 @@
 
 import ast
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,10 +12,10 @@ import msgspec
 import pytest
 import yaml
 
-from bandstand.testing import require_server
 from bandstand.workspace.export import install
 from bandstand.workspace.export.monitoring import render_monitoring
 from bandstand.workspace.manifest import Workspace, load
+from tests.programs import require_program
 
 ROOT = Path(__file__).parents[2]
 SHOP = load(ROOT / "shop" / "bandstand.toml")
@@ -138,12 +136,10 @@ def test_panels_do_not_lie_on_each_other(rendered: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("gateway", ["kong", "envoy"])
 def test_prometheus_accepts_it(tmp_path: Path, gateway: str) -> None:
     """promtool reads the configuration and every expression."""
-    cache = os.environ.get("BANDSTAND_CI_CACHE", str(Path.home() / ".cache" / "bandstand-ci"))
-    promtool = shutil.which("promtool", path=os.pathsep.join([os.environ.get("PATH", ""), cache]))
-    require_server("promtool", found=promtool is not None, how="`.ci/install-servers` unpacks it.")
+    promtool = require_program("promtool")
     install(render_monitoring(behind(gateway)), tmp_path)
     done = subprocess.run(
-        [str(promtool), "check", "config", "prometheus.yml"],
+        [promtool, "check", "config", "prometheus.yml"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -199,4 +199,4 @@ def has_servers() -> None:
         try:
             find()
         except ServerMissing as error:
-            require_server(name, found=False, how=str(error))
+            require_server(name, found=False, how=error.hint)

@@ -1,13 +1,12 @@
 """The pages that people open, in a browser that can reach this machine and nothing else."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from bandstand.testing import require_server
 from tests.platform.conftest import Client, Shop
+from tests.programs import require_program
 
 pytestmark = pytest.mark.platform
 
@@ -29,10 +28,9 @@ OPTIONS = [
 
 def rendered(url: str, profile: Path) -> str:
     """Return what a page looks like to a script, once it came to rest."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    require_server("chromium", found=chromium is not None, how="On Debian: apt-get install chromium")
+    chromium = require_program("chromium", "chromium", "google-chrome")
     done = subprocess.run(
-        [str(chromium), *OPTIONS, f"--user-data-dir={profile}", "--dump-dom", url],
+        [chromium, *OPTIONS, f"--user-data-dir={profile}", "--dump-dom", url],
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bandstand.testing import require_server
 from tests.chaos.rig import Run, Verdict, run
-from tests.integration.optional.servers import has_rabbitmq
+from tests.integration.optional.servers import require_rabbitmq
 from tests.platform.conftest import processes_of
 
 pytestmark = pytest.mark.platform
@@ -28,7 +27,7 @@ def test_a_shop_that_is_killed_keeps_its_word(tmp_path: Path) -> None:
 
 def test_a_shop_on_rabbitmq_keeps_its_word(tmp_path: Path) -> None:
     """The same with RabbitMQ as the broker, which is killed too."""
-    require_server("rabbitmq", found=has_rabbitmq(), how="On Debian: apt-get install rabbitmq-server")
+    require_rabbitmq()
     verdict = run(Run(seed=24, seconds=15, broker="rabbitmq"), under=tmp_path)
     clean(verdict)
     assert verdict.killed["rabbitmq"] > 0

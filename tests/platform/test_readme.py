@@ -1,13 +1,12 @@
 """The README's purchase, typed as it stands."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from bandstand.testing import require_server
 from tests.platform.conftest import ROOT, Shop
+from tests.programs import INSTALL_CURL, require_program
 
 pytestmark = pytest.mark.platform
 
@@ -23,7 +22,7 @@ def test_it_begins_with_two_commands() -> None:
 
 def test_the_purchase_works_as_printed(shop: Shop) -> None:
     """The commands buy something; only the address is another than the page's, since other shops may run here."""
-    require_server("curl", found=shutil.which("curl") is not None, how="On Debian: apt-get install curl")
+    require_program("curl", how=INSTALL_CURL)
     match = PURCHASE.search(README)
     assert match is not None
     commands = match[1].replace("http://127.0.0.1:8000", shop.gateway)

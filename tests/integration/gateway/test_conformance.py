@@ -50,4 +50,4 @@ else:
 
     def test_kong() -> None:
         """One skip for all of its rules."""
-        pytest.skip("no Kong is told by KONG_URL; docs/explanation/kong.md says how")
+        pytest.skip("KONG_URL names no Kong. To run these tests: docs/explanation/kong.md")

@@ -1,7 +1,6 @@
 """MariaDB from the system's packages, as a private child that a test can kill and start again."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,25 +8,23 @@ from typing import Any
 
 import pymysql
 
-from bandstand.testing import require_server
 from tests.integration.optional.servers import wait_for
 from tests.integration.servers import tied
 from tests.ports import held_port
-
-MARIADBD = Path("/usr/sbin/mariadbd")
+from tests.programs import require_program
 
 
 class MariaDb:
     """A MariaDB with its data in ``folder``; what is committed survives ``kill``."""
 
     def __init__(self, folder: Path) -> None:
-        require_server("mariadb", found=MARIADBD.exists(), how="On Debian: apt-get install mariadb-server")
+        self.program = require_program("mariadb", "mariadbd")
         self.folder = folder
         self.port = held_port()
         self.process: subprocess.Popen[bytes] | None = None
         # It refuses to be root unless told to be.
         self.account = ["--user=root"] if os.geteuid() == 0 else []
-        install = shutil.which("mariadb-install-db") or "/usr/bin/mariadb-install-db"
+        install = require_program("mariadb", "mariadb-install-db")
         command = [install, "--no-defaults", *self.account, f"--datadir={folder / 'data'}", "--skip-test-db"]
         subprocess.run([*command, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
 
@@ -52,7 +49,7 @@ class MariaDb:
         ]
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
-                tied([MARIADBD, *options]), stdout=sink, stderr=sink, start_new_session=True
+                tied([self.program, *options]), stdout=sink, stderr=sink, start_new_session=True
             )
         wait_for(self._answers, self.process, seconds=60, log=log)
 

@@ -1,16 +1,16 @@
 """PgBouncer from the system's packages, as a private child: many connections of clients on few of PostgreSQL's."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import psycopg
 
-from bandstand.testing import EphemeralPostgres, require_server
+from bandstand.testing import EphemeralPostgres
 from bandstand.workspace.runtime.ports import LOOPBACK
 from tests.integration.servers import Postgres, Server, tied
+from tests.programs import require_program
 
 
 class PgBouncer(Server):
@@ -22,10 +22,8 @@ class PgBouncer(Server):
     name = "pgbouncer"
 
     def __init__(self, postgres: Postgres | EphemeralPostgres, *, sessions: int, **settings: object) -> None:
-        program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-        require_server("pgbouncer", found=program is not None, how="On Debian: apt-get install pgbouncer")
+        self.program = require_program("pgbouncer")
         super().__init__()
-        self.program = program
         self.postgres = postgres
         users, configuration = self.folder / "users", self.folder / "pgbouncer.ini"
         users.write_text(f'"postgres" "{postgres.password}"\n')

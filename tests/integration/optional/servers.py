@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,21 +17,23 @@ import psutil
 from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
 from bandstand.workspace.runtime import find_rabbitmq
+from bandstand.workspace.runtime.binaries import RabbitMqPrograms
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.resources import NotReady, Probe, Process
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 from tests.ports import guarded_port, held_port
+from tests.programs import INSTALL_SERVERS, require_program
 
 
-def has_rabbitmq() -> bool:
-    """Say whether RabbitMQ is installed."""
+def require_rabbitmq() -> RabbitMqPrograms:
+    """Return the RabbitMQ that the runner would start, or skip the test (fail it, where RabbitMQ is required)."""
     try:
-        find_rabbitmq()
+        return find_rabbitmq()
     except ServerMissing:
-        return False
-    return True
+        require_server("rabbitmq", found=False, how=INSTALL_SERVERS)
+        raise
 
 
 def wait_for(check: Callable[[], bool], process: subprocess.Popen[bytes], *, seconds: float, log: Path) -> None:
@@ -56,11 +57,7 @@ class RabbitMq:
     """
 
     def __init__(self, folder: Path, options: str = "", *, erlang: str = "") -> None:
-        try:
-            programs = find_rabbitmq()
-        except ServerMissing as error:
-            require_server("rabbitmq", found=False, how=str(error))
-            raise
+        programs = require_rabbitmq()
         self.folder = folder
         self.port = held_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -174,10 +171,7 @@ class Consul:
 
     def __init__(self, folder: Path, options: str = "") -> None:
         self.options = options
-        self.binary = shutil.which("consul")
-        require_server(
-            "consul", found=self.binary is not None, how="Put the program consul on the PATH; see .ci/install-servers."
-        )
+        self.binary = require_program("consul")
         self.log = folder / "consul.log"
         self.port, self._server_port = held_port(), held_port()
         self.dns_port, self._lan_port, self._wan_port = (guarded_port() for _ in range(3))
@@ -205,7 +199,7 @@ class Consul:
         words = [str(word) for name, value in options.items() for word in (f"-{name}", value)]
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [str(self.binary), "agent", "-dev", "-disable-host-node-id", *words],
+                [self.binary, "agent", "-dev", "-disable-host-node-id", *words],
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,

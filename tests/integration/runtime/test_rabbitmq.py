@@ -15,8 +15,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from bandstand.conf import wire
-from bandstand.testing import require_server
-from tests.integration.optional.servers import has_rabbitmq
+from tests.integration.optional.servers import require_rabbitmq
 from tests.integration.runtime.shop import Platform, eventually
 
 pytestmark = pytest.mark.integration
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def rabbitmq(started_before: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform that ran on NATS before, and runs on RabbitMQ."""
-    require_server("rabbitmq", found=has_rabbitmq(), how="On Debian: apt-get install rabbitmq-server")
+    require_rabbitmq()
     folder = shutil.copytree(started_before, tmp_path_factory.mktemp("rabbitmq") / "tiny shöp")
     manifest = folder / "bandstand.toml"
     manifest.write_text(manifest.read_text() + '\n[servers]\nrabbitmq = "embedded"\n')
