@@ -4,6 +4,7 @@ VENV ?= .venv
 REQUIREMENTS ?= requirements/dev.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BUILD := .venv-build
 SECONDS ?= 120
 BROKER ?= nats
 EXPORTS := dockerfile compose envoy kong kubernetes monitoring
@@ -18,16 +19,20 @@ NEWEST_VENV := .venv-django61
 export BANDSTAND_NEWEST_PYTHON = $(if $(NEWEST),$(CURDIR)/$(NEWEST_VENV)/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv venv-newest test test-all test-rest test-long test-unit test-shop test-integration test-platform test-docker lint format bench chaos deploy lock clean
+.PHONY: help up down venv venv-newest test test-all test-rest test-long test-unit test-shop test-integration test-platform test-docker lint format bench chaos deploy wheel lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## Make the virtual environment with the hash-locked dependencies
 
+define CHECK_PYTHON
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Bandstand needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
+endef
+
 $(STAMP): $(REQUIREMENTS) pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Bandstand needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
+	$(CHECK_PYTHON)
 	@echo "Making $(VENV) with $$($(PYTHON) -V) and the packages of $(REQUIREMENTS) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r $(REQUIREMENTS)
@@ -94,8 +99,17 @@ chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=12
 deploy: $(STAMP) ## Render the shop for production into deploy/
 	@for kind in $(EXPORTS); do $(BIN)/bandstand -C shop export $$kind --out deploy/$$kind; done
 
+wheel: $(BUILD)/.installed ## Build the wheel and the source distribution into dist/
+	@$(BUILD)/bin/python -m hatchling build --clean --directory dist
+
+$(BUILD)/.installed: requirements/build.txt
+	$(CHECK_PYTHON)
+	@$(PYTHON) -m venv $(BUILD)
+	@$(BUILD)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
 lock: ## Write the hash-locked requirements anew (needs uv)
 	requirements/lock.sh
 
-clean: ## Remove the environment and caches (keeps .bandstand/, the shop's data)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove the environment, what was built and caches (keeps .bandstand/, the shop's data)
+	rm -rf $(VENV) $(BUILD) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
