@@ -75,9 +75,9 @@ def constraints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(folder: Path, wheel: Path, extra: str, constraints: Path) -> Path:
     """Install the wheel with one extra into a new environment and return the folder of its programs."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     programs = folder / "bin"
-    pip = (programs / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--only-binary=:all:")
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python", "install", "-qq", "--only-binary=:all:")
     run(*pip, "--constraint", constraints, f"{wheel}[{extra}]", folder=folder)
     return programs
 

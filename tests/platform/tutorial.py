@@ -26,7 +26,7 @@ def work_through(folder: Path, *, programs: Path) -> None:
             if language == "sh":
                 done = subprocess.run(
                     ["bash", "-euo", "pipefail", "-c", content],
-                    cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+                    cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False,
                 )  # fmt: skip
                 printed = done.stdout
                 assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
@@ -37,5 +37,5 @@ def work_through(folder: Path, *, programs: Path) -> None:
             else:
                 assert content.strip() in printed
     finally:
-        subprocess.run([programs / "bandstand", "down"], cwd=folder, capture_output=True, timeout=120, check=False)
+        subprocess.run([programs / "bandstand", "down"], cwd=folder, capture_output=True, timeout=600, check=False)
     assert processes_of(folder) == []
