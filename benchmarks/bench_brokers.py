@@ -1,212 +1,180 @@
 """What the RabbitMQ broker costs beside pika alone: publishing with confirms, and consuming with acknowledgements.
 
-Both talk to one private RabbitMQ: persistent messages of 500 bytes, mandatory, to a quorum queue; a batch is confirmed
-before the next is sent, as a relay does. pika runs alone on its loop, with nothing between it and the socket. Ours also
-feeds the archive of the platform; a third line shows pika with such an archive, since that is what the server then has
-to do. Rounds take turns; figures are medians. Prints a table and one JSON object a line. Takes at most 40 s.
+Both talk to one private RabbitMQ: persistent messages of 500 bytes, mandatory, to a quorum queue. Ours is called as the
+relay calls it, by two threads that each wait for their batch; pika runs alone on its loop, with as many messages in
+flight in a sliding window, and acknowledges in groups. Ours also feeds the archive of the platform; a third line shows
+pika with such an archive, since that is what the server then has to do. Rounds take turns. Processor time is that of
+this process, so of the client. Takes about a minute.
 """
 
-import json
-import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pika
 from django.conf import settings
-from pika.adapters.select_connection import SelectConnection
 
+import event_rig  # noqa: F401 - it sets the path to the tests' servers
+import pika_client
 from bandstand.events.brokers import Binding, BrokerOptions, Incoming, Outgoing, build_broker
+from report import Cost, Report, at_least, parser, reading
 from tests.integration.optional.servers import RabbitMq, has_rabbitmq
 
 BODY = b"x" * 500
-ROUNDS = 3
-PUBLISHED = 4_000
-CONSUMED = 4_000
+ROUNDS = 5
+MESSAGES = 4_000
+QUICK_MESSAGES = 200
 PREFETCH = 64
-BUDGET = 38.0  # seconds, with the start of the server
-TARGET = 0.75  # of pika alone
+THREADS = 2  # of the relay
+TARGET = at_least(0.75)  # of pika alone
 TYPE = "order.placed"
 
 
-def raw(parameters: pika.ConnectionParameters, work: Callable[[Any, Callable[[], None]], None]) -> float:
-    """Run ``work(channel, done)`` on a connection's own loop; return the seconds from its start to ``done()``."""
-    times: list[float] = []
-
-    def done() -> None:
-        times.append(time.perf_counter())
-        connection.close()
-
-    def opened(channel: Any) -> None:
-        times.append(time.perf_counter())
-        work(channel, done)
-
-    connection = SelectConnection(
-        parameters,
-        on_open_callback=lambda connection: connection.channel(on_open_callback=opened),
-        on_close_callback=lambda connection, _: connection.ioloop.stop(),
-    )
-    connection.ioloop.start()
-    return times[1] - times[0]
-
-
-def raw_publish(parameters: pika.ConnectionParameters, exchange: str, batch: int) -> float:
-    """Return messages a second."""
-
-    def work(channel: Any, done: Callable[[], None]) -> None:
-        sent = 0
-
-        def more() -> None:
-            nonlocal sent
-            for number in range(batch):
-                properties = pika.BasicProperties(
-                    message_id=str(sent + number), content_type="application/json", delivery_mode=2
-                )
-                channel.basic_publish(exchange, f"bench.{TYPE}", BODY, properties, mandatory=True)
-            sent += batch
-
-        def confirmed(frame: Any) -> None:
-            nonlocal oldest
-            tag = frame.method.delivery_tag
-            waiting.difference_update(range(oldest, tag + 1) if frame.method.multiple else (tag,))
-            oldest = tag + 1 if frame.method.multiple else oldest
-            if waiting:
-                return
-            if sent >= PUBLISHED:
-                done()
-                return
-            oldest = sent + 1
-            waiting.update(range(sent + 1, sent + batch + 1))
-            more()
-
-        oldest = 1
-        waiting = set(range(1, batch + 1))
-        channel.confirm_delivery(confirmed, callback=lambda _: more())
-
-    return PUBLISHED / raw(parameters, work)
-
-
-def raw_consume(parameters: pika.ConnectionParameters, queue: str) -> float:
-    """Return messages a second."""
-
-    def work(channel: Any, done: Callable[[], None]) -> None:
-        received = 0
-
-        def receive(channel: Any, method: Any, *message: Any) -> None:
-            del message
-            nonlocal received
-            received += 1
-            channel.basic_ack(method.delivery_tag)
-            if received == CONSUMED:
-                done()
-
-        channel.basic_qos(prefetch_count=PREFETCH)
-        channel.basic_consume(queue, receive)
-
-    return CONSUMED / raw(parameters, work)
-
-
-def our_publish(url: str, batch: int) -> float:
-    """Return messages a second, from a thread that waits for each batch."""
+def our_publish(url: str, count: int, batch: int) -> Cost:
+    """Publish from two threads, each of which waits for its batch."""
     with closing(build_broker(url, BrokerOptions(platform="bench", service="bench"))) as broker:
         broker.open(lambda: None)
         while not broker.connected:
             time.sleep(0.01)
-        started = time.perf_counter()
-        for first in range(0, PUBLISHED, batch):
-            outcomes = broker.publish(
-                [Outgoing(id=str(first + number), type=TYPE, body=BODY) for number in range(batch)]
-            )
+
+        def send(first: int) -> None:
+            messages = [Outgoing(id=str(number), type=TYPE, body=BODY) for number in range(first, first + batch)]
+            outcomes = broker.publish(messages)
             assert not any(outcomes), outcomes
-        return PUBLISHED / (time.perf_counter() - started)
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            begun = reading()
+            list(threads.map(send, range(0, count, batch)))
+            return reading() - begun
 
 
-def our_consume(url: str) -> float:
-    """Return messages a second; the backlog is there before the consumer comes."""
-    received, times, done = 0, [0.0], Event()
+def pika_publish(url: str, exchange: str, count: int, batch: int) -> Cost:
+    """Publish with pika alone, with as many messages in flight."""
+    messages = [(str(number), BODY) for number in range(count)]
+    return pika_client.publish(url, exchange, f"bench.{TYPE}", messages, THREADS * batch)
+
+
+def our_consume(url: str, count: int) -> Cost:
+    """Consume; the backlog is there before the consumer comes."""
+    received, readings, done = 0, [], Event()
 
     def receive(incoming: Incoming) -> None:
         nonlocal received
         if not received:
-            times[0] = time.perf_counter()
+            readings.append(reading())
         received += 1
         incoming.acknowledge()
-        if received == CONSUMED:
-            times.append(time.perf_counter())
+        if received == count:
+            readings.append(reading())
             done.set()
 
     with closing(build_broker(url, BrokerOptions(platform="bench", service="bench", prefetch=PREFETCH))) as broker:
         broker.consume([Binding(subscription="a", pattern=TYPE)], receive)
         broker.open(lambda: None)
-        assert done.wait(30)
+        assert done.wait(60)
         broker.stop_consuming()
-    return CONSUMED / (times[1] - times[0])
+    return readings[1] - readings[0]
 
 
-def declare(parameters: pika.ConnectionParameters, name: str, *, archive: bool) -> None:
-    connection = pika.BlockingConnection(parameters)
-    channel = connection.channel()
-    channel.exchange_declare(name, "topic", durable=True)
-    channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
-    channel.queue_bind(name, name, f"*.{TYPE}")
-    if archive:
-        channel.queue_declare(f"{name}.archive", durable=True, arguments={"x-queue-type": "stream"})
-        channel.queue_bind(f"{name}.archive", name, "#")
-    connection.close()
+def declare(url: str, name: str, *, archive: bool) -> None:
+    """Make an exchange with a quorum queue, and with an archive as ours has."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(name, "topic", durable=True)
+        channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind(name, name, f"*.{TYPE}")
+        if archive:
+            channel.queue_declare(f"{name}.archive", durable=True, arguments={"x-queue-type": "stream"})
+            channel.queue_bind(f"{name}.archive", name, "#")
 
 
-def measure(server: RabbitMq, until: float) -> dict[str, list[float]]:
-    parameters = pika.URLParameters(server.url())
-    declare(parameters, "raw", archive=False)
-    declare(parameters, "archived", archive=True)
-    with closing(build_broker(server.url(), BrokerOptions(platform="bench", service="bench"))) as broker:
+def declare_all(url: str) -> None:
+    """Make what is published to, ours too."""
+    declare(url, "raw", archive=False)
+    declare(url, "archived", archive=True)
+    with closing(build_broker(url, BrokerOptions(platform="bench", service="bench"))) as broker:
         broker.consume([Binding(subscription="a", pattern=TYPE)], lambda incoming: incoming.release(0))
         broker.open(lambda: None)
         while not broker.connected:
             time.sleep(0.01)
         broker.stop_consuming()
-    figures: dict[str, list[float]] = defaultdict(list)
-    for _ in range(ROUNDS):
-        for batch in (100, 1000):
-            figures[f"pika publish {batch}"].append(raw_publish(parameters, "raw", batch))
-            figures[f"pika with archive publish {batch}"].append(raw_publish(parameters, "archived", batch))
-            figures[f"bandstand publish {batch}"].append(our_publish(server.url(), batch))
-        figures["pika consume"].append(raw_consume(parameters, "raw"))
-        figures["bandstand consume"].append(our_consume(server.url()))
-        if time.monotonic() > until:
-            break
-    return figures
+
+
+def ways(url: str, count: int) -> dict[str, dict[str, Callable[[], Cost]]]:
+    """Return each kind of work with the ways to do it; pika alone is the first."""
+    publish = {
+        f"publish_{batch}": {
+            "pika": lambda batch=batch: pika_publish(url, "raw", count, batch),
+            "pika_with_archive": lambda batch=batch: pika_publish(url, "archived", count, batch),
+            "bandstand": lambda batch=batch: our_publish(url, count, batch),
+        }
+        for batch in ((20, 100) if count == QUICK_MESSAGES else (100, 1000))
+    }
+    consume = {
+        "pika": lambda: pika_client.consume(url, "raw", count, PREFETCH),
+        "bandstand": lambda: our_consume(url, count),
+    }
+    return {**publish, "consume": consume}
+
+
+@dataclass
+class Rates:
+    """Messages a second of each round, and seconds of processor time for one."""
+
+    rates: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+
+    def add(self, cost: Cost, count: int) -> None:
+        """Add a round."""
+        self.rates.append(count / cost.seconds)
+        self.processor.append(cost.processor / count)
+
+
+def add(report: Report, kind: str, found: dict[str, Rates]) -> None:
+    """Report one kind of work."""
+    base = found["pika"].rates
+    for name, way in found.items():
+        beside = None if name == "pika" else ("pika alone", base)
+        processor = statistics.median(way.processor)
+        report.add(f"rabbitmq.{kind}.{name}", way.rates, "1/s", processor=processor, to=beside)
+    ours = found["bandstand"].rates
+    for name in [each for each in found if each != "bandstand"]:
+        shares = [rate / other for rate, other in zip(ours, found[name].rates, strict=True)]
+        target = TARGET if name == "pika" else None
+        report.add(f"rabbitmq.{kind}.share_of_{name}", shares, f"of {name}", target=target, note="(rounds in pairs)")
+
+
+def measure(report: Report, url: str) -> None:
+    """Let all take turns."""
+    declare_all(url)
+    count, rounds = (QUICK_MESSAGES, 1) if report.quick else (MESSAGES, ROUNDS)
+    found: dict[str, dict[str, Rates]] = defaultdict(lambda: defaultdict(Rates))
+    for _ in range(rounds):
+        for kind, each in ways(url, count).items():
+            for name, way in each.items():
+                found[kind][name].add(way(), count)
+    for kind, rates in found.items():
+        add(report, kind, rates)
 
 
 def main() -> None:
+    """Measure and report."""
     settings.configure()
-    if not has_rabbitmq():
-        print("RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server")
-        return
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, closing(RabbitMq(Path(folder))) as server:
-        server.start()
-        figures = measure(server, began + BUDGET * 0.66)
-    print(f"{platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, messages a second")
-    for name, values in figures.items():
-        kind = name.partition("publish" if "publish" in name else "consume")[2]
-        base = f"pika {'publish' if 'publish' in name else 'consume'}{kind}"
-        value, ratio = statistics.median(values), statistics.median(values) / statistics.median(figures[base])
-        verdict = "" if not name.startswith("bandstand") else "   " + ("reached" if ratio >= TARGET else f"< {TARGET}")
-        print(f"  {name:<32} {value:>9,.0f}   {ratio:4.2f} of pika alone{verdict}")
-        print(
-            json.dumps({"name": name, "value": round(value), "unit": "1/s", "ratio_to": base, "ratio": round(ratio, 3)})
-        )
+    report = Report(parser(__doc__).parse_args())
+    if has_rabbitmq():
+        with tempfile.TemporaryDirectory() as folder, closing(RabbitMq(Path(folder))) as server:
+            server.start()
+            measure(report, server.url())
+    else:
+        report.leave_out("rabbitmq: it is not installed; on Debian: apt-get install rabbitmq-server")
+    report.end()
 
 
 if __name__ == "__main__":

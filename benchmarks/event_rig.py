@@ -1,10 +1,9 @@
-"""What the benchmarks of events share: the servers, the service in ``order_service``, its workers, and the report."""
+"""Shared by the benchmarks of events: the servers, the service in ``order_service``, its workers and its events."""
 
 import asyncio
 import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
+import nats
+
+from report import Cost, reading
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -89,13 +90,6 @@ def worker(*options: str, broker_url: str | None = None, **more: str) -> Iterato
             process.wait(30)
 
 
-def processor_seconds(pid: int) -> float:
-    """Return what the process has used so far, with its children: it tells little of the machine's other work."""
-    process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    return float(sum(times.user + times.system for times in (each.cpu_times() for each in family)))
-
-
 def order_placed(number: int) -> Any:
     """Return an event of a usual size."""
     from order_service.events import Line, OrderPlaced
@@ -124,47 +118,30 @@ def envelopes(count: int) -> list[tuple[str, bytes]]:
     ]
 
 
-async def send_raw(jetstream: Any, messages: Sequence[tuple[str, bytes]], batch: int) -> float:
-    """Send with nats-py alone, ``batch`` in flight and all of them confirmed before the next; return the seconds."""
-    begun = time.perf_counter()
-    for first in range(0, len(messages), batch):
+def window() -> int:
+    """Return how many messages the relay has in flight: two batches."""
+    from bandstand.conf import get_settings
+
+    return 2 * get_settings().events.batch
+
+
+def send_by_nats(url: str, messages: Sequence[tuple[str, bytes]], in_flight: int) -> Cost:
+    """Send with nats-py alone, with a sliding window of ``in_flight`` unconfirmed messages."""
+    return asyncio.run(_send_by_nats(url, messages, in_flight))
+
+
+async def _send_by_nats(url: str, messages: Sequence[tuple[str, bytes]], in_flight: int) -> Cost:
+    client = await nats.connect(url)
+    try:
+        jetstream = client.jetstream(publish_async_max_pending=in_flight)
+        begun = reading()
         confirmations = [
             await jetstream.publish_async(
                 "bench.events.order-service.order.placed", body, headers={"Nats-Msg-Id": name}
             )
-            for name, body in messages[first : first + batch]
+            for name, body in messages
         ]
         await asyncio.gather(*confirmations)
-    return time.perf_counter() - begun
-
-
-class Report:
-    """A table line and a JSON object for each figure."""
-
-    def __init__(self) -> None:
-        self._objects: list[dict[str, Any]] = []
-
-    def add(
-        self,
-        name: str,
-        value: float,
-        unit: str,
-        *,
-        to: tuple[str, float] | None = None,
-        target: str = "",
-        note: str = "",
-    ) -> None:
-        """Add a figure; ``to`` is what it is divided by and what that is called."""
-        label, base = to or (None, 0.0)
-        ratio = round(value / base, 3) if base else None
-        self._objects.append({"name": name, "value": round(value, 3), "unit": unit, "ratio_to": label, "ratio": ratio})
-        beside = f"{ratio:8.2f} of {label}" if ratio is not None else ""
-        print(f"{name:44} {value:12,.2f} {unit:9} {beside:44} {target} {note}".rstrip(), flush=True)
-
-    def end(self) -> None:
-        """Print the machine, and the figures for programs."""
-        loads = "/".join(f"{load:.1f}" for load in os.getloadavg())
-        system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-        print(f"machine: {os.cpu_count()} cores, {system}, load {loads}")
-        for entry in self._objects:
-            print(json.dumps(entry))
+        return reading() - begun
+    finally:
+        await client.close()

@@ -16,14 +16,28 @@ import os
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
-__all__ = ["Report", "Row", "Target", "at_least", "at_most", "parser", "processor_seconds"]
+__all__ = [
+    "Cost",
+    "Report",
+    "Row",
+    "Target",
+    "at_least",
+    "at_most",
+    "duration",
+    "number",
+    "parser",
+    "processor_seconds",
+    "reading",
+]
 
 RANGE = 10
 """With fewer samples than this the spread is the lowest and the highest; with more, the 10th and 90th percentiles."""
@@ -85,7 +99,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """ "met", "missed by …", or "no target"."""
+        """The judgement of the median: "met", "missed by …", or "no target"."""
         return self.target.verdict(self.median) if self.target else "no target"
 
     def as_json(self) -> dict[str, Any]:
@@ -109,11 +123,11 @@ class Row:
     def as_line(self) -> str:
         """Return the row for people."""
         low, high = self.spread
-        spread = f"{_number(low)} to {_number(high)}" if len(self.samples) > 1 else ""
-        processor = "" if self.processor is None else f"{_duration(self.processor)} processor"
+        spread = f"{number(low)} to {number(high)}" if len(self.samples) > 1 else ""
+        processor = "" if self.processor is None else f"{duration(self.processor)} processor"
         beside = "" if self.ratio is None else f"{self.ratio:.2f} of {self.to}"
         judged = f"{self.target}: {self.verdict}" if self.target else ""
-        cells = f"{self.name:44} {_number(self.median):>11} {self.unit:9} {spread:>22}  {processor:>19}"
+        cells = f"{self.name:44} {number(self.median):>11} {self.unit:9} {spread:>22}  {processor:>19}"
         return "  ".join(part for part in (cells, judged, beside, self.note) if part).rstrip()
 
 
@@ -199,30 +213,55 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock, and of processor time of all threads of this process."""
+
+    seconds: float
+    processor: float
+
+    def __sub__(self, begun: "Cost") -> "Cost":
+        return Cost(self.seconds - begun.seconds, self.processor - begun.processor)
+
+
+def reading() -> Cost:
+    """Read both clocks: what something cost is the reading after it less the one before it."""
+    return Cost(time.perf_counter(), time.process_time())
+
+
 def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process and its living descendants have used so far, in seconds."""
+    """Return the processor time that a process has used so far, in seconds, with all that it started.
+
+    Descendants that have ended count as soon as their parent has waited for them.
+    """
     process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    return float(sum(times.user + times.system for times in (each.cpu_times() for each in family)))
+    used = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            used += times.user + times.system + times.children_user + times.children_system
+    return used
 
 
-def _samples(samples: Sequence[float] | float) -> tuple[float, ...]:
-    return (float(samples),) if isinstance(samples, int | float) else tuple(samples)
-
-
-def _is_missed(row: Row) -> bool:
-    return row.verdict.startswith("missed")
-
-
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure with four digits that count, and thousands apart."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if abs(seconds) >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def _samples(samples: Sequence[float] | float) -> tuple[float, ...]:
+    return tuple(map(float, [samples] if isinstance(samples, int | float) else samples))
+
+
+def _is_missed(row: Row) -> bool:
+    return row.verdict.startswith("missed")
 
 
 def _machine() -> str:
