@@ -1,21 +1,22 @@
-"""What ServiceClient costs beside the bare library, and what keeping connections gains over a new one for each call.
+"""The cost of a call by ServiceClient beside the bare library, and what keeping connections gains.
 
 One call is a GET of 1 kB JSON over loopback, decoded, at 1 and at 8 threads. Three servers answer, each from a process
 of its own: one that sends fixed bytes, so that the client is nearly all that is measured; granian with a WSGI function,
 which is the least that a service takes; and a service of Bandstand on granian, with the middleware and the REST
-framework of the shop's, which is what a call between services really meets. "pycurl bare" sends nothing of its own and
-sets nothing between calls; "pycurl same request" sets what differs from call to call as ServiceClient must: URL,
-headers and time limits. `requests.get`, without a session, is the tutorial's way. All ways take turns in short rounds,
-so that whatever else the machine does hits all of them alike; figures are medians, and the time that the processor
-spends on the client is told beside, which a busy machine changes least. Prints tables and one JSON object a line.
-Takes about a minute.
+framework of the shop's, which is what a call between services really meets.
+
+"pycurl bare" keeps its connection, sends nothing of its own and sets nothing between calls: it is what ServiceClient is
+judged by, by time and by processor time. "pycurl same request" sets what differs from call to call as ServiceClient
+must: URL, headers and time limits. `requests.get`, without a session, is the tutorial's way. All ways take turns in
+short rounds, so that whatever else the machine does meets all of them alike; a ratio is that of two rounds beside each
+other. Where a server has to be woken for each call its latency hides the client's, so read the ratios at fixed bytes,
+and the processor time. Takes about a minute and a half.
 """
 
 import asyncio
 import json
 import multiprocessing
 import os
-import platform
 import secrets
 import socket
 import statistics
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -38,13 +39,18 @@ import requests
 from django.conf import settings
 from django.core.signals import setting_changed
 
+from report import Cost, Report, at_least, at_most, parser, reading
+
 BODY = json.dumps({"id": "0190163d-8694-739b-aea5-966c26f8ad91", "text": "x" * 964}).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
-BUDGET = 5.0  # seconds for one server and one number of threads
+BUDGET = 8.0  # seconds for one server and one number of threads
 THREADS = (1, 8)
 ROUND = {1: 200, 8: 50}  # calls of one thread in one round
+QUICK_ROUND = 5
 
-BARE = "pycurl bare"
+BARE, OURS, TUTORIAL = "pycurl_bare", "ServiceClient", "requests.get"
+RATIO = at_most(1.25)  # of the bare library, by time and by processor time
+GAIN = {1: at_least(5), 8: at_least(12)}  # calls a second in those of `requests.get`, by the number of threads
 # What ServiceClient sends, but for the token.
 HEADERS = [
     "Host: user-service",
@@ -140,7 +146,7 @@ def servers(keys: Path) -> dict[str, Callable[[], AbstractContextManager[int]]]:
         "BANDSTAND_ALLOWED_CALLERS": "benchmark",
     }
     return {
-        "fixed bytes": server,
+        "fixed_bytes": server,
         "granian": partial(granian, "bench_client:application", {}),
         "service": partial(granian, "user_service.wsgi:application", service),
     }
@@ -180,10 +186,10 @@ def ways(port: int) -> dict[str, Way]:
 
     return {
         BARE: bare,
-        "pycurl same request": same_request,
-        "ServiceClient": lambda: client.get("/api/v1/users/1/").json(),
+        "pycurl_same_request": same_request,
+        OURS: lambda: client.get("/api/v1/users/1/").json(),
         "requests.Session": lambda: kept(local, requests.Session).get(url, timeout=5).json(),
-        "requests.get": lambda: requests.get(url, timeout=5).json(),
+        TUTORIAL: lambda: requests.get(url, timeout=5).json(),
         "httpx.Client": lambda: kept(local, httpx.Client).get(url).json(),
     }
 
@@ -200,18 +206,16 @@ class Crew:
     """Threads that stay, as a server's do, so that kept connections are kept."""
 
     def __init__(self, way: Way, size: int, calls: int) -> None:
-        self._way, self._calls = way, calls
+        self._way, self._size, self._calls = way, size, calls
         self._gate = threading.Barrier(size + 1)
+        self._costs: list[Cost] = []
         self.latencies: list[float] = []
-        self.rates: list[float] = []
+        self.medians: list[float] = []
         self.processor: list[float] = []
-        self._size = size
+        self.rates: list[float] = []
         for _ in range(size):
             threading.Thread(target=self._work, daemon=True).start()
-        self.round()
-        self.latencies.clear()  # the first round makes the connections
-        self.rates.clear()
-        self.processor.clear()
+        self._run()  # the first round makes the connections
 
     def _work(self) -> None:
         from bandstand.context import bind, new_context
@@ -219,29 +223,39 @@ class Crew:
         with bind(new_context()):  # as in a request
             while True:
                 self._gate.wait()
-                before = time.thread_time()
                 try:
-                    self.latencies.extend(self._calls_of_a_round())
+                    self._costs.extend(self._calls_of_a_round())
                 except BaseException:
                     self._gate.abort()  # nobody waits for a thread that will not come
                     raise
-                self.processor.append((time.thread_time() - before) / self._calls)
                 self._gate.wait()
 
-    def _calls_of_a_round(self) -> list[float]:
-        way, clock = self._way, time.perf_counter
+    def _calls_of_a_round(self) -> list[Cost]:
+        """Make the calls; each has its own time, and its part of the thread's processor time."""
+        way, clock, before = self._way, time.perf_counter, time.thread_time()
         taken = []
         for _ in range(self._calls):
             began = clock()
             way()
             taken.append(clock() - began)
-        return taken
+        processor = (time.thread_time() - before) / self._calls
+        return [Cost(seconds, processor) for seconds in taken]
 
-    def round(self) -> None:
+    def _run(self) -> tuple[float, list[Cost]]:
+        self._costs = []
         self._gate.wait()
         began = time.perf_counter()
         self._gate.wait()
-        self.rates.append(self._size * self._calls / (time.perf_counter() - began))
+        return time.perf_counter() - began, self._costs
+
+    def round(self) -> None:
+        """Let each thread make its calls, and note them."""
+        seconds, costs = self._run()
+        times = [1e6 * cost.seconds for cost in costs]
+        self.latencies += times
+        self.medians.append(statistics.median(times))
+        self.processor.append(statistics.fmean(cost.processor for cost in costs))
+        self.rates.append(self._size * self._calls / seconds)
 
 
 def check(found: dict[str, Way]) -> None:
@@ -251,24 +265,58 @@ def check(found: dict[str, Way]) -> None:
             raise RuntimeError(f"{name} brought something else")
 
 
-def measure(found: dict[str, Way], size: int, seconds: float) -> dict[str, tuple[float, ...]]:
-    """Return of each way the median latency (µs), throughput (calls a second) and processor time (µs)."""
-    crews = {name: Crew(way, size, ROUND[size]) for name, way in found.items()}
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def measure(found: dict[str, Way], size: int, calls: int, budget: float) -> dict[str, Crew]:
+    """Let all ways take turns for ``budget`` seconds, and at least once."""
+    crews = {name: Crew(way, size, calls) for name, way in found.items()}
+    end = time.monotonic() + budget
+    while True:
         for crew in crews.values():
             crew.round()
-    return {
-        name: (
-            statistics.median(crew.latencies) * 1e6,
-            statistics.median(crew.rates),
-            statistics.median(crew.processor) * 1e6,
-        )
-        for name, crew in crews.items()
-    }
+        if time.monotonic() >= end:
+            return crews
 
 
-async def measure_async(port: int, seconds: float) -> dict[str, tuple[float, ...]]:
+def ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    """Divide round by round."""
+    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
+
+
+def add(report: Report, title: str, size: int, crews: dict[str, Crew]) -> None:
+    """Report the calls of one server at one number of threads."""
+    bare, ours, tutorial = crews[BARE], crews[OURS], crews[TUTORIAL]
+    for name, crew in crews.items():
+        beside = None if crew is bare else (BARE, bare.latencies)
+        report.add(f"{title}.{name}", crew.latencies, "µs", processor=statistics.median(crew.processor), to=beside)
+    name = f"{title}.{OURS}"
+    report.add(f"{name}.time_ratio", ratios(ours.medians, bare.medians), "of bare", target=RATIO)
+    report.add(f"{name}.processor_ratio", ratios(ours.processor, bare.processor), "of bare", target=RATIO)
+    report.add(f"{name}.rate", ours.rates, "calls/s", to=(TUTORIAL, tutorial.rates))
+    report.add(f"{name}.gain", ratios(ours.rates, tutorial.rates), "of get", target=GAIN[size])
+
+
+class Turns:
+    """Calls of one coroutine function, in rounds."""
+
+    def __init__(self, way: Callable[[], Awaitable[object]]) -> None:
+        self._way = way
+        self.latencies: list[float] = []
+        self.medians: list[float] = []
+        self.processor: list[float] = []
+
+    async def round(self, calls: int) -> None:
+        """Make the calls one after the other, and note them."""
+        costs = []
+        for _ in range(calls):
+            began = reading()
+            await self._way()
+            costs.append(reading() - began)
+        times = [1e6 * cost.seconds for cost in costs]
+        self.latencies += times
+        self.medians.append(statistics.median(times))
+        self.processor.append(statistics.fmean(cost.processor for cost in costs))
+
+
+async def measure_async(port: int, calls: int, budget: float) -> dict[str, Turns]:
     """Do the same for one task with aiohttp, bare and under AsyncServiceClient."""
     from bandstand.client import AsyncServiceClient
 
@@ -284,60 +332,56 @@ async def measure_async(port: int, seconds: float) -> dict[str, tuple[float, ...
         async def ours() -> object:
             return (await client.get("/api/v1/users/1/")).json()
 
-        taken: dict[str, list[float]] = {"aiohttp bare": [], "AsyncServiceClient": []}
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for name, way in (("aiohttp bare", bare), ("AsyncServiceClient", ours)):
-                for _ in range(50):
-                    began = time.perf_counter()
-                    await way()
-                    taken[name].append(time.perf_counter() - began)
-    medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
-    return {name: (seconds * 1e6, 1 / seconds) for name, seconds in medians.items()}
+        found = {"aiohttp_bare": Turns(bare), "AsyncServiceClient": Turns(ours)}
+        for turns in found.values():
+            await turns.round(1)  # the first call makes the connection
+        end = time.monotonic() + budget
+        while True:
+            for turns in found.values():
+                await turns.round(calls)
+            if time.monotonic() >= end:
+                return found
 
 
-UNITS = ("us", "calls/s", "us of processor")
+def add_async(report: Report, title: str, found: dict[str, Turns]) -> None:
+    """Report the calls of one task."""
+    bare, ours = found.values()
+    for name, turns in found.items():
+        beside = None if turns is bare else ("aiohttp_bare", bare.latencies)
+        report.add(f"{title}.{name}", turns.latencies, "µs", processor=statistics.median(turns.processor), to=beside)
+    name = f"{title}.AsyncServiceClient"
+    report.add(f"{name}.time_ratio", ratios(ours.medians, bare.medians), "of bare", target=RATIO)
+    report.add(f"{name}.processor_ratio", ratios(ours.processor, bare.processor), "of bare", target=RATIO)
 
 
-def show(title: str, figures: dict[str, tuple[float, ...]], base: str) -> list[dict[str, Any]]:
-    """Print one table and return its lines for machines; ratios are to ``base``."""
-    print(f"\n{title:28} {'median µs':>10} {'ratio':>6} {'calls/s':>9} {'ratio':>6} {'processor µs':>13} {'ratio':>6}")
-    lines = []
-    for name, values in figures.items():
-        ratios = [value / usual for value, usual in zip(values, figures[base], strict=True)]
-        cells = zip((10, 9, 13), values, ratios, strict=False)
-        print(f"{name:28} " + " ".join(f"{value:{width}.1f} {ratio:6.2f}" for width, value, ratio in cells))
-        for unit, value, ratio in zip(UNITS, values, ratios, strict=False):
-            label = f"client.{title}.{name}".replace(", ", ".").replace(" ", "_")
-            lines.append(
-                {"name": label, "value": round(value, 1), "unit": unit, "ratio_to": base, "ratio": round(ratio, 3)}
-            )
-    return lines
+def use(port: int, keys: Path) -> None:
+    """Let the clients find the server at that port."""
+    settings.BANDSTAND = {
+        "SERVICE": "benchmark",
+        "IDENTITY": {"SERVICE_KEY_FILE": str(keys / "key.json")},
+        "DISCOVERY": {"URL": f"static:user-service=http://127.0.0.1:{port}"},
+    }
+    setting_changed.send(main, setting="BANDSTAND", value=settings.BANDSTAND, enter=True)
 
 
 def main() -> None:
-    """Measure, print, and say the machine."""
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    print(f"machine: {machine}, {pycurl.version.split(' ')[1]}, load {os.getloadavg()[0]:.1f}")
-    lines = []
+    """Measure and report."""
+    report = Report(parser(__doc__).parse_args())
+    print(f"with {pycurl.version.split(' ')[1]}")
+    budget = 0 if report.quick else BUDGET
     with identity() as keys:
         for name, kind in servers(keys).items():
             with kind() as port:
-                settings.BANDSTAND = {
-                    "SERVICE": "benchmark",
-                    "IDENTITY": {"SERVICE_KEY_FILE": str(keys / "key.json")},
-                    "DISCOVERY": {"URL": f"static:user-service=http://127.0.0.1:{port}"},
-                }
-                setting_changed.send(main, setting="BANDSTAND", value=settings.BANDSTAND, enter=True)
+                use(port, keys)
                 check(ways(port))
                 for size in THREADS:
-                    title = f"{name}, {size} thread{'s' if size > 1 else ''}"
-                    lines += show(title, measure(ways(port), size, BUDGET), BARE)
-                lines += show(f"{name}, 1 task", asyncio.run(measure_async(port, BUDGET / 2)), "aiohttp bare")
-    print()
-    for line in lines:
-        print(json.dumps(line))
-    sys.stdout.flush()
+                    calls = QUICK_ROUND if report.quick else ROUND[size]
+                    title = f"client.{name}.{size}_thread{'s' if size > 1 else ''}"
+                    add(report, title, size, measure(ways(port), size, calls, budget))
+                calls = QUICK_ROUND if report.quick else 50
+                found = asyncio.run(measure_async(port, calls, budget / 2))
+                add_async(report, f"client.{name}.1_task", found)
+    report.end()
 
 
 if __name__ == "__main__":
