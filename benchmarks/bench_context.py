@@ -1,28 +1,32 @@
-"""What RequestTrackingMiddleware costs a request, beside the separate packages that do parts of the same.
+"""The cost of RequestTrackingMiddleware for a request, beside the separate packages that do parts of the same.
 
 The middleware does correlation id, trace, deadline, one JSON log line (written to the null device) and a histogram.
-Peers are measured when they are installed (django-guid, django-structlog, django-prometheus); they stand in front of
-the same view with the same request. Prints a table and one JSON object a line.
+Peers are measured when they are installed (`pip install django-guid django-structlog django-prometheus`); they stand in
+front of the same view with the same request, structlog as its pages on performance recommend: loggers that are cached
+and filter by level. All take turns in short rounds; figures are medians of the rounds. Takes about 20 s.
 """
 
 import importlib.util
-import json
 import logging
 import logging.config
 import os
-import platform
-import timeit
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-NULL = Path(os.devnull)
-LIMIT = 19.0  # µs: the upper end of what the design aims at
-ROUNDS, NUMBER = 9, 10_000
+from report import Report, at_most, parser, reading
 
-PEERS = [name for name in ("django_guid", "django_structlog", "django_prometheus") if importlib.util.find_spec(name)]
+NULL = Path(os.devnull)
+LIMIT = at_most(19)  # µs: the upper end of what the design aims at
+ROUNDS, NUMBER = 50, 2_000
+QUICK = 3, 20
+
+WITHOUT_LOG_LINE = "context.request_without_log_line"
+COMPARED = ("django_guid", "django_structlog", "django_prometheus")
+PEERS = [name for name in COMPARED if importlib.util.find_spec(name)]
 
 settings.configure(
     SECRET_KEY="benchmark",
@@ -73,11 +77,6 @@ def request(headers: dict[str, str]) -> HttpRequest:
     return made
 
 
-def microseconds(function: Callable[[], Any]) -> float:
-    """The best of several rounds: the others measure the neighbours on the machine."""
-    return min(timeit.repeat(function, number=NUMBER, repeat=ROUNDS)) / NUMBER * 1e6
-
-
 def peers() -> dict[str, Callable[[HttpRequest], Any]]:
     """The installed ones of the packages that one would otherwise combine."""
     makers = {"django_guid": guid, "django_structlog": structlog, "django_prometheus": prometheus}
@@ -99,6 +98,7 @@ def structlog() -> Callable[[HttpRequest], Any]:
             log.processors.TimeStamper(fmt="iso"),
             log.processors.JSONRenderer(),
         ],
+        wrapper_class=log.make_filtering_bound_logger(logging.INFO),
         logger_factory=log.WriteLoggerFactory(file=NULL.open("w")),
         cache_logger_on_first_use=True,
     )
@@ -111,35 +111,67 @@ def prometheus() -> Callable[[HttpRequest], Any]:
     return middleware.PrometheusBeforeMiddleware(after)
 
 
-def main() -> None:
-    """Measure, print, and say the machine."""
-    full, bare = request(HEADERS), request({})
-    track = RequestTrackingMiddleware(view)
+def ways() -> dict[str, Callable[[], Any]]:
+    """Return what is measured, by the name of its row."""
+    full, bare, track = request(HEADERS), request({}), RequestTrackingMiddleware(view)
     context = from_headers(HEADERS)
-    quiet = logging.getLogger("bandstand.request")
-    results = {
-        "context.request": microseconds(lambda: track(full)),
-        "context.request_without_headers": microseconds(lambda: track(bare)),
+    return {
+        "context.request": lambda: track(full),
+        "context.request_without_headers": lambda: track(bare),
+        WITHOUT_LOG_LINE: lambda: track(full),
+        "context.read": lambda: from_environ(full.META),
+        "context.send": lambda: to_headers(context),
+        **{f"context.peer.{name}": lambda call=call: call(full) for name, call in peers().items()},
     }
-    quiet.setLevel(logging.ERROR)
-    results["context.request_without_log_line"] = microseconds(lambda: track(full))
-    quiet.setLevel(logging.INFO)
-    results["context.read"] = microseconds(lambda: from_environ(full.META))
-    results["context.send"] = microseconds(lambda: to_headers(context))
-    others = {f"peer.{name}": microseconds(lambda call=call: call(full)) for name, call in peers().items()}
-    if others:
-        results |= others | {"peer.together": sum(others.values())}
-    print(
-        f"machine: {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
-    ours = results["context.request"]
-    print(f"{'measure':36} {'µs':>8} {'to ours':>8}")
-    for name, value in results.items():
-        print(f"{name:36} {value:8.2f} {value / ours:8.2f}")
-    for name, value in results.items():
-        to, ratio = ("limit", value / LIMIT) if name == "context.request" else ("context.request", value / ours)
-        said = {"name": name, "value": round(value, 2), "unit": "µs", "ratio_to": to, "ratio": round(ratio, 3)}
-        print(json.dumps(said, ensure_ascii=False))
+
+
+class Rounds:
+    """Microseconds of one call in each round, by the clock and of processor time."""
+
+    def __init__(self, way: Callable[[], Any], level: int) -> None:
+        self._way, self._level = way, level
+        self.times: list[float] = []
+        self.processor: list[float] = []
+
+    def run(self, number: int) -> None:
+        """Call it that often."""
+        logging.getLogger("bandstand.request").setLevel(self._level)
+        way, begun = self._way, reading()
+        for _ in range(number):
+            way()
+        cost = reading() - begun
+        self.times.append(cost.seconds / number * 1e6)
+        self.processor.append(cost.processor / number)
+
+
+def main() -> None:
+    """Measure and report."""
+    report = Report(parser(__doc__).parse_args())
+    rounds, number = QUICK if report.quick else (ROUNDS, NUMBER)
+    found = {
+        name: Rounds(way, logging.ERROR if name == WITHOUT_LOG_LINE else logging.INFO) for name, way in ways().items()
+    }
+    for _ in range(rounds):
+        for each in found.values():
+            each.run(number)
+    ours = found["context.request"].times
+    for name, each in found.items():
+        report.add(
+            name,
+            each.times,
+            "µs",
+            target=LIMIT if name == "context.request" else None,
+            processor=statistics.median(each.processor),
+            to=None if name == "context.request" else ("context.request", ours),
+        )
+    together = [each.times for name, each in found.items() if name.startswith("context.peer.")]
+    if together:
+        total = [sum(times) for times in zip(*together, strict=True)]
+        report.add("context.peer.together", total, "µs", to=("context.request", ours))
+    for name in COMPARED:
+        if name not in PEERS:
+            report.leave_out(f"{name.replace('_', '-')}: it is not installed")
+    report.end()
 
 
 if __name__ == "__main__":
