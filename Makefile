@@ -19,7 +19,7 @@ NEWEST_VENV := .venv-django61
 export BANDSTAND_NEWEST_PYTHON = $(if $(NEWEST),$(CURDIR)/$(NEWEST_VENV)/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down venv venv-newest test test-all test-rest test-long test-unit test-shop test-integration test-platform test-docker lint format bench chaos deploy wheel lock clean
+.PHONY: help up down venv venv-newest test test-all test-rest test-long test-unit test-shop test-integration test-platform test-docker lint format bench figures chaos deploy wheel lock clean
 
 help: ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,8 +90,13 @@ format: $(STAMP) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Run the benchmarks (each prints its figures; none is a test)
-	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+bench: $(STAMP) ## Run the benchmarks (half an hour; each prints its figures and the targets that it missed)
+	@mkdir -p .benchmarks
+	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench --json .benchmarks/$$(basename $$bench .py).json; done
+
+figures: $(STAMP) ## Write docs/reference/figures.md from what `make bench` measured
+	@$(BIN)/python benchmarks/page.py .benchmarks/*.json > .benchmarks/figures.md
+	@mv .benchmarks/figures.md docs/reference/figures.md
 
 chaos: $(STAMP) ## Kill the shop at random while it sells, and count (SECONDS=120 SEED= BROKER=nats|rabbitmq TOOTH=)
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --broker $(BROKER) $(if $(SEED),--seed $(SEED)) $(if $(TOOTH),--tooth $(TOOTH))
