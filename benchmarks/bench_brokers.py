@@ -1,4 +1,4 @@
-"""What the RabbitMQ broker costs beside pika alone: publishing with confirms, and consuming with acknowledgements.
+"""The cost of the RabbitMQ broker beside pika alone: publishing with confirms, and consuming with acknowledgements.
 
 Both talk to one private RabbitMQ: persistent messages of 500 bytes, mandatory, to a quorum queue. Ours is called as the
 relay calls it, by two threads that each wait for their batch; pika runs alone on its loop, with as many messages in
@@ -30,7 +30,7 @@ from tests.integration.optional.servers import RabbitMq, has_rabbitmq
 BODY = b"x" * 500
 ROUNDS = 5
 MESSAGES = 4_000
-QUICK_MESSAGES = 200
+BATCHES = (100, 1_000)
 PREFETCH = 64
 THREADS = 2  # of the relay
 TARGET = at_least(0.75)  # of pika alone
@@ -107,7 +107,7 @@ def declare_all(url: str) -> None:
         broker.stop_consuming()
 
 
-def ways(url: str, count: int) -> dict[str, dict[str, Callable[[], Cost]]]:
+def ways(url: str, count: int, batches: tuple[int, ...]) -> dict[str, dict[str, Callable[[], Cost]]]:
     """Return each kind of work with the ways to do it; pika alone is the first."""
     publish = {
         f"publish_{batch}": {
@@ -115,7 +115,7 @@ def ways(url: str, count: int) -> dict[str, dict[str, Callable[[], Cost]]]:
             "pika_with_archive": lambda batch=batch: pika_publish(url, "archived", count, batch),
             "bandstand": lambda batch=batch: our_publish(url, count, batch),
         }
-        for batch in ((20, 100) if count == QUICK_MESSAGES else (100, 1000))
+        for batch in batches
     }
     consume = {
         "pika": lambda: pika_client.consume(url, "raw", count, PREFETCH),
@@ -152,12 +152,12 @@ def add(report: Report, kind: str, found: dict[str, Rates]) -> None:
 
 
 def measure(report: Report, url: str) -> None:
-    """Let all take turns."""
+    """Measure all ways in turns, and report them."""
     declare_all(url)
-    count, rounds = (QUICK_MESSAGES, 1) if report.quick else (MESSAGES, ROUNDS)
+    count, rounds, batches = (200, 1, (20, 100)) if report.quick else (MESSAGES, ROUNDS, BATCHES)
     found: dict[str, dict[str, Rates]] = defaultdict(lambda: defaultdict(Rates))
     for _ in range(rounds):
-        for kind, each in ways(url, count).items():
+        for kind, each in ways(url, count, batches).items():
             for name, way in each.items():
                 found[kind][name].add(way(), count)
     for kind, rates in found.items():

@@ -147,7 +147,7 @@ class Rounds:
 
 
 def measure(found: dict[str, Rounds], count: int, budget: float) -> None:
-    """Let all take turns for ``budget`` seconds, and at least once."""
+    """Measure all ways in turns for ``budget`` seconds, and at least once."""
     end = time.perf_counter() + budget
     while True:
         for rounds in found.values():

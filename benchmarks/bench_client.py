@@ -249,7 +249,7 @@ class Crew:
         return time.perf_counter() - began, self._costs
 
     def round(self) -> None:
-        """Let each thread make its calls, and note them."""
+        """Make the calls of each thread, and note them."""
         seconds, costs = self._run()
         times = [1e6 * cost.seconds for cost in costs]
         self.latencies += times
@@ -266,7 +266,7 @@ def check(found: dict[str, Way]) -> None:
 
 
 def measure(found: dict[str, Way], size: int, calls: int, budget: float) -> dict[str, Crew]:
-    """Let all ways take turns for ``budget`` seconds, and at least once."""
+    """Measure all ways in turns for ``budget`` seconds, and at least once."""
     crews = {name: Crew(way, size, calls) for name, way in found.items()}
     end = time.monotonic() + budget
     while True:
@@ -355,7 +355,7 @@ def add_async(report: Report, title: str, found: dict[str, Turns]) -> None:
 
 
 def use(port: int, keys: Path) -> None:
-    """Let the clients find the server at that port."""
+    """Point discovery at the server on that port."""
     settings.BANDSTAND = {
         "SERVICE": "benchmark",
         "IDENTITY": {"SERVICE_KEY_FILE": str(keys / "key.json")},

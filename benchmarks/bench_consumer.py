@@ -53,7 +53,7 @@ class Drain:
 
 
 def bare_transactions(postgres: Postgres, count: int) -> Cost:
-    """Let 4 threads of psycopg alone do ``count`` transactions each; return what one transaction cost."""
+    """Return the cost of one transaction, when 4 threads of psycopg alone do ``count`` each."""
     serial = "id bigserial PRIMARY KEY"
     tables = (
         f"bare_inbox ({serial}, name text UNIQUE, at timestamptz)",
@@ -83,7 +83,7 @@ def bare_transactions(postgres: Postgres, count: int) -> Cost:
 
 
 def drain(postgres: Postgres, handler: str, backlog: int) -> Drain:
-    """Let a worker with that handler handle the backlog."""
+    """Drain the backlog by a worker with that handler."""
     postgres.execute("TRUNCATE bench_receipt")
     rows, at, twice = ENTRIES if handler == LEAST else RECEIPTS
     rows = rows.format(since=time.time())
@@ -108,7 +108,7 @@ class Rounds:
         self.bare: dict[str, list[Cost]] = {handler: [] for handler in handlers}
 
     def run(self, backlog: int, bare: int) -> None:
-        """Put a backlog into the stream and let each handler drain it."""
+        """Put a backlog into the stream, and drain it by each handler."""
         send_by_nats(self._nats.url(), envelopes(backlog), 500)
         for handler, drains in self.drains.items():
             before = bare_transactions(self._postgres, bare)
@@ -135,7 +135,7 @@ class Rounds:
 
 
 def drain_large(report: Report, nats: Nats, postgres: Postgres, backlog: int) -> None:
-    """Let the batches drain a large backlog, and report the seconds."""
+    """Drain a large backlog in batches, and report the seconds."""
     send_by_nats(nats.url(), envelopes(backlog), 500)
     found = drain(postgres, "batch", backlog)
     if found.handled < backlog:

@@ -38,7 +38,7 @@ settings.configure(
         "formatters": {"json": {"()": "bandstand.context.JsonFormatter"}},
         "handlers": {"null": {"class": "logging.FileHandler", "filename": str(NULL), "formatter": "json"}},
         "root": {"handlers": ["null"], "level": "INFO"},
-        "loggers": {"django_guid": {"level": "WARNING"}},  # it tells of itself in each request
+        "loggers": {"django_guid": {"level": "WARNING"}},  # it logs a line of its own for each request
     },
 )
 import django  # noqa: E402 - after the settings
@@ -60,7 +60,7 @@ RESPONSE = HttpResponse(b"{}", content_type="application/json")
 
 
 class Match:
-    """What Django's resolver leaves on a request, as far as middleware reads it."""
+    """The part of Django's resolver match that middleware reads."""
 
     route = "api/v1/users/<uuid:pk>/"
     view_name = "user-detail"

@@ -1,10 +1,11 @@
-"""What publish() adds to a write: an order with three items through the ORM in one transaction, with and without it.
+"""The cost that publish() adds to a write: an order with three items through the ORM in one transaction.
 
 Real PostgreSQL (fsync on) from the wheel. A write is what the shop does for an order: BEGIN, the order, its items with
-one INSERT, COMMIT, under the context of a request. The event is of a usual size (0.9 kB). Both ways take turns in short
-rounds, so that other work on the machine meets both. At rest the commit's flush is most of a write; with 8 writers at
-once it is shared, and what counts is Python and PostgreSQL's own work. Times are those of all writes, the overhead is
-that of each pair of rounds. Processor time is that of the writing threads, without PostgreSQL's. Takes about 45 s.
+one INSERT, COMMIT, under the context of a request. The event is of a usual size (0.9 kB). Writes with the event and
+without it take turns in short rounds, so that other work on the machine meets both. At rest the commit's flush is most
+of a write; with 8 writers at once it is shared, and what counts is Python and PostgreSQL's own work. Times are those of
+all writes, the overhead is that of each pair of rounds. Processor time is that of the writing threads, without
+PostgreSQL's. Takes about 45 s.
 """
 
 import contextlib
@@ -120,7 +121,7 @@ class Crew:
             thread.start()
 
     def run(self, work: Callable[[list[Cost]], None]) -> list[Cost]:
-        """Let each thread do ``work``; return what they noted."""
+        """Do ``work`` in each thread; return the costs that they noted."""
         self._work, self._costs = work, []
         self._gate.wait()
         self._gate.wait()

@@ -1,4 +1,4 @@
-"""What others do with an event, beside Bandstand, in one run: a publication confirmed by the broker, and an outbox row.
+"""The cost of an event with other libraries, beside Bandstand, in one run: a confirmed publication, and an outbox row.
 
 Events of a usual size (0.9 kB), persistent, to one quorum queue of RabbitMQ and to one JetStream stream, each on real
 servers with PostgreSQL (fsync on). The ceiling is the broker's bare client with 500 messages in flight in a sliding
@@ -157,7 +157,7 @@ class Ceiling:
 
 
 def measure_relay(report: Report, ceiling: Ceiling, postgres: Postgres, *, broker: str, url: str) -> None:
-    """Let the relay and the bare client take turns."""
+    """Measure the relay and the bare client in turns."""
     count, rounds = (QUICK_EVENTS, 1) if report.quick else (BATCH_ROWS, ROUNDS)
     with worker("--only", "relay", broker_url=url) as process:
         relay_rate(postgres, min(500, count))
@@ -202,7 +202,7 @@ def add_row(report: Report, name: str, found: dict[str, Figure]) -> None:
 
 
 def measure_peer(report: Report, ceilings: dict[str, Ceiling], peer: Peer, given: dict[str, Any]) -> None:
-    """Let a peer run, and report what it measured; the bare clients are measured before and after."""
+    """Run a peer and report its figures; the bare clients are measured before and after."""
     sends = {"rabbitmq": peer.rabbitmq, "nats": peer.nats}
     before = {broker: ceilings[broker].rate() for broker, names in sends.items() if names}
     found = peer.run(given)
@@ -222,7 +222,7 @@ def measure_peer(report: Report, ceilings: dict[str, Ceiling], peer: Peer, given
 
 
 def measure_peers(report: Report, ceilings: dict[str, Ceiling], given: dict[str, Any]) -> None:
-    """Let each peer run; what can't is left out."""
+    """Run each peer; one that can't is left out."""
     for peer in PEERS:
         if report.quick and not peer.installed:
             report.leave_out(f"{peer.name}: a run without --quick installs it")

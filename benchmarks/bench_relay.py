@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pika_client
 from event_rig import SafeNats, envelopes, send_by_nats, service, started, window, worker
-from report import Cost, Report, at_least, parser, processor_seconds
+from report import Cost, Report, Target, at_least, parser, processor_seconds
 from tests.integration.optional.servers import RabbitMq, has_rabbitmq
 from tests.integration.servers import Nats, Postgres
 
@@ -85,7 +85,7 @@ class Comparison:
         self._processor = [0.0, 0.0]
 
     def run(self, pid: int, budget: float) -> None:
-        """Let the relay, whose worker has that process id, and the client take turns for ``budget`` seconds."""
+        """Alternate relay and client for ``budget`` seconds; ``pid`` is the relay's process."""
         relay_rate(self._postgres, min(500, self._count))  # connections, prepared statements, the stream
         end = time.monotonic() + budget
         while not self.raw or time.monotonic() < end:
@@ -107,10 +107,11 @@ class Comparison:
         return [used / (self._count * len(self.raw)) for used in self._processor]
 
 
-def compare(report: Report, postgres: Postgres, bare: Bare, *, name: str, url: str) -> None:
-    """Let the relay and the bare client take turns, and report both."""
-    slow = name.endswith("always")
-    count = QUICK_ROWS if report.quick else SLOW_ROWS if slow else ROWS
+def compare(
+    report: Report, postgres: Postgres, bare: Bare, *, name: str, url: str, count: int = ROWS, target: Target = RATE
+) -> None:
+    """Measure the relay and the bare client in turns, and report both."""
+    count = QUICK_ROWS if report.quick else count
     comparison = Comparison(postgres, bare, count)
     with worker("--only", "relay", broker_url=url) as process:
         comparison.run(process.pid, 0 if report.quick else BUDGET)
@@ -118,7 +119,6 @@ def compare(report: Report, postgres: Postgres, bare: Bare, *, name: str, url: s
     name = f"events.relay.{name}"
     beside = ("the bare client", comparison.raw)
     report.add(f"{name}.bare_client", comparison.raw, "events/s", processor=client, note=f"({window()} in flight)")
-    target = SAFE_RATE if slow else RATE
     report.add(name, comparison.relayed, "events/s", target=target, processor=relay, to=beside)
     report.add(f"{name}.share", comparison.shares, "of bare", target=SHARE, note="(rounds in pairs)")
 
@@ -134,9 +134,12 @@ def main() -> None:
     """Measure and report."""
     report = Report(parser(__doc__).parse_args())
     with service() as postgres:
-        for name, make in (("nats", Nats), ("nats_sync_always", SafeNats)):
-            with started(make()) as server:
-                compare(report, postgres, bare_nats(server.url()), name=name, url=server.url())
+        with started(Nats()) as nats:
+            url = nats.url()
+            compare(report, postgres, bare_nats(url), name="nats", url=url)
+        with started(SafeNats()) as nats:
+            url, name = nats.url(), "nats_sync_always"
+            compare(report, postgres, bare_nats(url), name=name, url=url, count=SLOW_ROWS, target=SAFE_RATE)
         if has_rabbitmq():
             with rabbitmq() as server:
                 compare(report, postgres, bare_rabbitmq(server.url()), name="rabbitmq", url=server.url())

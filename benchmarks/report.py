@@ -183,7 +183,7 @@ class Report:
         return row
 
     def leave_out(self, reason: str) -> None:
-        """Say what was not measured and why, as when a peer is not installed."""
+        """Print and record that something was not measured, and why: a peer that is not installed, for example."""
         self._left_out.append(reason)
         print(f"left out: {reason}", flush=True)
 

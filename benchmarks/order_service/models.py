@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Order(models.Model):
-    """What is bought by whom."""
+    """An order of a user."""
 
     user_id = models.UUIDField(db_index=True)
     user_email = models.EmailField()

@@ -3,7 +3,7 @@
 import json
 
 import pika
-from exchange import Given, answer, django_with, figure, measure_rows, timed
+from exchange import Figure, Given, answer, django_with, figure, measure_rows, timed
 from jaiminho.send import save_to_outbox
 
 given = Given.read()
@@ -17,13 +17,16 @@ channel.confirm_delivery()
 
 @save_to_outbox
 def publish(body: str) -> None:
-    """What the relay calls for each row."""
+    """Publish one event and wait for its confirmation; the relay calls this for each row."""
     properties = pika.BasicProperties(delivery_mode=2)
     channel.basic_publish("peers.events", "order.placed", body.encode(), properties, mandatory=True)
 
 
-rows, relayed = {}, []
-for _ in range(given.rounds):
-    rows = measure_rows(given.events, lambda event: publish(json.dumps(event)))
-    relayed.append(timed(EventRelayer().relay, len(given.events)))
+rows: dict[str, Figure] = {}
+relayed = []
+for number in range(given.rounds):
+    events = given.events[number :: given.rounds]
+    # The figures of the rows are those of the last round.
+    rows = measure_rows(events, lambda event: publish(json.dumps(event)))
+    relayed.append(timed(EventRelayer().relay, len(events)))
 answer(rabbitmq=figure(relayed), **rows)

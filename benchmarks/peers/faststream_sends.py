@@ -30,11 +30,9 @@ def measure(runner: asyncio.Runner, send: Send) -> tuple[Figure, Figure]:
     return one, many
 
 
-with asyncio.Runner() as runner:
+def measure_brokers(runner: asyncio.Runner, rabbit: RabbitBroker, stream: NatsBroker) -> dict[str, Figure]:
+    """Return the figures of both brokers."""
     exchange = RabbitExchange("peers.events", type=ExchangeType.TOPIC, durable=True)
-    rabbit, stream = RabbitBroker(given.broker), NatsBroker(given.nats)
-    runner.run(rabbit.start())
-    runner.run(stream.start())
     rabbitmq = measure(
         runner,
         lambda name, body: rabbit.publish(
@@ -47,6 +45,16 @@ with asyncio.Runner() as runner:
             body, subject="peers.order.placed", stream="peers", headers={"Nats-Msg-Id": name}
         ),
     )
-    runner.run(rabbit.stop())
-    runner.run(stream.stop())
-answer(rabbitmq_one=rabbitmq[0], rabbitmq_many=rabbitmq[1], nats_one=nats[0], nats_many=nats[1])
+    return {"rabbitmq_one": rabbitmq[0], "rabbitmq_many": rabbitmq[1], "nats_one": nats[0], "nats_many": nats[1]}
+
+
+with asyncio.Runner() as runner:
+    rabbit, stream = RabbitBroker(given.broker), NatsBroker(given.nats)
+    runner.run(rabbit.start())
+    runner.run(stream.start())
+    try:
+        figures = measure_brokers(runner, rabbit, stream)
+    finally:
+        runner.run(rabbit.stop())
+        runner.run(stream.stop())
+answer(**figures)

@@ -13,4 +13,4 @@ def send(messages: list[Message]) -> None:
         dispatch("peers.nameko", "order.placed", event)
 
 
-answer(rabbitmq_one=given.measure(send), rabbitmq_many=given.measure(in_threads(send)))
+answer(rabbitmq_one=given.measure(send, share=4), rabbitmq_many=given.measure(in_threads(send)))
