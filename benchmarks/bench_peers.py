@@ -32,7 +32,7 @@ import pika
 from nats.js.api import StorageType, StreamConfig
 
 import pika_client
-from bench_relay import Bare, bare_nats, bare_rabbitmq, relay_rate
+from bench_relay import SHARE, Bare, bare_nats, bare_rabbitmq, relay_rate
 from event_rig import HERE, envelopes, order_placed, service, started, window, worker
 from peers.exchange import THREADS, Figure, measure_rows
 from report import Report, parser, processor_seconds
@@ -174,6 +174,10 @@ def measure_relay(report: Report, ceiling: Ceiling, postgres: Postgres, *, broke
         processor=used / (rounds * count),
         to=("the bare client", beside),
         note="(from the outbox)",
+    )
+    shares = [rate / bare for rate, bare in zip(rates, beside, strict=True)]
+    report.add(
+        f"events.peers.{broker}.bandstand_relay.share", shares, "of bare", target=SHARE, note="(rounds in pairs)"
     )
 
 

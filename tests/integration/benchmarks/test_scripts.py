@@ -32,7 +32,8 @@ def test_script(script: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(file.read_text())
-    assert report["rows"] or report["left_out"], "nothing was measured, and no reason is given"
+    judged = [row for row in report["rows"] if row["target"]]
+    assert judged or report["left_out"], "nothing was judged, and no reason is given"
     for row in report["rows"]:
         assert isinstance(row["median"], float), row
         assert (row["verdict"] == "no target") == (row["target"] is None), row
@@ -40,9 +41,3 @@ def test_script(script: str, tmp_path: Path) -> None:
     assert report["missed"] == missed
     last = done.stdout.splitlines()[-1]
     assert last.startswith("targets missed: ") if missed else last == "all targets met"
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_script_has_a_target(script: str) -> None:
-    """A script that judges nothing would only print figures."""
-    assert "target=" in (ROOT / "benchmarks" / script).read_text()
