@@ -10,7 +10,7 @@ BROKER ?= nats
 EXPORTS := dockerfile compose envoy kong kubernetes monitoring
 # The stages of the tests (tests/stages/definition.py). RECORD names a file in which several runs share one summary.
 TEST := unit shop integration purchase
-REST := faults platform export containers newest
+REST := faults benchmarks platform export containers newest
 STAGES := $(BIN)/python -m tests.stages $(if $(RECORD),--record $(RECORD))
 # The newest Python that is supported, for the stage that runs on it: from the PATH, or one of pyenv's.
 NEWEST = $(firstword $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null) \

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from benchmarks.report import Report, Row, at_least, at_most, parser
 
 

@@ -45,6 +45,7 @@ class Stage:
 _SERVICES: Final = ("user-service", "product-service", "order-service", "notification-service")
 _WITH_SERVERS: Final = ("tests/integration", "tests/platform", "tests/docker")
 _PURCHASE: Final = "tests/platform/test_purchase.py"
+_BENCHMARKS: Final = "tests/integration/benchmarks"
 
 
 def _marked(expression: str) -> tuple[str, ...]:
@@ -61,7 +62,8 @@ def _shop(name: str, python: str = sys.executable) -> tuple[Stage, ...]:
 
 
 def _integration(name: str, expression: str, workers: int) -> Stage:
-    return Stage(name=name, tests=("tests/integration",), options=_marked(expression), workers=workers)
+    options = (*_marked(expression), f"--ignore={_BENCHMARKS}")
+    return Stage(name=name, tests=("tests/integration",), options=options, workers=workers)
 
 
 # Python and Django in the newest versions that are supported: `make` installs them in an environment of their own.
@@ -74,6 +76,7 @@ STAGES: Final[dict[str, tuple[Stage, ...]]] = {
     "integration": (_integration("integration", "not fault", workers=4),),
     "purchase": (Stage(name="purchase", tests=(_PURCHASE,)),),
     "faults": (_integration("faults", "fault", workers=2),),
+    "benchmarks": (Stage(name="benchmarks", tests=(_BENCHMARKS,)),),
     "platform": (Stage(name="platform", tests=("tests/platform",), options=(f"--ignore={_PURCHASE}",)),),
     "export": (_unit("export", "export"),),
     "containers": (Stage(name="containers", tests=("tests/docker",)),),
