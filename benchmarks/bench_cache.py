@@ -21,7 +21,7 @@ from typing import Any
 import redis
 from django.conf import settings
 
-from bandstand.workspace.runtime.binaries import find_valkey
+from bandstand.workspace.runtime.wheels import find_valkey
 from report import Report, at_most, parser, reading
 
 ROUND = 300

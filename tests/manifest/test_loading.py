@@ -54,7 +54,7 @@ def test_defaults_are_filled_in() -> None:
     [
         ("", Server(kind="nats")),
         ('nats = "nats://mq"', Server(kind="nats", url="nats://mq")),
-        ('rabbitmq = "embedded"', Server(kind="rabbitmq")),
+        ('rabbitmq = "system"', Server(kind="rabbitmq", system=True)),
         ('rabbitmq = "amqps://u:p@mq"', Server(kind="rabbitmq", url="amqps://u:p@mq")),
     ],
 )
@@ -116,7 +116,7 @@ def test_passwords_of_servers_are_masked() -> None:
     source = '[platform]\nname = "shop"\n[servers]\nredis = "redis://me:s3cret@cache.example:6379/0"\n[services.a-b]\n'
     server = parse(source).servers.redis
     assert server.url == "redis://me:s3cret@cache.example:6379/0"
-    assert not server.embedded
+    assert server.is_external
     assert "s3cret" not in repr(parse(source))
     assert "redis://me:***@cache.example:6379/0" in repr(server)
 

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from bandstand.workspace.manifest import Gateway, Image, Production, Route, Server, Servers, Service, Workspace
-from bandstand.workspace.runtime.binaries import Binaries, RabbitMqPrograms
+from bandstand.workspace.runtime.binaries import Binaries
 from bandstand.workspace.runtime.credentials import Credentials, ServiceCredentials
 from bandstand.workspace.runtime.facts import Facts
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.probes import FileProbe
 from bandstand.workspace.runtime.resources import Action, Command, Plan, Process, Stage, Step, Task
+from bandstand.workspace.runtime.system import RabbitMqPrograms
 
 NATS = Server(kind="nats")
 RABBITMQ = Server(kind="rabbitmq")

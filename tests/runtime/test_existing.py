@@ -4,6 +4,7 @@ import asyncio
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bandstand.conf import wire
@@ -39,6 +40,13 @@ def test_a_server_that_is_not_there() -> None:
     with pytest.raises(ServerFailed, match=f"NATS does not accept connections at 127.0.0.1:{port}") as caught:
         asyncio.run(reach(port).perform())
     assert 'servers.nats = "embedded"' in caught.value.hint
+
+
+def test_a_broker_that_is_not_there() -> None:
+    """RabbitMQ comes in no wheel, so the other way is the machine's own."""
+    with pytest.raises(ServerFailed) as caught:
+        asyncio.run(msgspec.structs.replace(reach(held_port()), kind="rabbitmq").perform())
+    assert 'servers.rabbitmq = "system"' in caught.value.hint
 
 
 def test_what_a_url_asks_of_connections_holds_for_every_service() -> None:

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bandstand.exceptions import MigrationFailed, ServerFailed, ServiceFailed
+from bandstand.workspace.manifest import Server
 from bandstand.workspace.runtime.failures import explain
+from bandstand.workspace.runtime.remedies import remedies
 from bandstand.workspace.runtime.supervision import Failure
 from tests.runtime.plans import process, step, task
 
@@ -19,6 +22,30 @@ def test_a_migration() -> None:
     assert "    E: x" in error.message
     assert "/logs/s-migrate.log" in error.message
     assert "bandstand migrate s" in error.hint
+
+
+MISSING = 'django.db.utils.NotSupportedError: extension "pg_trgm" is not available'
+MISSING_IN_14 = (
+    "django.db.utils.OperationalError: could not open extension control file "
+    '"/usr/share/postgresql/14/extension/pg_trgm.control": No such file or directory'
+)
+
+
+@pytest.mark.parametrize("line", [MISSING, MISSING_IN_14])
+@pytest.mark.parametrize(
+    ("server", "advice"),
+    [
+        (Server(kind="postgres"), 'The embedded PostgreSQL has no extension "pg_trgm": write postgres = "system"'),
+        (Server(kind="postgres", system=True), 'The PostgreSQL of this machine has no extension "pg_trgm": install'),
+        (Server(kind="postgres", url="postgres://db"), 'That PostgreSQL has no extension "pg_trgm": install it there'),
+    ],
+)
+def test_a_missing_extension(line: str, server: Server, advice: str) -> None:
+    """What to do depends on where PostgreSQL comes from."""
+    failure = Failure(name="s-migrate", reason="it ended with status 1", status=1)
+    resource = msgspec.structs.replace(task("s-migrate"), remedies=remedies(server))
+    assert advice in explain(failure, resource, ["Traceback (most recent call last):", line]).hint
+    assert "`bandstand migrate s`" in explain(failure, resource, ["KeyError: 'pg_trgm'"]).hint
 
 
 def test_a_process_that_dies_or_is_late() -> None:

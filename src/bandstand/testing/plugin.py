@@ -1,8 +1,8 @@
 """The pytest plugin for a service's own tests: ``addopts = ["-p", "bandstand.testing.plugin"]``.
 
-Before Django reads the settings it puts the service's environment in place: a PostgreSQL of its own from the wheel
-(or the one that ``DATABASE_URL`` names), the memory broker, the memory cache, fresh keys, and the list of callers that
-``bandstand.toml`` gives the service. Fixtures:
+Before Django reads the settings it puts the service's environment in place: a PostgreSQL of its own, from the wheel or
+from the machine as ``bandstand.toml`` says (or the one that ``DATABASE_URL`` names), the memory broker, the memory
+cache, fresh keys, and the list of callers that ``bandstand.toml`` gives the service. Fixtures:
 
 - ``api_client``: DRF's test client, whose answers carry problem documents as a real client would see them.
 - ``user_token(user_id, staff=False)``: a user token, as the platform's issuer would sign it.
@@ -33,6 +33,7 @@ from bandstand.testing.postgres import EphemeralPostgres
 from bandstand.testing.services import FakeServices
 from bandstand.testing.services import fake_services as _fake_services
 from bandstand.workspace import manifest
+from bandstand.workspace.runtime.system import find_system_postgres
 
 if TYPE_CHECKING:
     from rest_framework.test import APIClient
@@ -47,11 +48,13 @@ class Platform:
         self.service = folder.name
         self.name = "tests"
         self.callers: tuple[str, ...] = ()
+        self.postgres = manifest.Server(kind="postgres")
         names = [self.service]
         workspace = _workspace(folder)
         if workspace is not None:
             self.service = next((each.name for each in workspace.services if each.folder == folder), folder.name)
             self.name = workspace.name
+            self.postgres = workspace.servers.postgres
             self.callers = workspace.callers_of(self.service)
             names = [*workspace.service_names]
         self.keys: dict[str, PrivateKey] = {name: generate_key(name) for name in {*names, self.service, _STRANGER}}
@@ -95,7 +98,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     platform = Platform(early_config.rootpath)
     early_config.stash[_platform] = platform
     keys = Path(_resources.enter_context(tempfile.TemporaryDirectory(prefix="bandstand-keys-")))
-    database_url = os.environ.get(wire.DATABASE_URL) or _resources.enter_context(EphemeralPostgres()).url
+    database_url = os.environ.get(wire.DATABASE_URL) or _database(platform.postgres)
     os.environ.update(platform.environment(keys, database_url))
     return (yield)
 
@@ -226,6 +229,12 @@ def receive_event() -> Callable[..., int]:
     from bandstand.testing import events  # noqa: PLC0415 - models need Django to be ready
 
     return events.receive_event
+
+
+def _database(server: manifest.Server) -> str:
+    """Start a PostgreSQL that ends with this process, with the programs that `bandstand up` would run, for its URL."""
+    programs = find_system_postgres(server.programs).folder if server.system else None
+    return _resources.enter_context(EphemeralPostgres(programs)).url
 
 
 def _workspace(folder: Path) -> manifest.Workspace | None:

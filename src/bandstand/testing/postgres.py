@@ -1,4 +1,4 @@
-"""A PostgreSQL of its own for one test run: from the wheel, on a free loopback port, in a temporary folder."""
+"""A PostgreSQL of its own for one test run, on a free loopback port, in a temporary folder."""
 
 import os
 import secrets
@@ -16,8 +16,8 @@ from typing import Final
 import psycopg
 
 from bandstand.exceptions import ServerFailed
-from bandstand.workspace.runtime.binaries import find_postgres
 from bandstand.workspace.runtime.ports import LOOPBACK, Reservations, free_port
+from bandstand.workspace.runtime.wheels import find_postgres
 
 __all__ = ["EphemeralPostgres"]
 
@@ -30,6 +30,7 @@ _THROW_AWAY: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "
 class EphemeralPostgres:
     """Starts on entering and ends on leaving a ``with`` block; ends too when this process is killed (on Linux).
 
+    ``binaries`` is the folder of PostgreSQL's programs; those of the wheel unless given.
     ``url`` is what ``DATABASE_URL`` takes. The role may create databases, as Django's test runner does.
 
     Raises:
@@ -37,7 +38,8 @@ class EphemeralPostgres:
         ServerFailed: it did not start; the text ends with its log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, binaries: Path | None = None) -> None:
+        self._binaries = binaries
         self.port = 0
         self.password = secrets.token_urlsafe(16)
         self._ports = Reservations()  # so that of test runs at once no two choose the same
@@ -50,7 +52,7 @@ class EphemeralPostgres:
         return f"postgresql://postgres:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
     def __enter__(self) -> "EphemeralPostgres":
-        binaries = find_postgres()
+        binaries = self._binaries or find_postgres()
         self._folder = Path(tempfile.mkdtemp(prefix="bandstand-postgres-"))
         self.port = free_port(free=self._ports.take)
         password_file = self._folder / "password"

@@ -8,8 +8,8 @@ from typing import Any
 
 import redis
 
-from bandstand.workspace.runtime.binaries import find_valkey
 from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.wheels import find_valkey
 from tests.integration.servers import Server, tied
 
 SERVICE = "user-service"

@@ -9,7 +9,7 @@ import pytest
 
 from bandstand.workspace.manifest import parse
 from bandstand.workspace.runtime import write_secrets
-from bandstand.workspace.runtime.binaries import find_nats
+from bandstand.workspace.runtime.wheels import find_nats
 from tests.ports import held_port
 
 pytestmark = pytest.mark.integration

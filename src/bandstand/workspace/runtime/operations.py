@@ -135,7 +135,7 @@ def command_environment(workspace: Workspace, service: Service) -> tuple[dict[st
             "The platform was never started, so its services have no databases yet.",
             hint="Start it with `bandstand up`.",
         )
-    if broker.embedded and broker.kind not in ports:
+    if not broker.is_external and broker.kind not in ports:
         raise NotRunning(
             f"The platform was never started with {broker.kind} as its broker.", hint="Start it with `bandstand up`."
         )

@@ -8,6 +8,7 @@ from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.manifest.connections import max_connections
 from bandstand.workspace.runtime.environment import Addresses, service_environment
 from bandstand.workspace.runtime.facts import Access, Facts
+from bandstand.workspace.runtime.remedies import remedies
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
@@ -32,7 +33,7 @@ def make_plan(workspace: Workspace, facts: Facts, *, migrate_always: bool = Fals
     """
     resources: list[Resource] = []
     files: list[File] = []
-    resources += (plan_existing(server) for server in workspace.servers if not server.embedded)
+    resources += (plan_existing(server) for server in workspace.servers if server.is_external)
     for more_resources, more_files in _servers(workspace, facts):
         resources += more_resources
         files += more_files
@@ -137,7 +138,7 @@ def _databases(workspace: Workspace, facts: Facts, *, migrate_always: bool) -> S
         after=("postgres",),
         action=PrepareDatabases(
             administrator=_administrator(workspace, facts),
-            closed=("postgres", "template1") if workspace.servers.postgres.embedded else (),
+            closed=() if workspace.servers.postgres.is_external else ("postgres", "template1"),
             databases=tuple(
                 DatabasePlan(
                     login=_login(workspace, service, facts),
@@ -164,6 +165,7 @@ def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[R
         request_timeout=workspace.gateway.timeout,
         migrated=RecordDatabase(login=login, fingerprint=facts.fingerprints[service.name]),
         seeded=RecordDatabase(login=login, seeded=True),
+        remedies=remedies(workspace.servers.postgres),
     ).resources()
 
 

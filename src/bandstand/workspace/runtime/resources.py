@@ -18,6 +18,8 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from bandstand.workspace.runtime.remedies import Remedy
+
 __all__ = [
     "Account",
     "Action",
@@ -135,11 +137,15 @@ class Process(Resource, frozen=True, kw_only=True):
 
 
 class Task(Resource, frozen=True, kw_only=True):
-    """A command that runs once; ``then`` is performed when it ended well and is a part of it."""
+    """A command that runs once; ``then`` is performed when it ended well and is a part of it.
+
+    ``remedies`` know what to do about errors that the command may report.
+    """
 
     command: Command
     log: Path
     then: Action | None = None
+    remedies: tuple[Remedy, ...] = ()
     stop_signal: ClassVar[int] = signal.SIGTERM
 
 

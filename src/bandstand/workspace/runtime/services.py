@@ -11,6 +11,7 @@ from bandstand.workspace.manifest.connections import worker_pool
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import AnswerProbe, FileProbe, HttpProbe
+from bandstand.workspace.runtime.remedies import Remedy
 from bandstand.workspace.runtime.resources import Action, Command, Process, Resource, Stage, Task
 
 __all__ = ["ServicePlan", "log_names", "migrate_name", "seed_names"]
@@ -54,6 +55,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout: float
     migrated: Action
     seeded: Action
+    remedies: tuple[Remedy, ...] = ()
 
     def resources(self) -> Iterator[Resource]:
         """Yield the tasks, then the processes, each after what it depends on."""
@@ -81,6 +83,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
             command=self._command("command", "manage.py", *arguments),
             log=self.folder.log(name),
             then=then,
+            remedies=self.remedies,
         )
 
     def _web(self) -> Process:

@@ -5,13 +5,15 @@ from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from bandstand.exceptions import ServerFailed
-from bandstand.workspace.manifest import Server
+from bandstand.workspace.manifest import EMBEDDED, SYSTEM, Server
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import Action, Stage, Step
 
 __all__ = ["ReachServer", "plan_existing"]
 
 _LABELS: Final = {"postgres": "PostgreSQL", "redis": "Redis", "nats": "NATS", "rabbitmq": "RabbitMQ"}
+# How one has `bandstand up` start it instead.
+_STARTED: Final = {"postgres": EMBEDDED, "redis": EMBEDDED, "nats": EMBEDDED, "rabbitmq": SYSTEM}
 _PORTS: Final = {"postgres": 5432, "redis": 6379, "nats": 4222, "rabbitmq": 5672}
 _TLS_PORTS: Final = {"amqps": 5671}
 _PAUSE: Final = 0.2
@@ -34,7 +36,7 @@ class ReachServer(Action, frozen=True, kw_only=True):
             if loop.time() > deadline:
                 raise ServerFailed(
                     f"{_LABELS[self.kind]} does not accept connections at {self.host}:{self.port} ({reason}).",
-                    hint=f'Start it, or write servers.{self.kind} = "embedded" in bandstand.toml.',
+                    hint=f'Start it, or write servers.{self.kind} = "{_STARTED[self.kind]}" in bandstand.toml.',
                 )
             await asyncio.sleep(_PAUSE)
         return ()

@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from bandstand.workspace.runtime.binaries import RabbitMqPrograms
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, VIRTUAL_HOST, RabbitMqUser, definitions
+from bandstand.workspace.runtime.system import RabbitMqPrograms
 
 __all__ = ["PORT_MAPPER", "RabbitMqPorts", "RabbitMqProbe", "plan_rabbitmq"]
 
