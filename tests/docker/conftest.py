@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from bandstand.workspace.export import versions
+from bandstand.workspace import versions
 from bandstand.workspace.manifest import Workspace, load
-from bandstand.workspace.runtime import find_envoy
+from bandstand.workspace.runtime import find_envoy, find_postgres, find_valkey
 from tests.docker.engine import BASE_IMAGE, Engine
 from tests.platform.conftest import Client, Person, eventually
 from tests.ports import held_port
@@ -163,7 +163,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """The engine with the images of the services, built as the documentation says, and stand-ins for the others."""
-    engine.docker("import", BASE_IMAGE, versions.PYTHON)
+    engine.docker("import", BASE_IMAGE, versions.PYTHON.image)
     _build_standins(engine, tmp_path_factory.mktemp("standins"))
     workspace = load(ROOT / "shop" / "bandstand.toml")
     for name in workspace.service_names:
@@ -177,21 +177,23 @@ def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 def _build_standins(engine: Engine, context: Path) -> None:
     shutil.copytree(Path(__file__).with_name("standins"), context, dirs_exist_ok=True)
+    _copy_postgres(context / "postgresql")
+    shutil.copy(find_valkey(), context / "valkey-server")
     shutil.copy(find_envoy(), context / "envoy")
     shutil.copy(require_program("consul"), context / "consul")
     for target, image in {
-        "postgres": versions.POSTGRES,
-        "valkey": versions.VALKEY,
-        "rabbitmq": versions.RABBITMQ,
-        "envoy": versions.ENVOY,
-        "consul": versions.CONSUL,
+        "postgres": versions.POSTGRES.image,
+        "valkey": versions.VALKEY.image,
+        "rabbitmq": versions.RABBITMQ.image,
+        "envoy": versions.ENVOY.image,
+        "consul": versions.CONSUL.image,
     }.items():
         engine.docker(
             *(
                 "build",
                 "--quiet",
                 "--build-arg",
-                f"BASE={versions.PYTHON}",
+                f"BASE={versions.PYTHON.image}",
                 "--target",
                 target,
                 "--tag",
@@ -200,6 +202,15 @@ def _build_standins(engine: Engine, context: Path) -> None:
             ),
             timeout=600,
         )
+
+
+def _copy_postgres(target: Path) -> None:
+    """Copy the wheel's programs and the libraries beside them, which they find by a relative path."""
+    install = find_postgres().parent
+    shutil.copytree(install, target / "programs" / "install", symlinks=True)
+    libraries = install.parent.with_name(f"{install.parent.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name)
 
 
 @pytest.fixture(scope="session")

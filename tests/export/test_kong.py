@@ -5,7 +5,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
@@ -50,8 +50,6 @@ path = "/api/v1/orders"
 KEY = UserKey(kid="users-1", x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
 REDIS = "redis://default@redis:6379"
 TOKENS: dict[str, Any] = {"user_keys": (KEY,), "token_routes": ("/api/v1/orders",)}
-VERSIONS = pytest.mark.parametrize("version", ["3", "2.8"])
-Version = Literal["3", "2.8"]
 
 
 def chosen(workspace: Workspace = WORKSPACE, **kong: Any) -> Workspace:
@@ -91,37 +89,23 @@ def plugin(holder: Mapping[str, Any], name: str) -> Any:
 # --- the form ------------------------------------------------------------------------------------
 
 
-@VERSIONS
-def test_the_rendering_is_the_golden_one(
-    matches_golden: Callable[[Iterable[File], str], None], version: Version
-) -> None:
+def test_the_rendering_is_the_golden_one(matches_golden: Callable[[Iterable[File], str], None]) -> None:
     """A change of the rendering is seen by whoever reviews it."""
-    matches_golden(files(version=version).values(), f"kong-{version}")
+    matches_golden(files().values(), "kong")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"version": "3"},
-        {"version": "2.8"},
-        {"version": "3", "counters": REDIS},
-        {"version": "2.8", "counters": REDIS},
-        {"version": "3", **TOKENS},
-    ],
-    ids=["3", "2.8", "3 with Redis", "2.8 with Redis", "3 with tokens"],
-)
+@pytest.mark.parametrize("options", [{}, {"counters": REDIS}, TOKENS], ids=["plain", "with Redis", "with tokens"])
 def test_the_form_is_that_of_kong(options: dict[str, Any]) -> None:
-    """Kong's own schema accepts every entity, and each plugin documents every field for that version."""
+    """Kong's own schema accepts every entity, and each plugin documents every field."""
     validator = Draft4Validator(json.loads((HERE / "kong" / "kong_json_schema.json").read_text()))
     for workspace in (WORKSPACE, SHOP):
         content, _ = render_kong(chosen(workspace, **options))
         document = yaml.safe_load(content.content)
         assert [error.message for error in validator.iter_errors(document)] == []
-        known = FIELDS[options["version"]]
         assert [
             place
             for entry in plugins(document)
-            for place in unknown_fields(entry["config"], known[entry["name"]], entry["name"])
+            for place in unknown_fields(entry["config"], FIELDS[entry["name"]], entry["name"])
         ] == []
         # These belong to decK; Kong without a database refuses them.
         assert not document.keys() & {"_info", "_workspace", "_plugin_configs", "_transform", "_konnect"}
@@ -133,21 +117,16 @@ def test_the_schema_finds_what_it_should() -> None:
     document["services"][0]["retrys"] = 5
     validator = Draft4Validator(json.loads((HERE / "kong" / "kong_json_schema.json").read_text()))
     assert any("retrys" in error.message for error in validator.iter_errors(document))
-    assert unknown_fields({"redis": {"hots": "x"}}, FIELDS["3"]["rate-limiting"], "p") == ["p.redis.hots"]
-    assert unknown_fields({"redis": {}}, FIELDS["2.8"]["rate-limiting"], "p") == ["p.redis"]
+    assert unknown_fields({"redis": {"hots": "x"}}, FIELDS["rate-limiting"], "p") == ["p.redis.hots"]
 
 
-def test_each_version_has_its_format() -> None:
-    """Kong 2.8 refuses what is written for 3, and 3 would take the expressions of 2.8 for plain text."""
-    assert configuration(version="2.8")["_format_version"] == "2.1"
-    assert configuration(version="3")["_format_version"] == "3.0"
-    patterns = {
-        version: [
-            path for service in configuration(version=version)["services"] for path in service["routes"][0]["paths"]
-        ]
-        for version in ("2.8", "3")
-    }
-    assert patterns["3"] == [f"~{path}" for path in patterns["2.8"]]
+def test_expressions_are_marked() -> None:
+    """Kong takes a path without a tilde for plain text."""
+    document = configuration()
+    assert document["_format_version"] == "3.0"
+    paths = [path for service in document["services"] for route in service["routes"] for path in route["paths"]]
+    assert paths
+    assert all(path.startswith("~/") for path in paths)
 
 
 def test_the_same_workspace_gives_the_same_bytes() -> None:
@@ -170,7 +149,6 @@ def test_names_are_unique() -> None:
 # --- routing -------------------------------------------------------------------------------------
 
 
-@VERSIONS
 @pytest.mark.parametrize(
     ("path", "service", "asked"),
     [
@@ -186,15 +164,14 @@ def test_names_are_unique() -> None:
         ("/api/orders/1/", "order-service", "/api/v1/orders/1/"),
     ],
 )
-def test_a_path_reaches_its_service(version: Version, path: str, service: str, asked: str) -> None:
+def test_a_path_reaches_its_service(path: str, service: str, asked: str) -> None:
     """With and without the version, and with or without what follows, as through every other gateway."""
     for method in ("GET", "POST", "DELETE"):
-        choice = choose(configuration(version=version), method, path)
+        choice = choose(configuration(), method, path)
         assert choice.service is not None
         assert (choice.service["host"], choice.path) == (f"{service}.upstream", asked)
 
 
-@VERSIONS
 @pytest.mark.parametrize(
     "path",
     [
@@ -203,32 +180,29 @@ def test_a_path_reaches_its_service(version: Version, path: str, service: str, a
         *("/x/api/users/", "/health/ready/", "/metrics", "/admin/"),
     ],
 )
-def test_what_is_not_routed_is_answered_by_kong(version: Version, path: str) -> None:
+def test_what_is_not_routed_is_answered_by_kong(path: str) -> None:
     """Names end where they end, expressions begin at the beginning, and the rest is a problem document."""
-    choice = choose(configuration(version=version), "GET", path)
+    choice = choose(configuration(), "GET", path)
     assert (choice.route, choice.service) == ("refused.not-found", None)
 
 
-@VERSIONS
 @pytest.mark.parametrize("path", ["/api/users/..%2F..%2Fmetrics", "/api/v1/users/%2Fetc", "/api/users/..\\metrics"])
-def test_an_escaped_slash_is_refused(version: Version, path: str) -> None:
+def test_an_escaped_slash_is_refused(path: str) -> None:
     """What a service might read as another path never reaches it (Kong has decoded ``%5c`` by then)."""
-    assert choose(configuration(version=version), "POST", path).route == "refused.escaped-slash"
+    assert choose(configuration(), "POST", path).route == "refused.escaped-slash"
 
 
-@VERSIONS
-def test_an_upgrade_is_refused(version: Version) -> None:
+def test_an_upgrade_is_refused() -> None:
     """Kong passes WebSockets on by itself, past every rule for requests; no route may be looked at before this one."""
     for method, path in (("GET", "/api/users/"), ("DELETE", "/api/v1/orders/"), ("GET", "/api/users/..%2Fmetrics")):
-        choice = choose(configuration(version=version), method, path, {"upgrade": "WebSocket"})
+        choice = choose(configuration(), method, path, {"upgrade": "WebSocket"})
         assert (choice.route, choice.service) == ("refused.upgrade", None)
 
 
-@VERSIONS
-def test_the_longer_path_wins(version: Version) -> None:
+def test_the_longer_path_wins() -> None:
     """The limit of sign-in holds also on the path without the version."""
     for path in ("/api/users/authenticate/", "/api/v1/users/authenticate"):
-        assert choose(configuration(version=version), "POST", path).route == "user-service.api-v1-users-authenticate"
+        assert choose(configuration(), "POST", path).route == "user-service.api-v1-users-authenticate"
 
 
 def test_refusals_are_problems() -> None:
@@ -243,14 +217,13 @@ def test_refusals_are_problems() -> None:
 # --- what is tried again -------------------------------------------------------------------------
 
 
-@VERSIONS
 @pytest.mark.parametrize(
     ("method", "retries"),
     [("GET", 2), ("HEAD", 2), ("OPTIONS", 2), ("POST", 2), ("PATCH", 2), ("PUT", 0), ("DELETE", 0)],
 )
-def test_what_may_be_sent_twice(version: Version, method: str, retries: int) -> None:
+def test_what_may_be_sent_twice(method: str, retries: int) -> None:
     """nginx repeats POST and PATCH only where nothing was sent, and would repeat PUT and DELETE at any time."""
-    choice = choose(configuration(version=version), method, "/api/users/7/")
+    choice = choose(configuration(), method, "/api/users/7/")
     assert choice.service is not None
     assert choice.service["retries"] == retries
 
@@ -323,19 +296,14 @@ def test_limits_are_the_promised_ones() -> None:
     assert {(limit["minute"], limit["hour"]) for limit in own.values()} == {(30, 1000)}
 
 
-@pytest.mark.parametrize(("version", "key"), [("3", "redis"), ("2.8", "redis_host")])
-def test_several_gateways_count_together(version: Version, key: str) -> None:
+def test_several_gateways_count_together() -> None:
     """In Redis, whose password is named and never written; while Redis is away requests pass."""
-    limits = [
-        entry["config"]
-        for entry in plugins(configuration(version=version, counters=REDIS))
-        if "minute" in entry["config"]
-    ]
+    limits = [entry["config"] for entry in plugins(configuration(counters=REDIS)) if "minute" in entry["config"]]
     assert len(limits) == 3
     for config in limits:
         assert (config["policy"], config["fault_tolerant"]) == ("redis", True)
-        assert key in config
-    assert "{vault://env/redis-password}" in files(version=version, counters=REDIS)["kong.yml"].content
+        assert config["redis"]["host"] == "redis"
+    assert "{vault://env/redis-password}" in files(counters=REDIS)["kong.yml"].content
 
 
 def test_only_named_origins_are_allowed() -> None:
@@ -347,7 +315,7 @@ def test_only_named_origins_are_allowed() -> None:
 
 
 def test_bodies_are_bounded_twice() -> None:
-    """By the plugin, and by nginx for chunked bodies that the plugin of 2.8 can't see."""
+    """By the plugin, and by nginx for those that the plugin does not see."""
     assert plugin(configuration(), "request-size-limiting")["allowed_payload_size"] == 1_048_576
     assert kong_environment(WORKSPACE)["KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"] == "1048576"
 
@@ -386,7 +354,6 @@ KEY_LINES = f'[[production.kong.user_keys]]\nkid = "users-1"\nx = "{KEY.x}"'
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (f'version = "2.8"\ntoken_routes = ["/api/v1/orders"]\n{KEY_LINES}', "can't verify tokens"),
         (f'token_routes = ["/api/v1/order"]\n{KEY_LINES}', "/api/v1/orders"),
         ('token_routes = ["/api/v1/orders"]', "user_keys is missing"),
         (KEY_LINES, "token_routes is missing"),
@@ -394,7 +361,7 @@ KEY_LINES = f'[[production.kong.user_keys]]\nkid = "users-1"\nx = "{KEY.x}"'
         ('token_routes = ["/api/v1/orders"]\n[[production.kong.user_keys]]\nkid = "a"', "x is missing"),
         ('counters = "redis://:s3cret@redis"', "REDIS_PASSWORD"),
         ('counters = "http://redis"', "no URL of a Redis"),
-        ('version = "3.4"', "2.8"),
+        ('version = "3"', "is not known"),
     ],
 )
 def test_what_does_not_fit_is_refused(lines: str, told: str) -> None:

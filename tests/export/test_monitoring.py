@@ -22,7 +22,7 @@ SHOP = load(ROOT / "shop" / "bandstand.toml")
 BUILT_IN = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 # Envoy's own; tests/integration/gateway finds them in a running one.
 OF_ENVOY = {"envoy_cluster_membership_healthy", "envoy_cluster_upstream_rq_pending_overflow"}
-# Kong's own, by the source of its plugin in 2.8 and 3 (which 3 exports where upstream_health_metrics is on).
+# Kong's own, by the source of its plugin (which exports them where upstream_health_metrics is on).
 OF_KONG = {"kong_upstream_target_health"}
 # What Prometheus itself gives each sample: of the job, of a histogram, and a metric's own `service` beside the job's.
 GIVEN_LABELS = {"service", "process", "le", "exported_service", "envoy_cluster_name", "upstream", "state"}

@@ -29,6 +29,7 @@ def documented(heading: str) -> dict[str, str]:
         ("[servers]", tables.ServersTable),
         ("[production]", tables.ProductionTable),
         ("[production.image]", tables.ImageTable),
+        ("[production.images]", tables.ImagesTable),
         ("[production.kong]", tables.KongTable),
         ("[production.envoy]", tables.EnvoyTable),
         ("[services.NAME]", tables.ServiceTable),

@@ -135,6 +135,21 @@ def test_a_file_nested_without_end_is_refused() -> None:
             'servers = { rabbitmq = "system", nats = "embedded" }',
             "servers.rabbitmq names a second broker beside servers.nats; remove one of the two.",
         ),
+        (
+            'production.images.postgres = "postgres"',
+            'production.images.postgres is "postgres"; write an image with its tag, its digest or both, such as',
+        ),
+        (
+            'production.images.kong = "kong:latest"',
+            'production.images.kong is "kong:latest"; write an image with its tag',
+        ),
+        (
+            'production.images.kong = "kong@sha256:12"',
+            'production.images.kong is "kong@sha256:12"; write an image with',
+        ),
+        ('production.images.kong = "Kong:3"', 'production.images.kong is "Kong:3"; write an image with its tag'),
+        ('production.images.kong = "host:5000/kong"', 'production.images.kong is "host:5000/kong"; write an image'),
+        ('production.images.mysql = "mysql:8"', "production.images.mysql is not known; production.images may hold"),
         ("plattform.name = 'x'", 'plattform is not known; did you mean "platform"?'),
     ],
 )

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bandstand.exceptions import WorkspaceError
-from bandstand.workspace.manifest import Gateway, RateLimit, Route, Server, locate, parse
+from bandstand.workspace import versions
+from bandstand.workspace.manifest import Gateway, Images, RateLimit, Route, Server, locate, parse
 
 SHOP = """
 [platform]
@@ -63,6 +64,31 @@ def test_the_broker_is_the_one_that_is_named(written: str, broker: Server) -> No
     workspace = parse(f"[servers]\n{written}\n{SHOP}")
     assert workspace.servers.broker == broker
     assert [server.kind for server in workspace.servers] == ["postgres", "redis", broker.kind]
+
+
+@pytest.mark.parametrize(
+    ("written", "server"),
+    [
+        ("embedded", Server(kind="postgres")),
+        ("system", Server(kind="postgres", system=True)),
+        ("/opt/pg 16/bin", Server(kind="postgres", system=True, programs=Path("/opt/pg 16/bin"))),
+        ("postgres://u@db/x", Server(kind="postgres", url="postgres://u@db/x")),
+    ],
+)
+def test_postgres_comes_from_four_places(written: str, server: Server) -> None:
+    """A wheel, the machine, a folder of the machine, or a server that exists; ``place`` is what was written."""
+    found = parse(f'[servers]\npostgres = "{written}"\n{SHOP}').servers.postgres
+    assert found == server
+    assert found.place == written
+    assert found.is_external == (server.url is not None)
+
+
+def test_images_can_be_pinned() -> None:
+    """An image that is written replaces the one that this release of Bandstand names; the others stay."""
+    pinned = f"registry.example:5000/mirror/postgres:18.6-trixie@sha256:{'0f' * 32}"
+    images = parse(f'[production.images]\npostgres = "{pinned}"\n{SHOP}').production.images
+    assert images == Images(postgres=pinned)
+    assert images.valkey == versions.VALKEY.image
 
 
 def test_a_written_folder_and_module_win() -> None:

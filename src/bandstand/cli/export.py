@@ -11,6 +11,7 @@ from bandstand.cli.failing import failing, print_json
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
 from bandstand.workspace.export import EXPORTERS, Difference, RenderedFolder, mark
 from bandstand.workspace.manifest import Workspace
+from bandstand.workspace.runtime import version_differences
 
 __all__ = ["export"]
 
@@ -46,12 +47,15 @@ def export(
     with failing(json=json):
         workspace = _with(opened(context, folder).workspace, gateway)
         target = RenderedFolder(out or workspace.root / "deploy" / kind, mark(kind))
-        files = EXPORTERS[kind](workspace)
+        files = list(EXPORTERS[kind](workspace))
+        warnings = list(version_differences(workspace, (file.content for file in files)))
         difference = target.compare(files) if check else target.write(files)
+    for warning in warnings:
+        typer.secho(f"Warning: {warning}", fg="yellow", err=True)
     if check:
-        _tell_stale(target.path, difference, json=json)
+        _tell_stale(target.path, difference, warnings, json=json)
     else:
-        _tell_written(target.path, difference, json=json)
+        _tell_written(target.path, difference, warnings, json=json)
 
 
 def _with(workspace: Workspace, gateway: Literal["kong", "envoy"] | None) -> Workspace:
@@ -61,10 +65,11 @@ def _with(workspace: Workspace, gateway: Literal["kong", "envoy"] | None) -> Wor
     return msgspec.structs.replace(workspace, production=production)
 
 
-def _tell_written(folder: Path, difference: Difference, *, json: bool) -> None:
+def _tell_written(folder: Path, difference: Difference, warnings: list[str], *, json: bool) -> None:
     written = (*difference.missing, *difference.changed)
     if json:
-        print_json({"folder": str(folder), "written": _names(written), "deleted": _names(difference.gone)})
+        deleted = _names(difference.gone)
+        print_json({"folder": str(folder), "written": _names(written), "deleted": deleted, "warnings": warnings})
         return
     for path in written:
         typer.echo(f"wrote    {path}")
@@ -74,14 +79,14 @@ def _tell_written(folder: Path, difference: Difference, *, json: bool) -> None:
         typer.echo(f"{folder} is up to date.")
 
 
-def _tell_stale(folder: Path, difference: Difference, *, json: bool) -> None:
+def _tell_stale(folder: Path, difference: Difference, warnings: list[str], *, json: bool) -> None:
     stale = {
         "missing": _names(difference.missing),
         "changed": _names((*difference.changed, *difference.foreign)),
         "gone": _names(difference.gone),
     }
     if json:
-        print_json({"ok": not difference, "folder": str(folder), **stale})
+        print_json({"ok": not difference, "folder": str(folder), **stale, "warnings": warnings})
     elif not difference:
         typer.echo(f"{folder} is up to date.")
     else:

@@ -1,4 +1,4 @@
-"""The fields that each plugin of Kong documents, for both forms; what is nested has a mapping of its own."""
+"""The fields that each plugin of Kong documents; what is nested has a mapping of its own."""
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
@@ -19,9 +19,18 @@ _REDIS: Final = _plain(
     *("host", "port", "timeout", "username", "password", "database", "ssl", "ssl_verify", "server_name")
 )
 
-_BOTH: Final[dict[str, dict[str, Any]]] = {
+FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "correlation-id": _plain("header_name", "generator", "echo_downstream"),
-    "cors": _plain("origins", "headers", "exposed_headers", "methods", "max_age", "credentials", "preflight_continue"),
+    "cors": _plain(
+        "origins",
+        "headers",
+        "exposed_headers",
+        "methods",
+        "max_age",
+        "credentials",
+        "preflight_continue",
+        "private_network",
+    ),
     "request-size-limiting": _plain("allowed_payload_size", "size_unit", "require_content_length"),
     "request-termination": _plain("status_code", "message", "content_type", "body", "echo", "trigger"),
     "request-transformer": {
@@ -32,25 +41,12 @@ _BOTH: Final[dict[str, dict[str, Any]]] = {
     "response-transformer": dict.fromkeys(("remove", "rename", "replace", "add", "append"), _TRANSFORMED),
     "jwt": _plain(
         *("uri_param_names", "cookie_names", "key_claim_name", "secret_is_base64", "claims_to_verify", "anonymous"),
-        *("run_on_preflight", "maximum_expiration", "header_names"),
+        *("run_on_preflight", "maximum_expiration", "header_names", "realm"),
     ),
-}
-
-FIELDS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-    "2.8": {
-        **_BOTH,
-        "prometheus": _plain("per_consumer"),
-        "rate-limiting": {**_LIMITS, **{f"redis_{name}": None for name in _REDIS}},
-    },
-    "3": {
-        **_BOTH,
-        "cors": {**_BOTH["cors"], "private_network": None},
-        "jwt": {**_BOTH["jwt"], "realm": None},
-        "prometheus": _plain(
-            *("per_consumer", "status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics")
-        ),
-        "rate-limiting": {**_LIMITS, "redis": _REDIS, **_plain("error_code", "error_message", "sync_rate")},
-    },
+    "prometheus": _plain(
+        *("per_consumer", "status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics")
+    ),
+    "rate-limiting": {**_LIMITS, "redis": _REDIS, **_plain("error_code", "error_message", "sync_rate")},
 }
 
 

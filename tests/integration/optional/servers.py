@@ -17,7 +17,7 @@ import psutil
 from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
 from bandstand.workspace.runtime import find_rabbitmq
-from bandstand.workspace.runtime.binaries import RabbitMqPrograms
+from bandstand.workspace.runtime.system import RabbitMqPrograms
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.resources import NotReady, Probe, Process
 from bandstand.workspace.runtime.servers.base import Place

@@ -9,7 +9,6 @@ from typing import Final
 
 from bandstand.conf import wire
 from bandstand.exceptions import WorkspaceError
-from bandstand.workspace.export import versions
 from bandstand.workspace.export.deployment import USER_ID, WEB_PORT, probe_command, web_command
 from bandstand.workspace.export.files import File
 from bandstand.workspace.export.headings import heading
@@ -139,7 +138,8 @@ def _parts(workspace: Workspace, image: Image) -> Iterator[str]:
 
 def _begin(workspace: Workspace, image: Image) -> str:
     example = workspace.services[0].name
-    return _BEGIN.format(context=image.context, example=example, image=image.name(example), python=versions.PYTHON)
+    python = workspace.production.images.python
+    return _BEGIN.format(context=image.context, example=example, image=image.name(example), python=python)
 
 
 def _builds(packages: Iterable[str]) -> Iterator[str]:

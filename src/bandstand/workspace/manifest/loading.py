@@ -16,6 +16,7 @@ from bandstand.workspace.manifest.model import (
     Envoy,
     Gateway,
     Image,
+    Images,
     Kong,
     Production,
     RateLimit,
@@ -237,6 +238,7 @@ def _production(table: ProductionTable, platform: str) -> Production:
             "hosts": table.hosts or (f"{platform}.localhost",),
             "namespace": table.namespace or platform,
             "image": Image(**{**image, "prefix": table.image.prefix or platform}),
+            "images": Images(**msgspec.structs.asdict(table.images)),
             "kong": _kong(table.kong),
             "envoy": Envoy(**msgspec.structs.asdict(table.envoy)),
         }

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bandstand.exceptions import WorkspaceError
+from bandstand.workspace import versions
 
 __all__ = [
     "EMBEDDED",
@@ -16,6 +17,7 @@ __all__ = [
     "Envoy",
     "Gateway",
     "Image",
+    "Images",
     "Kong",
     "Process",
     "Production",
@@ -192,6 +194,19 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.prefix}/{service}:{self.tag}"
 
 
+class Images(msgspec.Struct, frozen=True, kw_only=True):
+    """The images of others that rendered files name: each with its tag, its digest or both."""
+
+    python: str = versions.PYTHON.image
+    postgres: str = versions.POSTGRES.image
+    valkey: str = versions.VALKEY.image
+    rabbitmq: str = versions.RABBITMQ.image
+    nats: str = versions.NATS.image
+    consul: str = versions.CONSUL.image
+    kong: str = versions.KONG.image
+    envoy: str = versions.ENVOY.image
+
+
 class UserKey(msgspec.Struct, frozen=True, kw_only=True):
     """An Ed25519 public key of the tokens of users: its ``kid``, and its value ``x`` in base64url (RFC 8037)."""
 
@@ -207,7 +222,6 @@ class Kong(msgspec.Struct, frozen=True, kw_only=True):
     ``token_routes`` (paths of routes) need a token that one of ``user_keys`` signed.
     """
 
-    version: Literal["3", "2.8"] = "3"
     counters: str = "local"
     token_routes: tuple[str, ...] = ()
     user_keys: tuple[UserKey, ...] = ()
@@ -247,6 +261,7 @@ class Production(msgspec.Struct, frozen=True, kw_only=True):
     entry_class: str = ""
     tls_secret: str = ""
     data_networks: tuple[str, ...] = ()
+    images: Images = Images()
     kong: Kong = Kong()
     envoy: Envoy = Envoy()
 

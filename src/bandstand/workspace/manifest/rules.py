@@ -173,9 +173,6 @@ def _kong_faults(manifest: Manifest) -> Iterator[Fault]:
     if bool(kong.token_routes) != bool(kong.user_keys):
         wanted = "user_keys" if kong.token_routes else "token_routes"
         yield Fault((*steps, wanted), "is missing; tokens are required with routes and keys, or not at all.")
-    if kong.user_keys and kong.version == "2.8":
-        text = 'is "2.8", which can\'t verify tokens of users; write "3" (3.7 or later), or no token_routes.'
-        yield Fault((*steps, "version"), text)
 
 
 def _counters_faults(url: str, steps: Steps) -> Iterator[Fault]:

@@ -9,11 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from bandstand.resilience import Policy
+from bandstand.workspace import versions
 
 __all__ = [
     "EnvoyTable",
     "GatewayTable",
     "ImageTable",
+    "ImagesTable",
     "KongTable",
     "Manifest",
     "PlatformTable",
@@ -116,6 +118,20 @@ Tag: TypeAlias = Annotated[
         description='the tag of a release, such as "1.4.2"; "latest" names none',
     ),
 ]
+# Registry and repository, then a tag, a digest, or both.
+ImageReference: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=(
+            r"\A[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]{1,5}(?=/))?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*"
+            r"(?=[:@])(:(?!latest(@|\Z))[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?\Z"
+        ),
+        description=(
+            f'an image with its tag, its digest or both, such as "{versions.POSTGRES.image}" or '
+            f'"{versions.POSTGRES.image}@sha256:" and 64 hexadecimal digits; the tag "latest" names no release'
+        ),
+    ),
+]
 # Of the context itself a folder above may be meant, of what lies in it never.
 Context: TypeAlias = Annotated[
     str,
@@ -131,9 +147,6 @@ FileInside: TypeAlias = Annotated[
 FoldersInside: TypeAlias = Annotated[
     tuple[Annotated[str, Meta(pattern=_INSIDE)], ...],
     Meta(description='a list of folders inside of the context that hold a pyproject.toml, such as ["."]'),
-]
-KongVersion: TypeAlias = Annotated[
-    Literal["3", "2.8"], Meta(description='"3" (Kong 3.6 or later) or "2.8"; a version is text')
 ]
 Counters: TypeAlias = Annotated[
     str, Meta(description='"local", or the URL of a Redis without its password, such as "redis://default@redis:6379"')
@@ -229,6 +242,19 @@ class ImageTable(Table, frozen=True, kw_only=True):
     build_requirements: FileInside = "requirements/build.txt"
 
 
+class ImagesTable(Table, frozen=True, kw_only=True):
+    """``[production.images]``"""
+
+    python: ImageReference = versions.PYTHON.image
+    postgres: ImageReference = versions.POSTGRES.image
+    valkey: ImageReference = versions.VALKEY.image
+    rabbitmq: ImageReference = versions.RABBITMQ.image
+    nats: ImageReference = versions.NATS.image
+    consul: ImageReference = versions.CONSUL.image
+    kong: ImageReference = versions.KONG.image
+    envoy: ImageReference = versions.ENVOY.image
+
+
 class UserKeyTable(Table, frozen=True, kw_only=True):
     """``[[production.kong.user_keys]]``: ``kid`` and ``x`` of an Ed25519 key, as the key set publishes them."""
 
@@ -239,7 +265,6 @@ class UserKeyTable(Table, frozen=True, kw_only=True):
 class KongTable(Table, frozen=True, kw_only=True):
     """``[production.kong]``"""
 
-    version: KongVersion = "3"
     counters: Counters = "local"
     token_routes: RoutePaths = ()
     user_keys: tuple[UserKeyTable, ...] = ()
@@ -270,6 +295,7 @@ class ProductionTable(Table, frozen=True, kw_only=True):
     tls_secret: Label = ""
     data_networks: Networks = ()
     image: ImageTable = ImageTable()
+    images: ImagesTable = ImagesTable()
     kong: KongTable = KongTable()
     envoy: EnvoyTable = EnvoyTable()
 

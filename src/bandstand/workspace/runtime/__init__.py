@@ -2,8 +2,9 @@
 
 ``run_platform`` is a run in the foreground, ``start_in_background`` one that outlives its command; both tell a
 ``Reporter`` what happens. ``look``, ``stop_platform``, ``reload_platform``, ``restart_services``, ``run_migrations``
-and ``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable, and
-``write_secrets`` makes the passwords and keys of production.
+and ``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable,
+``write_secrets`` makes the passwords and keys of production, and ``version_differences`` compares its servers with
+those of this machine.
 
 Inside, a plan is data (``plan.py`` makes it from a workspace and the facts of this machine, ``resources.py`` is what
 it is made of), the rules by which it is brought up and kept up are pure (``supervision.py``), and one loop acts
@@ -11,6 +12,7 @@ it is made of), the rules by which it is brought up and kept up are pure (``supe
 """
 
 from bandstand.workspace.runtime.background import Background, start_in_background
+from bandstand.workspace.runtime.differences import version_differences
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import (
     Overview,
@@ -69,5 +71,6 @@ __all__ = [
     "run_platform",
     "start_in_background",
     "stop_platform",
+    "version_differences",
     "write_secrets",
 ]

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from bandstand.workspace.export import versions
 from bandstand.workspace.export.compose.hardening import SERVICES, Json, container, healthcheck, limits
 from bandstand.workspace.export.deployment import ENVOY_STATUS_PORT, GATEWAY_PORT
 from bandstand.workspace.export.envoy import render_deployed_envoy
@@ -42,7 +41,7 @@ def gateway_files(workspace: Workspace, kind: str) -> Iterator[File]:
 def _kong(workspace: Workspace) -> Json:
     settings = {**kong_environment(workspace), "KONG_PREFIX": "/tmp/kong"}  # noqa: S108 - of the container
     return container(
-        versions.KONG,
+        workspace.production.images.kong,
         networks=(SERVICES,),
         user="kong",
         environment=settings,
@@ -57,7 +56,7 @@ def _envoy(workspace: Workspace) -> Json:
     tls = workspace.production.envoy.tls
     certificates = [f"${{TLS_FOLDER:?the folder of tls.crt and tls.key}}:{tls}:ro"] if tls else []
     return container(
-        versions.ENVOY,
+        workspace.production.images.envoy,
         networks=(SERVICES,),
         user="101:101",
         command=["envoy", "-c", "/etc/envoy/envoy.yaml", *_ENVOY_FLAGS],

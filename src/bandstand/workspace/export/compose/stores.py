@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from bandstand.workspace.export import versions
+from bandstand.workspace import versions
 from bandstand.workspace.export.compose.hardening import (
     DATA,
     SERVICES,
@@ -13,7 +13,7 @@ from bandstand.workspace.export.compose.hardening import (
     limits,
     secrets,
 )
-from bandstand.workspace.manifest import Service, Workspace
+from bandstand.workspace.manifest import Images, Service, Workspace
 from bandstand.workspace.manifest.connections import max_connections
 
 __all__ = ["DATABASES_SCRIPT", "RABBITMQ_SETTINGS", "RABBITMQ_SETTINGS_TEXT", "databases_script", "stores", "volumes"]
@@ -29,16 +29,17 @@ _NATS_USER: Final = "1000:1000"
 
 def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
     """Yield the containers by their names, which are the names of their hosts."""
+    images = workspace.production.images
     yield "postgres", _postgres(workspace)
     yield "databases", _databases(workspace)
-    yield "valkey", _valkey()
+    yield "valkey", _valkey(images)
     if workspace.production.broker == "rabbitmq":
-        yield "rabbitmq", _rabbitmq()
+        yield "rabbitmq", _rabbitmq(images)
     else:
-        yield _NATS_VOLUME, _nats_volume()
-        yield "nats", _nats()
+        yield _NATS_VOLUME, _nats_volume(images)
+        yield "nats", _nats(images)
     if workspace.production.discovery == "consul":
-        yield "consul", _consul()
+        yield "consul", _consul(images)
 
 
 def volumes(workspace: Workspace) -> list[str]:
@@ -76,7 +77,7 @@ def _database(service: Service) -> str:
 def _postgres(workspace: Workspace) -> Json:
     connections = max_connections(workspace.services, replicas=workspace.production.replicas)
     return container(
-        versions.POSTGRES,
+        workspace.production.images.postgres,
         networks=(DATA,),
         user="postgres",
         # Commits wait for the disk (PostgreSQL's default); nobody turns that off by accident.
@@ -91,10 +92,10 @@ def _postgres(workspace: Workspace) -> Json:
         environment={
             "POSTGRES_PASSWORD_FILE": f"/run/secrets/{_ADMINISTRATOR}",
             "POSTGRES_INITDB_ARGS": "--auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8",
-            "PGDATA": "/var/lib/postgresql/data/pgdata",
+            "PGDATA": _postgres_data(workspace.production.images),
         },
         secrets=secrets([(_ADMINISTRATOR, _ADMINISTRATOR)]),
-        volumes=["postgres:/var/lib/postgresql/data"],
+        volumes=["postgres:/var/lib/postgresql"],
         shm_size="128m",
         stop_signal="SIGINT",  # the fast shutdown: open transactions are rolled back
         stop_grace_period="60s",
@@ -103,12 +104,18 @@ def _postgres(workspace: Workspace) -> Json:
     )
 
 
+def _postgres_data(images: Images) -> str:
+    """Return the folder of the data: one for each major version, as in the image of 18 and later."""
+    major = versions.POSTGRES.series_of_image(images.postgres) or versions.POSTGRES.series
+    return f"/var/lib/postgresql/{major}/docker"
+
+
 def _databases(workspace: Workspace) -> Json:
     """A job: new services get their database, changed passwords come true."""
     names = [_ADMINISTRATOR, *(f"postgres-{service.name}" for service in workspace.services)]
     script = "PGPASSWORD=$$(cat /run/secrets/%s) exec psql -qtAX -f /databases.sql" % _ADMINISTRATOR  # noqa: UP031
     return container(
-        versions.POSTGRES,
+        workspace.production.images.postgres,
         networks=(DATA,),
         user="postgres",
         entrypoint=["sh", "-c", script],
@@ -120,9 +127,9 @@ def _databases(workspace: Workspace) -> Json:
     ) | {"restart": "no"}
 
 
-def _valkey() -> Json:
+def _valkey(images: Images) -> Json:
     return container(
-        versions.VALKEY,
+        images.valkey,
         networks=(DATA,),
         user="valkey",
         command=[
@@ -152,9 +159,9 @@ log.console.level = info
 """
 
 
-def _rabbitmq() -> Json:
+def _rabbitmq(images: Images) -> Json:
     return container(
-        versions.RABBITMQ,
+        images.rabbitmq,
         networks=(DATA,),
         user="rabbitmq",
         hostname="rabbitmq",  # the data belong to a node of that name
@@ -167,10 +174,10 @@ def _rabbitmq() -> Json:
     )
 
 
-def _nats_volume() -> Json:
+def _nats_volume(images: Images) -> Json:
     """A job: a new volume is root's, and so is what a NATS that ran as root left there."""
     return container(
-        versions.NATS,
+        images.nats,
         networks=(DATA,),
         user="root",
         cap_add=["CHOWN", "DAC_READ_SEARCH"],  # the second to look into folders that are no longer root's
@@ -180,9 +187,9 @@ def _nats_volume() -> Json:
     ) | {"restart": "no"}
 
 
-def _nats() -> Json:
+def _nats(images: Images) -> Json:
     return container(
-        versions.NATS,
+        images.nats,
         networks=(DATA,),
         user=_NATS_USER,
         depends_on={_NATS_VOLUME: {"condition": "service_completed_successfully"}},
@@ -195,10 +202,10 @@ def _nats() -> Json:
     )
 
 
-def _consul() -> Json:
+def _consul(images: Images) -> Json:
     """One server. It holds nothing that services do not tell it again."""
     return container(
-        versions.CONSUL,
+        images.consul,
         networks=(DATA, SERVICES),
         user="consul",
         command=[

@@ -1,7 +1,7 @@
 """Kong as the gateway of a platform, without a database, rendered from the manifest.
 
-``render_kong(workspace)`` yields ``kong.yml``, the declarative configuration (``_format_version`` 2.1 for Kong 2.8, 3.0
-for Kong 3.6 and later), and ``kong.conf``, the settings of the process without which the first file does not hold:
+``render_kong(workspace)`` yields ``kong.yml``, the declarative configuration (for Kong 3.6 and
+later), and ``kong.conf``, the settings of the process without which the first file does not hold:
 bounds of bodies, which answers are tried again, no headers with underscores. ``kong_environment`` gives the same
 settings as environment variables, for containers.
 """

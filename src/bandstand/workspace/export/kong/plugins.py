@@ -51,7 +51,7 @@ def everywhere(workspace: Workspace) -> Iterator[Json]:
     )
     yield _headers(gateway.timeout)
     yield _plugin("response-transformer", remove={"headers": ["server"]})
-    yield _metrics(workspace.production.kong)
+    yield _metrics()
 
 
 def route_limit(route: Route, kong: Kong) -> Iterator[Json]:
@@ -113,10 +113,7 @@ def _rate_limiting(limit: RateLimit, kong: Kong) -> Json:
 def _counters(kong: Kong) -> Json:
     if kong.counters == "local":
         return {"policy": "local"}
-    place = _redis(kong.counters)
-    if kong.version == "2.8":
-        return {"policy": "redis", **{f"redis_{key}": value for key, value in place.items()}}
-    return {"policy": "redis", "redis": place}
+    return {"policy": "redis", "redis": _redis(kong.counters)}
 
 
 def _redis(url: str) -> Json:
@@ -146,9 +143,9 @@ def _headers(timeout: float) -> Json:
     )
 
 
-def _metrics(kong: Kong) -> Json:
-    """Count by route and status, and show the health of each instance, which Kong 2.8 does unasked."""
-    asked = ("status_code_metrics", "latency_metrics", "upstream_health_metrics") if kong.version == "3" else ()
+def _metrics() -> Json:
+    """Count by route and status, and show the health of each instance."""
+    asked = ("status_code_metrics", "latency_metrics", "upstream_health_metrics")
     return _plugin("prometheus", per_consumer=False, **dict.fromkeys(asked, True))
 
 

@@ -27,12 +27,11 @@ def render_kong(workspace: Workspace) -> Iterator[File]:
 
 
 def _configuration(workspace: Workspace) -> Json:
-    kong = workspace.production.kong
     return {
-        "_format_version": "2.1" if kong.version == "2.8" else "3.0",
+        "_format_version": "3.0",
         "upstreams": upstreams(workspace),
         "services": list(services(workspace)),
-        "routes": list(other_routes(kong)),
+        "routes": list(other_routes()),
         "plugins": list(everywhere(workspace)),
         **_consumers(workspace),
     }

@@ -36,7 +36,7 @@ def services(workspace: Workspace) -> Iterator[Json]:
                 yield {"name": part, **shared, "retries": retries, "routes": [_route(part, methods, route, kong)]}
 
 
-def other_routes(kong: Kong) -> Iterator[Json]:
+def other_routes() -> Iterator[Json]:
     """Yield routes that lead to no service: they refuse what is not routed, after it was counted and logged."""
     # A route with one more condition is looked at before all others. Kong passes on no other upgrade.
     yield {
@@ -47,7 +47,7 @@ def other_routes(kong: Kong) -> Iterator[Json]:
         **_handling(),
         "plugins": [termination(403)],
     }
-    escaped = [_pattern(r"/.*(?:%2F|\\)", kong)]
+    escaped = [_pattern(r"/.*(?:%2F|\\)")]
     yield {
         "name": "refused.escaped-slash",
         "paths": escaped,
@@ -85,7 +85,7 @@ def _route(name: str, methods: tuple[str, ...], route: Route, kong: Kong) -> Jso
     plugins = [*route_limit(route, kong), *require_token(route, kong)]
     return {
         "name": name,
-        "paths": [_pattern(_expression(path, exact=route.exact), kong) for path in route.public_paths],
+        "paths": [_pattern(_expression(path, exact=route.exact)) for path in route.public_paths],
         "methods": list(methods),
         # A longer path says more, and must be looked at first.
         "regex_priority": len(route.path),
@@ -107,11 +107,11 @@ def _handling() -> Json:
 
 
 def _expression(path: str, *, exact: bool) -> str:
-    """Return the path and, unless it is exact, what lies below it. No look-ahead: the engine of Kong 3 has none."""
+    """Return the path and, unless it is exact, what lies below it. No look-ahead: Kong's engine has none."""
     escaped = path.replace(".", r"\.")
     return f"{escaped}$" if exact else f"{escaped}(?:/|$)"
 
 
-def _pattern(expression: str, kong: Kong) -> str:
-    """Kong 3 knows a regular expression by its tilde, Kong 2.8 by the characters in it."""
-    return expression if kong.version == "2.8" else f"~{expression}"
+def _pattern(expression: str) -> str:
+    """Kong knows a regular expression by its tilde."""
+    return f"~{expression}"

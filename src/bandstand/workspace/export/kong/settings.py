@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bandstand.workspace.export.deployment import GATEWAY_PORT, KONG_STATUS_PORT
 from bandstand.workspace.export.gateway import RETRIED_STATUSES
 from bandstand.workspace.export.kong.plugins import PLUGINS
-from bandstand.workspace.manifest import Kong, Workspace
+from bandstand.workspace.manifest import Workspace
 
 __all__ = ["kong_environment", "settings"]
 
@@ -30,9 +30,8 @@ def settings(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
         "untrusted_lua": ("off", "The configuration holds no code."),
         **_proxies(workspace.gateway.trusted_proxies),
         **_bodies(workspace),
-        **_headers(workspace.production.kong),
+        **_headers(),
         **_repeating(workspace),
-        **_vaults(workspace.production.kong),
     }
 
 
@@ -54,7 +53,7 @@ def _bodies(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
     return {
         "nginx_http_client_max_body_size": (
             limit,
-            "The plugin of Kong 2.8 does not see a chunked body that nginx wrote to a file; this sees every one.",
+            "nginx itself refuses what is larger, before the plugin looks at it.",
         ),
         "nginx_http_client_body_buffer_size": (limit, "A body stays in memory, where the plugin can measure it."),
         "nginx_proxy_client_header_timeout": ("5s", ""),
@@ -62,7 +61,7 @@ def _bodies(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
     }
 
 
-def _headers(kong: Kong) -> Mapping[str, tuple[str, str]]:
+def _headers() -> Mapping[str, tuple[str, str]]:
     return {
         "nginx_proxy_underscores_in_headers": (
             "off",
@@ -70,11 +69,7 @@ def _headers(kong: Kong) -> Mapping[str, tuple[str, str]]:
         ),
         "nginx_http_client_header_buffer_size": ("1k", ""),
         "nginx_http_large_client_header_buffers": ("2 8k", "At most 16 kB of headers."),
-        **(
-            {"lua_max_req_headers": ("1000", "Internal headers are found also behind a hundred others.")}
-            if kong.version == "3"
-            else {}
-        ),
+        "lua_max_req_headers": ("1000", "Internal headers are found also behind a hundred others."),
     }
 
 
@@ -94,9 +89,3 @@ def _repeating(workspace: Workspace) -> Mapping[str, tuple[str, str]]:
             "nginx repeats a PUT or DELETE that a kept connection broke under, whatever the retries of its service.",
         ),
     }
-
-
-def _vaults(kong: Kong) -> Mapping[str, tuple[str, str]]:
-    if kong.version == "2.8" and "@" in kong.counters:
-        return {"vaults": ("bundled", "The password of Redis is read from the environment.")}
-    return {}

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from bandstand.workspace.export import versions
 from bandstand.workspace.export.deployment import ENVOY_STATUS_PORT, GATEWAY_PORT, KONG_STATUS_PORT
 from bandstand.workspace.export.envoy import render_deployed_envoy
 from bandstand.workspace.export.kong import kong_environment, render_kong
 from bandstand.workspace.export.kubernetes.networking import GATEWAY
 from bandstand.workspace.export.kubernetes.objects import Json, labels, named, selector
 from bandstand.workspace.export.kubernetes.pods import SECURITY, http_probe, pod, spread, template
-from bandstand.workspace.manifest import Workspace
+from bandstand.workspace.manifest import Images, Workspace
 
 __all__ = ["configuration_files", "gateway_objects", "platform_gateway"]
 
@@ -49,7 +48,7 @@ def _deployment(workspace: Workspace) -> Json:
     kong = workspace.production.gateway == "kong"
     pods = pod(
         GATEWAY,
-        _kong(workspace) if kong else _envoy(),
+        _kong(workspace) if kong else _envoy(workspace.production.images),
         user=_KONG_USER if kong else _ENVOY_USER,
         volumes=({"name": "configuration", "configMap": {"name": GATEWAY}},),
         terminationGracePeriodSeconds=_DRAIN + int(workspace.gateway.timeout) + 5,
@@ -72,7 +71,7 @@ def _kong(workspace: Workspace) -> Json:
         "KONG_STATUS_LISTEN": f"0.0.0.0:{KONG_STATUS_PORT}",
     }
     return _container(
-        versions.KONG,
+        workspace.production.images.kong,
         "/etc/kong",
         KONG_STATUS_PORT,
         "/status/ready",
@@ -82,10 +81,10 @@ def _kong(workspace: Workspace) -> Json:
     )
 
 
-def _envoy() -> Json:
+def _envoy(images: Images) -> Json:
     flags = ["--concurrency", "2", "--log-level", "warning", "--drain-strategy", "immediate"]
     return _container(
-        versions.ENVOY,
+        images.envoy,
         "/etc/envoy",
         ENVOY_STATUS_PORT,
         "/ready",
