@@ -75,3 +75,16 @@ def test_what_it_can_render_is_told(workspace: Path) -> None:
     refused = export(workspace, "terraform")
     assert refused.exit_code == 2
     assert "dockerfile" in refused.stderr
+
+
+def test_another_version_than_here_is_a_warning(workspace: Path, tmp_path: Path) -> None:
+    """It is told on standard error and in the object, and fails nothing, with and without --check."""
+    manifest = workspace / "bandstand.toml"
+    manifest.write_text(f'{MANIFEST}[production]\nbroker = "nats"\nimages.nats = "nats:2.12.15-alpine"\n')
+    for more in ([], ["--check"]):
+        told = export(workspace, "compose", *more)
+        assert told.exit_code == 0, told.output
+        assert "Warning: Production runs NATS 2.12, and `bandstand up` runs 2.15 here" in told.stderr
+        [warning] = json.loads(export(workspace, "compose", *more, "--json").stdout)["warnings"]
+        assert "NATS 2.12" in warning
+    assert json.loads(export(workspace, "kubernetes", "--json").stdout)["warnings"] == []

@@ -39,8 +39,8 @@ def _difference(release: versions.Release, there: str, server: Server) -> Iterat
         )
     elif here != there:
         yield (
-            f"Production runs {name} {there}, and `bandstand up` runs {here} here ({place}). Use {there} here too, "
-            f"or name an image of {here} under [production.images] in bandstand.toml."
+            f"Production runs {name} {there}, and `bandstand up` runs {here} here ({place}). Run {there} here too, "
+            "or name the image that you mean under [production.images] in bandstand.toml."
         )
 
 
