@@ -200,5 +200,5 @@ def test_root_without_user_namespaces(
 
 
 def test_the_embedded_one_has_no_contrib() -> None:
-    """The day that its wheel carries contrib, the advice of this page is to be taken back."""
+    """The advice of the runner holds as long as the wheel carries no contrib, and must go when it does."""
     assert not list(find_postgres().parent.rglob("pg_trgm.control"))
