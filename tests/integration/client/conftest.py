@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -9,16 +8,35 @@ import pytest
 
 from bandstand.client import AsyncServiceClient, Response, ServiceClient, forget_targets
 from bandstand.discovery import MemoryRegistry, use_registry
+from tests.waiting import GUARD
 
 from .servers import Behaviour, Server
 
 Call = Callable[..., Response]
+HOUR = 3600.0
 
 
 @pytest.fixture(autouse=True)
 def unprejudiced() -> None:
     """What was learnt of a service in one test must not decide what is sent in another."""
     forget_targets()
+
+
+@pytest.fixture(autouse=True)
+def patient(settings: Any) -> None:
+    """A call has more time than the busiest machine takes, unless its test is about a limit."""
+    settings.BANDSTAND = {**settings.BANDSTAND, "CLIENT": {"TIMEOUT": GUARD, "CONNECT_TIMEOUT": GUARD}}
+
+
+@pytest.fixture
+def limits(settings: Any) -> Callable[..., None]:
+    """Change settings of the client: ``limits(TIMEOUT=3600)``."""
+
+    def limits(**changed: Any) -> None:
+        client = {**settings.BANDSTAND["CLIENT"], **changed}
+        settings.BANDSTAND = {**settings.BANDSTAND, "CLIENT": client}
+
+    return limits
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -60,10 +78,3 @@ def serve(registry: MemoryRegistry) -> Iterator[Callable[..., list[Server]]]:
             return servers
 
         yield serve
-
-
-@pytest.fixture
-def elapsed() -> Callable[[], float]:
-    """Return the seconds since the test began."""
-    began = time.monotonic()
-    return lambda: time.monotonic() - began

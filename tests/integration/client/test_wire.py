@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from bandstand.client.preparation import prepare
 from bandstand.client.targets import target_of
 from bandstand.client.transports.curl import CurlTransport
 from bandstand.conf import wire
-from bandstand.context import bind, new_context
+from bandstand.context import REGISTRY, bind, new_context
 from bandstand.discovery import MemoryRegistry
 from bandstand.exceptions import (
     DeadlineExceeded,
@@ -23,8 +22,9 @@ from bandstand.exceptions import (
     ServiceTimeout,
     ServiceUnavailable,
 )
+from tests.waiting import GUARD, until
 
-from .conftest import Call
+from .conftest import HOUR, Call
 from .servers import Behaviour, BlackHole, Received, Server, http, reset
 
 pytestmark = pytest.mark.integration
@@ -140,14 +140,19 @@ def test_an_interim_answer_is_passed_over(call: Call, serve: Serve) -> None:
 
 
 def test_the_time_that_is_left_shrinks(call: Call, serve: Serve) -> None:
-    """Each attempt tells its callee how long it will be waited for, which is less each time."""
-    (server,) = serve(in_turn(http(503), http(503), http()))
-    with bind(new_context(timeout=0.8)):
-        time.sleep(0.05)
-        call("GET")
+    """Each attempt tells its callee how long it will be waited for, which is what the ones before it have left."""
+    answers = [http(503), http(503), http()]
+
+    def after_a_pause(received: Received, connection: socket.socket) -> None:
+        time.sleep(0.02)
+        connection.sendall(answers.pop(0))
+
+    (server,) = serve(after_a_pause)
+    with bind(new_context(timeout=GUARD)):
+        call("GET", timeout=HOUR)
     left = [int(received.headers[wire.REQUEST_TIMEOUT_MS.lower()]) for received in server.requests]
     assert len(left) == 3
-    assert 750 >= left[0] > left[1] >= left[2] > 0
+    assert GUARD * 1000 >= left[0] >= left[1] + 19 >= left[2] + 38
 
 
 def test_the_context_arrives(call: Call, serve: Serve) -> None:
@@ -237,52 +242,56 @@ def test_a_problem_is_read(call: Call, serve: Serve) -> None:
 
 
 def silent(received: Received, connection: socket.socket) -> bool:
-    """Give no answer for as long as somebody waits for one."""
+    """Give no answer for as long as somebody waits for one, up to the guard: then the connection ends."""
+    connection.settimeout(GUARD)
     connection.recv(1)
     return False
 
 
-def drip(received: Received, connection: socket.socket) -> None:
-    """Send a byte now and then for 20 seconds, which keeps every time-out between bytes content."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")
-    for _ in range(2000):
+def drip(received: Received, connection: socket.socket) -> bool:
+    """Send a byte now and then as long, which keeps every time-out between bytes content."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    end = time.monotonic() + GUARD
+    while time.monotonic() < end:
         time.sleep(0.01)
         connection.sendall(b" ")
+    return False
 
 
 @pytest.mark.parametrize("behave", [silent, drip], ids=["silent", "drip"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_slow_answer_is_not_waited_for(
-    call: Call, serve: Serve, elapsed: Callable[[], float], behave: Behaviour, method: str
-) -> None:
+def test_an_answer_that_never_ends_is_not_waited_for(call: Call, serve: Serve, behave: Behaviour, method: str) -> None:
     """The time-out is for the whole call, to the last byte, and is not multiplied by retries."""
     (server,) = serve(behave)
     with pytest.raises(ServiceTimeout, match=r"user-service did not answer .* in time") as caught:
-        call(method, timeout=0.2)
-    assert 0.15 < elapsed() < 3
-    assert caught.value.attempts == len(server.requests) == 1
+        call(method, timeout=1)
+    assert caught.value.attempts == 1
+    until(lambda: len(server.requests) == 1, "the request")
 
 
-def test_the_callers_deadline_ends_the_call(call: Call, serve: Serve, elapsed: Callable[[], float]) -> None:
-    """A caller who waits 0.2 s more is not kept longer, whatever time-out the call was given."""
+def test_the_callers_deadline_ends_the_call(call: Call, serve: Serve) -> None:
+    """A caller who waits a second more is not kept longer, though the call was given an hour."""
     serve(silent)
-    with bind(new_context(timeout=0.2)), pytest.raises(ServiceTimeout):
-        call("GET", timeout=20)
-    assert elapsed() < 3
+    with bind(new_context(timeout=1)), pytest.raises(ServiceTimeout):
+        call("GET", timeout=HOUR)
 
 
 def test_each_call_has_its_own_limit(call: Call, serve: Serve) -> None:
     """Calls over one handle don't inherit each other's time-outs, neither a short one nor a long one."""
+    short = 0.5
 
-    def late(received: Received, connection: socket.socket) -> None:
-        time.sleep(0.3)
+    def late_or_never(received: Received, connection: socket.socket) -> bool | None:
+        if received.target == "/never/":
+            return silent(received, connection)
+        time.sleep(short + 0.1)
         connection.sendall(http(200, b"1"))
+        return None
 
-    serve(late)
+    serve(late_or_never)
     for _ in range(2):
-        assert call("GET", timeout=20).json() == 1
+        assert call("GET", "/late/", timeout=HOUR).json() == 1
         with pytest.raises(ServiceTimeout):
-            call("GET", timeout=0.1)
+            call("GET", "/never/", timeout=short)
 
 
 def test_without_time_nothing_is_sent(call: Call, serve: Serve) -> None:
@@ -294,29 +303,40 @@ def test_without_time_nothing_is_sent(call: Call, serve: Serve) -> None:
     assert server.connections == 0
 
 
+def retries() -> float:
+    return REGISTRY.get_sample_value("bandstand_client_retries_total", {"service": "user-service"}) or 0.0
+
+
 def test_a_black_hole_is_left_for_another_instance(
-    call: Call, serve: Serve, registry: MemoryRegistry, elapsed: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+    call: Call, serve: Serve, registry: MemoryRegistry, limits: Callable[..., None]
 ) -> None:
-    """An instance that swallows the first packet costs the connect time-out, then another one is asked."""
+    """An instance that swallows the first packet costs the connect time-out and not the call's, then another is asked.
+
+    Which of the two is asked first is chance; a retry shows that the silent one was.
+    """
+    limits(CONNECT_TIMEOUT=1)
+    before = retries()
     with BlackHole() as hole:
         (server,) = serve(say(http(200, b"1")))
         registry.set("user-service", [hole.url, server.url])
-        for _ in range(4):
-            assert call("GET", timeout=2).json() == 1
-    assert elapsed() < 4 * 0.8
+        for _ in range(50):
+            assert call("GET").json() == 1
+            if retries() > before:
+                break
+    assert retries() == before + 1
 
 
-def test_a_black_hole_ends_with_the_call(call: Call, registry: MemoryRegistry, elapsed: Callable[[], float]) -> None:
-    """When nobody takes the connection, the call ends after its time at the latest, as a failure of the service."""
+def test_a_black_hole_ends_with_the_call(call: Call, registry: MemoryRegistry, limits: Callable[..., None]) -> None:
+    """When nobody takes the connection, the call ends with its caller's time, as a failure of the service.
+
+    What the kernel gives up by itself, after two minutes, is tried three times.
+    """
+    limits(TIMEOUT=HOUR, CONNECT_TIMEOUT=HOUR)
     with BlackHole() as hole:
         registry.set("user-service", [hole.url])
-        with pytest.raises((ServiceUnavailable, ServiceTimeout)):
+        with bind(new_context(timeout=1)), pytest.raises((ServiceUnavailable, ServiceTimeout)) as caught:
             call("GET")
-        assert 0.4 < elapsed() < 1.2
-        with pytest.raises(ServiceUnavailable) as caught:
-            call("POST", json={})
-        assert caught.value.attempts == 1
-        assert elapsed() < 1.9
+    assert caught.value.attempts == 1
 
 
 # --- connections that break ---------------------------------------------------------------------
@@ -413,9 +433,9 @@ def test_a_get_survives_a_connection_that_was_closed(call: Call, serve: Serve) -
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_answer_has_a_largest_size(call: Call, serve: Serve, settings: Any, chunked: bool) -> None:
+def test_an_answer_has_a_largest_size(call: Call, serve: Serve, limits: Callable[..., None], chunked: bool) -> None:
     """What is larger than MAX_RESPONSE_BYTES is not taken in, whether it says its length or not."""
-    settings.BANDSTAND = {**settings.BANDSTAND, "CLIENT": {"MAX_RESPONSE_BYTES": 1000}}
+    limits(MAX_RESPONSE_BYTES=1000)
 
     def behave(received: Received, connection: socket.socket) -> None:
         size = int(received.target.rpartition("=")[2])
@@ -459,7 +479,7 @@ def test_threads_do_not_mix_answers(serve: Serve) -> None:
         connection.sendall(http(200, received.target.encode().join([b'"', b'"'])))
 
     (server,) = serve(echo)
-    client = ServiceClient("user-service", policy=Policy(timeout=5))
+    client = ServiceClient("user-service", policy=Policy(timeout=GUARD, connect_timeout=GUARD))
     wrong: list[str] = []
 
     def work(name: str) -> None:
@@ -491,7 +511,7 @@ def test_a_thread_that_ends_closes_its_connections(serve: Serve) -> None:
     thread = threading.Thread(target=lambda: ServiceClient("user-service").get("/x/"))
     thread.start()
     thread.join()
-    assert ended.wait(2)
+    assert ended.wait(GUARD)
 
 
 def test_a_large_answer_is_not_kept(serve: Serve) -> None:
