@@ -1,4 +1,4 @@
-"""Waits of tests: for a condition, and never for a time."""
+"""Waiting for a condition, however long the machine takes for it."""
 
 import time
 from collections.abc import Callable
@@ -6,21 +6,20 @@ from typing import Final, TypeVar
 
 __all__ = ["GUARD", "until"]
 
+GUARD: Final = 180.0
+"""Seconds after which a wait is given up, so that a test ends. It judges nothing: no slow machine comes near it."""
+
 T = TypeVar("T")
 
-GUARD: Final = 60.0
-"""Seconds after which a test that would hang ends. It judges nothing: what works takes a small part of it."""
 
-_LOOK: Final = 0.01
+def until(condition: Callable[[], T], what: str, *, pause: float = 0.02, evidence: Callable[[], str] = str) -> T:
+    """Return the first true value of ``condition``, which is asked every ``pause`` seconds.
 
-
-def until(condition: Callable[[], T], what: str, *, state: Callable[[], object] = str, guard: float = GUARD) -> T:
-    """Look until ``condition`` returns something true, and return it.
-
-    ``what`` is told, with ``state()``, if that does not happen in ``guard`` seconds.
+    Raises:
+        AssertionError: it never became true; the text names ``what`` was waited for and ends with the ``evidence``.
     """
-    end = time.monotonic() + guard
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited {guard:g} s for {what} {state()}"
-        time.sleep(_LOOK)
-    return found
+    end = time.monotonic() + GUARD
+    while not (value := condition()):
+        assert time.monotonic() < end, f"still waiting for {what} after {GUARD:g} s\n{evidence()}"
+        time.sleep(pause)
+    return value

@@ -1,17 +1,20 @@
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import DEFAULT_DB_ALIAS
 from django.db.utils import ConnectionHandler
+
+from tests.waiting import GUARD, until
 
 from .server import RestartablePostgres
 
 Connect = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def postgres() -> Iterator[RestartablePostgres]:
     with RestartablePostgres() as server:
         yield server
@@ -23,7 +26,7 @@ def connect(postgres: RestartablePostgres, django_db_blocker: Any) -> Iterator[C
     handlers: list[ConnectionHandler] = []
 
     def connect(engine: str = "bandstand.postgresql", *, port: int | None = None, **options: Any) -> ConnectionHandler:
-        pool = {"min_size": 4, "max_size": 4, "timeout": 5, **options.pop("pool", {})}
+        pool = {"min_size": 4, "max_size": 4, "timeout": GUARD, **options.pop("pool", {})}
         handler = ConnectionHandler(
             {
                 DEFAULT_DB_ALIAS: {
@@ -33,7 +36,7 @@ def connect(postgres: RestartablePostgres, django_db_blocker: Any) -> Iterator[C
                     "PASSWORD": postgres.password,
                     "HOST": "127.0.0.1",
                     "PORT": port or postgres.port,
-                    "OPTIONS": {"pool": pool, "connect_timeout": 3, **options},
+                    "OPTIONS": {"pool": pool, "connect_timeout": 30, **options},
                     "CONN_HEALTH_CHECKS": engine != "bandstand.postgresql",
                 }
             }
@@ -79,7 +82,13 @@ def fill(handler: ConnectionHandler, size: int) -> None:
     pool = handler[DEFAULT_DB_ALIAS].pool
     pool.open()
     pool.wait()
-    deadline = time.monotonic() + 5
-    while pool.get_stats()["pool_available"] < size:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: pool.get_stats()["pool_available"] >= size, "idle connections")
+
+
+@contextmanager
+def holding(url: str, sql: str) -> "Iterator[psycopg.Connection[Any]]":
+    """Keep what ``sql`` takes in a transaction, up to the guard: whoever waits for it then gets it, too late."""
+    with psycopg.connect(url) as holder:
+        holder.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{GUARD:g}s'")  # type: ignore[arg-type]
+        holder.execute(sql)  # type: ignore[arg-type]
+        yield holder

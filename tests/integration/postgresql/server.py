@@ -2,13 +2,15 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 
 import psutil
 
 from bandstand.testing import EphemeralPostgres
 from bandstand.workspace.runtime.servers.postgres import clear_remains
+from tests.waiting import GUARD
 
 
 class RestartablePostgres(EphemeralPostgres):
@@ -31,14 +33,20 @@ class RestartablePostgres(EphemeralPostgres):
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop all its processes, as a machine under a storm does, and let them go on."""
+        """Stop all its processes, as an overloaded machine does, and let them go on: after the guard at the latest."""
         assert self._process is not None
         root = psutil.Process(self._process.pid)
         family = [root, *root.children(recursive=True)]
-        for process in family:
-            process.send_signal(signal.SIGSTOP)
+        guard = Timer(GUARD, _send, (family, signal.SIGCONT))
+        guard.start()
+        _send(family, signal.SIGSTOP)
         try:
             yield
         finally:
-            for process in family:
-                process.send_signal(signal.SIGCONT)
+            guard.cancel()
+            _send(family, signal.SIGCONT)
+
+
+def _send(family: Iterable[psutil.Process], number: int) -> None:
+    for process in family:
+        process.send_signal(number)

@@ -12,6 +12,7 @@ from django.db import IntegrityError, OperationalError, ProgrammingError, transa
 
 from bandstand.context import bind, new_context
 from bandstand.exceptions import DeadlineExceeded
+from tests.waiting import GUARD
 
 from .conftest import begin
 from .server import RestartablePostgres
@@ -163,12 +164,12 @@ def test_errors_are_djangos(connection: Any) -> None:
 def test_the_deadline_holds(connection: Any) -> None:
     """It gets the time that is left as its limit; without any left, or under a limit that must go, a cursor is used."""
     sleep = "SELECT pg_sleep(%s::text::float)"
-    with pytest.raises(DeadlineExceeded), bind(new_context(timeout=0.3)), transaction.atomic():
-        connection.run_direct(sleep, ["20"])
+    with pytest.raises(DeadlineExceeded), bind(new_context(timeout=1)), transaction.atomic():
+        connection.run_direct(sleep, [str(GUARD)])
     with bind(new_context(timeout=0.0)), transaction.atomic():
         assert connection.run_direct(INSERT, ["late"]) is None
     with transaction.atomic():
-        with bind(new_context(timeout=20.0)):
+        with bind(new_context(timeout=GUARD)):
             begin(connection)
         assert connection.run_direct(INSERT, ["with the limit of another"]) is None
     assert names(connection) == []
@@ -187,7 +188,7 @@ def heard(listener: psycopg.Connection[Any]) -> list[str]:
     """What was notified up to now: a notification of our own ends the waiting."""
     listener.execute("NOTIFY direct, 'end'")
     found: list[str] = []
-    for notification in listener.notifies(timeout=10):
+    for notification in listener.notifies(timeout=GUARD):
         if notification.payload == "end":
             break
         found.append(notification.payload)

@@ -14,8 +14,9 @@ from bandstand import failpoints
 from bandstand.context import bind, new_context
 from bandstand.exceptions import DeadlineExceeded
 from bandstand.failpoints import FailPoint
+from tests.waiting import GUARD
 
-from .conftest import Connect, begin
+from .conftest import Connect, begin, holding
 from .server import RestartablePostgres
 
 INTO = "INSERT INTO riding (name)"
@@ -411,12 +412,11 @@ def test_a_connection_that_is_lost_is_told(
 
 def test_the_deadline_holds(postgres: RestartablePostgres, connection: Any, lasting: Any) -> None:
     """Rows that wait for a lock wait no longer than the request does; then the transaction is undone."""
-    with psycopg.connect(postgres.url) as holder:
-        holder.execute("LOCK TABLE riding IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(DeadlineExceeded), bind(new_context(timeout=0.3)), transaction.atomic():  # noqa: PT012
+    with holding(postgres.url, "LOCK TABLE riding IN ACCESS EXCLUSIVE MODE"):
+        with pytest.raises(DeadlineExceeded), bind(new_context(timeout=1)), transaction.atomic():  # noqa: PT012
             execute(connection, "INSERT INTO change VALUES ('undone')")
             ride(connection, "late")
-        with pytest.raises(DeadlineExceeded), bind(new_context(timeout=0.3)), transaction.atomic():  # noqa: PT012
+        with pytest.raises(DeadlineExceeded), bind(new_context(timeout=1)), transaction.atomic():  # noqa: PT012
             ride(connection, "late")
             begin(connection)
     assert execute(connection, "SELECT current_setting('statement_timeout')") == [("0",)]
@@ -428,7 +428,7 @@ def test_the_deadline_holds(postgres: RestartablePostgres, connection: Any, last
 def test_what_was_promised_in_time_is_written(connection: Any, lasting: Any) -> None:
     """When the time ends after the row was taken, it goes along as the COMMIT goes, with a limit of its own."""
     with transaction.atomic():
-        with bind(new_context(timeout=20.0)):
+        with bind(new_context(timeout=GUARD)):
             begin(connection)
             ride(connection, "in time")
         with bind(new_context(timeout=0.0)):
