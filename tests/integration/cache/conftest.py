@@ -7,6 +7,7 @@ from pytest_django.fixtures import Settings
 
 from bandstand.cache import ResilientRedisCache
 from bandstand.cache import client as clients
+from tests.waiting import GUARD
 
 from .server import SERVICE, Valkey
 
@@ -23,8 +24,8 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture
 def options() -> dict[str, Any]:
-    """The tests on speed have limits of their own; the others have more time than the busiest machine takes."""
-    return {"timeout": 10.0}
+    """Tests on limits have their own; the others have more time than the busiest machine takes."""
+    return {"timeout": GUARD}
 
 
 @pytest.fixture

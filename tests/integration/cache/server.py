@@ -4,6 +4,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Timer
 from typing import Any
 
 import redis
@@ -11,6 +12,7 @@ import redis
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.wheels import find_valkey
 from tests.integration.servers import Server, tied
+from tests.waiting import GUARD
 
 SERVICE = "user-service"
 PASSWORD = "cache-password"
@@ -55,22 +57,28 @@ class Valkey(Server):
     def admin(self) -> Any:
         """A client that may do everything."""
         return redis.Redis(
-            host=LOOPBACK, port=self.port, username="admin", password=PASSWORD, protocol=2, socket_timeout=5
+            host=LOOPBACK, port=self.port, username="admin", password=PASSWORD, protocol=2, socket_timeout=GUARD
         )
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the process, and let it go on."""
+        """Stop the process, and let it go on: after the guard at the latest."""
         assert self.process is not None
+        guard = Timer(GUARD, self.process.send_signal, (signal.SIGCONT,))
+        guard.start()
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
+            guard.cancel()
             self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager
 def black_hole() -> Iterator[int]:
-    """A port that takes connections and never answers."""
+    """A port that takes connections and answers nothing; after the guard it ends them."""
     with socket.create_server((LOOPBACK, 0), backlog=64) as server:
+        guard = Timer(GUARD, server.close)
+        guard.start()
         yield server.getsockname()[1]
+        guard.cancel()

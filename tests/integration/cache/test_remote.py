@@ -17,6 +17,7 @@ from bandstand.exceptions import EventPostponed
 from bandstand.remote import RemoteForeignKey, subscribe_to_owners
 from bandstand.testing.events import receive_event
 from bandstand.testing.services import fake_services
+from tests.waiting import GUARD
 
 from .server import SERVICE, Valkey
 
@@ -73,7 +74,7 @@ def test_what_changed_while_redis_was_away_is_not_served_afterwards(
             "BACKEND": "bandstand.cache.ResilientRedisCache",
             "LOCATION": durable.url(),
             "KEY_PREFIX": SERVICE,
-            "OPTIONS": {"timeout": 10.0},
+            "OPTIONS": {"timeout": GUARD},
         }
     }
     clients._clients.clear()
