@@ -8,9 +8,11 @@ from .web import Web, running
 
 
 @pytest.fixture(scope="package")
-def postgres() -> Iterator[Postgres]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The database of the service, with its tables."""
     server = Postgres(fsync=False)
     server.start()
+    Web(tmp_path_factory.mktemp("web") / "log", DATABASE_URL=server.url()).migrate()
     yield server
     server.close()
 

@@ -6,6 +6,7 @@ Environment: DATABASE_URL, CACHE_URL, PROTECTION (off: no idempotency keys), BAN
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import django
@@ -13,6 +14,7 @@ from django.conf import settings
 
 from bandstand.api import rest_framework_settings
 from tests.integration.events.databases import database_settings
+from tests.waiting import GUARD, until
 
 database = database_settings(os.environ["DATABASE_URL"])
 cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -21,6 +23,7 @@ if "CACHE_URL" in os.environ:
         "BACKEND": "bandstand.cache.ResilientRedisCache",
         "LOCATION": os.environ["CACHE_URL"],
         "KEY_PREFIX": "user-service",
+        "OPTIONS": {"timeout": GUARD},
     }
 
 settings.configure(
@@ -82,7 +85,7 @@ class NameAuthentication(BaseAuthentication):
 
 
 class Orders(APIView):
-    """Places an order, slowly; dies where it is told to."""
+    """Places an order: slowly, or when a gate is open, which is a file; dies where it is told to."""
 
     permission_classes = (AllowAny,)
     authentication_classes = (NameAuthentication,)
@@ -96,6 +99,8 @@ class Orders(APIView):
                 [request.headers.get("Idempotency-Key", "")],
             )
             [number] = cursor.fetchone()
+        if gate := request.data.get("gate"):
+            until(Path(gate).exists, "the test to open the gate")
         time.sleep(request.data.get("seconds", 0.05))
         if request.data.get("die") == "before the commit":
             os._exit(9)

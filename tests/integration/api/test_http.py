@@ -1,5 +1,4 @@
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ import pytest
 
 from tests.integration.cache.server import Valkey
 from tests.integration.servers import Postgres
+from tests.waiting import until
 
 from .corpus import BODIES, HEADERS, PATHS, QUERIES
 from .web import Answer, Web, running
@@ -121,30 +121,20 @@ def test_broken_requests_on_the_wire(web: Web, sent: bytes) -> None:
 
 
 def test_while_the_database_is_away(web: Web, postgres: Postgres) -> None:
-    """503 with Retry-After and without a stack in the log; the process lives; back within 2 seconds."""
+    """503 with Retry-After and without a stack in the log; the process lives, and works again afterwards."""
     before = web.log.read_text().count("Traceback")
     postgres.kill()
     try:
-        deadline = time.monotonic() + 2
-        slowest, statuses = 0.0, Counter[int]()
-        while time.monotonic() < deadline:
+        for _ in range(3):
             with ThreadPoolExecutor(8) as threads:
-                began = time.monotonic()
                 for answer in threads.map(lambda _: web.ask("GET", "/api/v1/reading/"), range(8)):
-                    statuses[answer.status] += 1
                     assert is_problem(answer)
+                    assert (answer.status, answer.json()["code"]) == (503, "database_unavailable")
                     assert answer.headers["retry-after"] == "1"
-                    assert answer.json()["code"] == "database_unavailable"
-                slowest = max(slowest, time.monotonic() - began)
             assert web.ask("GET", "/health/live/").status == 200
-        assert set(statuses) == {503}
-        assert slowest < 3
     finally:
         postgres.start()
-    deadline = time.monotonic() + 2
-    while web.ask("GET", "/api/v1/reading/").status != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: web.ask("GET", "/api/v1/reading/").status == 200, "the service to find its database")
     assert web.log.read_text().count("Traceback") == before
 
 
@@ -166,11 +156,8 @@ def test_limits_on_signing_in_over_processes(postgres: Postgres, valkey: Valkey,
             return web.ask("POST", "/api/v1/sign-in/", {"email": "ada@example.com"}).status
 
         with ThreadPoolExecutor(16) as threads:
-            statuses = Counter(threads.map(sign_in, range(400)))
-        # A cache that is too slow on a busy machine refuses, too; what passes is what must not grow.
-        assert statuses[200] <= 10
-        assert set(statuses) <= {200, 429, 503}
-        assert statuses[200] + statuses[503] >= 10
+            statuses = Counter(threads.map(sign_in, range(100)))
+        assert statuses == {200: 10, 429: 90}
         valkey.kill()
         answers = [first.ask("POST", "/api/v1/sign-in/", {"email": "bob@example.com"}) for _ in range(20)]
         assert {answer.status for answer in answers} == {503}

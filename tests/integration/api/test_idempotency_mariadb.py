@@ -21,6 +21,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     with closing(server):
         server.start()
         server.execute("CREATE DATABASE orders")
+        Web(tmp_path_factory.mktemp("web") / "log", DATABASE_URL=server.url("orders")).migrate()
         yield server
 
 

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tests.ports import held_port
+from tests.waiting import GUARD, until
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULE = "tests.integration.api.service"
@@ -58,18 +58,17 @@ class Web:
         self.wait()
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 30
-        while True:
-            with suppress(OSError):
-                if self.ask("GET", "/health/live/").status == 200:
-                    return
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(0.05)
+        until(self.lives, "the service", evidence=lambda: self.log.read_text()[-3000:])
+
+    def lives(self) -> bool:
+        with suppress(OSError):
+            return self.ask("GET", "/health/live/").status == 200
+        return False
 
     def revive(self) -> None:
         """Start it again after its worker has died, with which it ends itself."""
         assert self.process is not None
-        self.process.wait(20)
+        self.process.wait(GUARD)
         self.start()
 
     def stop(self) -> None:
@@ -84,7 +83,7 @@ class Web:
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, chunked: bool = False
     ) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=2 * GUARD)
         sent = dict(headers or {})
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -100,7 +99,7 @@ class Web:
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes as they are and return what comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2 * GUARD) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             received = b""
@@ -112,9 +111,8 @@ class Web:
 
 @contextmanager
 def running(log: Path, **environment: str) -> Iterator[Web]:
-    """Migrate, start, and leave no process behind."""
+    """Start it on a database that is migrated, and leave no process behind."""
     web = Web(log, **environment)
-    web.migrate()
     try:
         web.start()
         yield web
