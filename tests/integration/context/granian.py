@@ -6,25 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 from tests.ports import give_back, held_port
+from tests.waiting import GUARD, until
 
 ROOT = Path(__file__).resolve().parents[3]
-LIMIT = 20.0  # seconds that anything here may take
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    """Wait for ``happens``, looking often."""
-    end = time.monotonic() + LIMIT
-    while not happens():
-        assert time.monotonic() < end, f"waited {LIMIT} s for {what}"
-        time.sleep(0.02)
 
 
 class Granian:
@@ -46,7 +37,7 @@ class Granian:
             )
 
     def connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
+        return HTTPConnection("127.0.0.1", self.port, timeout=GUARD)
 
     def get(self, path: str, **headers: str) -> HTTPResponse:
         """Ask on a connection of its own; the body can be read after."""
@@ -59,7 +50,7 @@ class Granian:
 
     def raw(self, head: bytes) -> bytes:
         """Send bytes as they are and return all that comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=GUARD) as connection:
             connection.sendall(head)
             received = b""
             while part := connection.recv(65536):
@@ -68,7 +59,7 @@ class Granian:
 
     def accepts(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=GUARD).close()
         except OSError:
             return False
         return True
@@ -94,7 +85,7 @@ def running(folder: Path, **environment: str) -> Iterator[Granian]:
     finally:
         server.process.terminate()
         try:
-            server.process.wait(LIMIT)
+            server.process.wait(GUARD)
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import dj_database_url
@@ -14,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
 
 from bandstand.context import client_ip, current
+from tests.waiting import until
 
 database = dict(dj_database_url.parse(os.environ.get("DATABASE_URL", "sqlite://:memory:")))
 if "DATABASE_URL" in os.environ:
@@ -72,10 +72,8 @@ def wait(_request: HttpRequest) -> HttpResponse:
     """Answer when the file appears that RELEASE names."""
     file = Path(os.environ["RELEASE"])
     file.with_suffix(".waiting").touch()
-    end = time.monotonic() + 20
-    while not file.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    return HttpResponse("released" if file.exists() else "nobody came", content_type="text/plain")
+    until(file.exists, "the release")
+    return HttpResponse("released", content_type="text/plain")
 
 
 def sigterm(_request: HttpRequest) -> HttpResponse:

@@ -4,15 +4,21 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from tests.integration.api.web import Web
+from tests.waiting import GUARD
 
-__all__ = ["Answer", "Node", "drive", "percentile"]
+__all__ = ["PATIENT", "Answer", "Node", "drive", "in_background", "kill"]
+
+PATIENT: dict[str, Any] = {"TIMEOUT": GUARD, "CONNECT_TIMEOUT": GUARD}
+"""A client's settings: more time than the busiest machine takes."""
 
 
 class Node(Web):
@@ -60,7 +66,7 @@ class Node(Web):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """``at`` is when it came. ``took`` are the seconds that the service needed, less those without a processor.
+    """``at`` is when it came, by the monotonic clock; ``took`` are the seconds that the service needed.
 
     Status 0: there was none.
     """
@@ -87,7 +93,7 @@ def drive(
     lock = threading.Lock()
 
     def ask() -> None:
-        connection = HTTPConnection("127.0.0.1", node.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", node.port, timeout=2 * GUARD)
         while not until():
             with lock:
                 number = next(numbers, None)
@@ -117,7 +123,23 @@ def _ask(connection: HTTPConnection, method: str, path: str) -> Answer:
     return Answer(at=time.monotonic(), status=response.status, code=body.get("code", ""), took=took)
 
 
-def percentile(answers: list[Answer], share: float) -> float:
-    """Return the time within which that share of the answers was made."""
-    times = sorted(answer.took for answer in answers)
-    return times[min(len(times) - 1, int(len(times) * share))]
+@contextmanager
+def in_background(work: Callable[[], list[Answer]]) -> Iterator[list[Answer]]:
+    """Run ``work`` beside the block, and wait for its end; the list has its answers then."""
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.extend(work()))
+    thread.start()
+    try:
+        yield answers
+    finally:
+        thread.join()
+
+
+def kill(node: Node) -> None:
+    """SIGKILL, to all processes of it, the one first that would start the others anew."""
+    assert node.process is not None
+    children = psutil.Process(node.process.pid).children(recursive=True)
+    node.process.kill()
+    for child in children:
+        child.kill()
+    node.process.wait()
