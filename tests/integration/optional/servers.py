@@ -17,12 +17,12 @@ import psutil
 from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
 from bandstand.workspace.runtime import find_rabbitmq
-from bandstand.workspace.runtime.system import RabbitMqPrograms
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.resources import NotReady, Probe, Process
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
+from bandstand.workspace.runtime.system import RabbitMqPrograms
 from tests.ports import guarded_port, held_port
 from tests.programs import INSTALL_SERVERS, require_program
 
