@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from bandstand.cli.app import app
 
-SHOP = Path(__file__).parents[2] / "shop"
 FILES = {
     "bandstand.toml": """
         platform.name = "warehouse"
@@ -61,12 +60,6 @@ def warehouse(tmp_path: Path) -> Path:
 def check(folder: Path, *arguments: str, what: str = "migrations") -> tuple[int, str]:
     result = CliRunner().invoke(app, ["-C", str(folder), "check", what, *arguments])
     return result.exit_code, result.output
-
-
-def test_the_shop_survives_its_migrations() -> None:
-    """Nothing in the shop is a shortcut."""
-    code, output = check(SHOP)
-    assert code == 0, output
 
 
 def test_a_finding_names_service_file_and_line(warehouse: Path) -> None:

@@ -100,7 +100,11 @@ def test_a_message_cannot_forge_a_line_or_move_a_terminal(forged: str) -> None:
     assert console.isprintable()
 
 
-@given(st.text(), st.dictionaries(st.text(), st.recursive(st.text() | st.integers() | st.floats(), st.lists)))
+LEAVES = st.text(max_size=20) | st.integers() | st.floats()
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+
+
+@given(st.text(max_size=50), st.dictionaries(st.text(max_size=10), VALUES, max_size=3))
 def test_any_record_becomes_one_line(message: str, extra: dict[str, Any]) -> None:
     """No text and no value breaks the line."""
     named = {f"x_{name}": value for name, value in extra.items()}
