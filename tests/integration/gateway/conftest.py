@@ -9,8 +9,9 @@ import pytest
 from bandstand.testing.gateway import MANIFEST, GatewayUnderTest, Upstream
 from bandstand.workspace.export.envoy import Endpoint, Health
 from bandstand.workspace.manifest import Workspace, parse
-from tests.integration.gateway.envoy_process import deployed_envoy, running_envoy, wait_for
+from tests.integration.gateway.envoy_process import deployed_envoy, running_envoy
 from tests.ports import held_port
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -53,5 +54,5 @@ def gateway_of_production(workspace: Workspace, tmp_path_factory: pytest.TempPat
             "gone-service": (Endpoint(host="gone-service.invalid", port=8000),),
         }
         with deployed_envoy(workspace, folder, endpoints) as envoy:
-            wait_for(lambda: envoy.client.get("/api/halves/").status == 200)
+            until(lambda: envoy.client.get("/api/halves/").status == 200, "the service to be found")
             yield GatewayUnderTest(client=envoy.client, users=users, orders=orders)

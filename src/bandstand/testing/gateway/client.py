@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +25,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     def received(self, name: str) -> list[str]:
         """The values of a header that reached the service."""
         return [value for header, value in self.json()["headers"] if header == name]
+
+
+_PATIENCE: Final = 120.0  # seconds after which a test whose gateway is silent ends; none is judged by it
 
 
 class GatewayClient:
@@ -50,7 +53,7 @@ class GatewayClient:
     ) -> Answer:
         """Send one request; a body that is an iterable goes out in chunks. ``source`` is the client's own address."""
         address = (source, 0) if source else None
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10, source_address=address)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=_PATIENCE, source_address=address)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             return _answer(connection.getresponse())
@@ -68,7 +71,7 @@ class GatewayClient:
 
     def raw(self, request: bytes) -> Answer:
         """Send exactly these bytes and read one answer."""
-        with socket.create_connection((self.host, self.port), timeout=10) as connection:
+        with socket.create_connection((self.host, self.port), timeout=_PATIENCE) as connection:
             connection.sendall(request)
             response = http.client.HTTPResponse(connection)
             response.begin()
