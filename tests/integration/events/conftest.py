@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from tests.integration.events.databases import database_settings
 from tests.integration.events.ledger.shapes import Counted
 from tests.integration.events.rabbit import Rabbit
 from tests.integration.servers import Nats, Postgres, has_servers, tied
+from tests.waiting import GUARD, until
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = "tests.integration.events.settings"
@@ -100,7 +100,15 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ZERO = Ledger(lost=0, ghosts=0, duplicates=0, stuck=0)
-QUICK = {"LEASE": 1.0, "POLL_INTERVAL": 0.25, "RETRY_DELAYS": [0, 0.2, 0.4], "SHUTDOWN_TIMEOUT": 10}
+LEASE = 3.0
+"""Seconds: as short as a busy machine can renew in time, since tests wait for it where a worker was killed."""
+QUICK = {
+    "LEASE": LEASE,
+    "POLL_INTERVAL": 0.25,
+    "RETRY_DELAYS": [0, 0.2, 0.4],
+    "SHUTDOWN_TIMEOUT": 120,
+    "HANDLER_TIMEOUT": 300,
+}
 
 
 class Database(Protocol):
@@ -195,12 +203,12 @@ class Rig:
         """Start a worker and wait until it says that it is ready."""
         ready = self.server.folder / f"{self.platform}-{len(self.workers)}.ready"
         process = self.worker(*arguments, BANDSTAND_READY_FILE=str(ready), **options)
-        self.until(ready.exists, 60, "the worker is ready")
+        self.until(ready.exists, "the worker is ready")
         return process
 
     def stop(self, process: "subprocess.Popen[str]", number: int = signal.SIGTERM) -> int:
         process.send_signal(number)
-        return process.wait(30)
+        return process.wait(GUARD)
 
     def command(self, *arguments: str, **more: str) -> str:
         command = [sys.executable, "-m", "django", *arguments]
@@ -230,12 +238,20 @@ class Rig:
 
     def at_rest(self, *subscriptions: str) -> bool:
         """Settled, and the broker has no copy left to bring: what would be repeated was."""
+        return self.settled() and not self.to_come(*subscriptions)
+
+    def to_come(self, *subscriptions: str) -> int:
+        """How many messages the broker still has to bring, or to hear of."""
 
         async def left(stream: Any, name: str) -> int:
             found = [await stream.consumer_info(name, f"ledger-service__{each}") for each in subscriptions]
             return sum(each.num_pending + each.num_ack_pending for each in found)
 
-        return self.settled() and self.stream(left) == 0
+        return int(self.stream(left))
+
+    def gate(self) -> Path:
+        """A file that is not there yet: a handler told to ``wait`` for it goes on once the test makes it."""
+        return self.server.folder / f"{self.platform}-{uuid4().hex[:8]}.gate"
 
     def done(self, *numbers: int) -> bool:
         """All ``numbers`` (or all that were written) have had their effects in both subscriptions."""
@@ -259,15 +275,9 @@ class Rig:
         """Some event has had its effect more than once."""
         return any(self.ledger(each).duplicates for each in subscriptions)
 
-    def until(self, condition: Callable[[], bool], seconds: float, what: str) -> float:
-        """Wait until ``condition`` holds; return how many seconds it took."""
-        started = time.monotonic()
-        while not condition():
-            if time.monotonic() - started > seconds:
-                log = self.log.read_text()[-5000:] if self.log.exists() else ""
-                raise AssertionError(f"After {seconds} s still not: {what}\n{log}")
-            time.sleep(0.02)
-        return time.monotonic() - started
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until ``condition`` holds; a failure shows the end of the workers' log."""
+        until(condition, what, evidence=lambda: self.log.read_text()[-5000:] if self.log.exists() else "")
 
     def stream(self, work: Callable[[Any, str], Any]) -> Any:
         """Run ``work(jetstream, stream name)`` as the administrator."""

@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.integration.optional.servers import RabbitMq
 from tests.ports import held_port
+from tests.waiting import until
 
 
 class Rabbit(RabbitMq):
@@ -31,9 +31,9 @@ class Rabbit(RabbitMq):
             f"ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\nssl_options.verify = verify_none\n",
         )
 
-    def settle(self) -> None:
-        """Wait until new queues withstand a kill: as the runner starts it, it writes their names ten times a second."""
-        time.sleep(0.5)
+    def settle(self, *queues: str) -> None:
+        """Wait until the archive and these queues withstand a kill."""
+        until(lambda: self.has_written(*queues), "RabbitMQ to write the names of its queues")
 
     def tls_url(self) -> str:
         return f"amqps://bandstand:bandstand@127.0.0.1:{self.tls_port}/%2F"
@@ -47,6 +47,15 @@ class Rabbit(RabbitMq):
         finally:
             if connection.is_open:
                 connection.close()
+
+    def messages(self, queue: str) -> int:
+        """Return how many messages the queue has, with those that somebody has and did not settle."""
+        rows = self.control("list_queues", "name", "messages").splitlines()
+        return int(dict(row.split("\t") for row in rows)[queue])
+
+    def refusals(self) -> int:
+        """Return how many times somebody was refused for a wrong name or password."""
+        return (self.folder / "output").read_text().count("login refused")
 
     def bindings(self, queue: str, exchange: str) -> set[str]:
         """Return the keys that are bound to ``queue``."""

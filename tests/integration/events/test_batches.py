@@ -18,7 +18,7 @@ def test_a_batch_is_one_transaction_and_keeps_the_order(rig: Rig) -> None:
     """A backlog is handled in far fewer transactions than events, each event once, each key's in order."""
     rig.write_many(600)
     rig.ready_worker(**BATCH)
-    rig.until(lambda: arrived(rig, 600), 120, "all effects")
+    rig.until(lambda: arrived(rig, 600), "all effects")
     assert rig.ledger("batched") == ZERO
     [(transactions,)] = rig.query("SELECT count(DISTINCT xmin::text) FROM effect WHERE subscription = 'batched'")
     assert transactions < 300
@@ -33,11 +33,11 @@ def test_a_worker_killed_in_a_batch_has_each_effect_once(rig: Rig, point: str) -
     """Killed before the commit the whole batch is handled anew, killed after it nothing of it is."""
     rig.write_many(50)
     process = rig.worker(failpoints=f"{point}=kill:15", **BATCH)
-    rig.until(lambda: process.poll() is not None, 60, "the worker is killed at the fail-point")
+    rig.until(lambda: process.poll() is not None, "the worker is killed at the fail-point")
     assert process.returncode == -signal.SIGKILL
     rig.ready_worker(**BATCH)
     at_rest = partial(rig.at_rest, "batched", "counted")
-    rig.until(lambda: arrived(rig, 50) and at_rest(), 120, "all effects, and nothing comes again")
+    rig.until(lambda: arrived(rig, 50) and at_rest(), "all effects, and nothing comes again")
     assert rig.ledger("batched") == rig.ledger() == ZERO
 
 
@@ -45,9 +45,9 @@ def test_without_the_inbox_a_batch_would_repeat(rig: Rig) -> None:
     """The tooth: with the inbox switched off, a kill after a commit makes the ledger count duplicates."""
     rig.write_many(50)
     process = rig.worker(failpoints="consumer.inbox,consumer.before_acknowledge=kill:15", **BATCH)
-    rig.until(lambda: process.poll() is not None, 60, "the worker is killed at the fail-point")
+    rig.until(lambda: process.poll() is not None, "the worker is killed at the fail-point")
     rig.ready_worker(failpoints="consumer.inbox", **BATCH)
-    rig.until(lambda: rig.repeats("batched", "counted", "watcher", "typed"), 120, "a repeated effect")
+    rig.until(lambda: rig.repeats("batched", "counted", "watcher", "typed"), "a repeated effect")
 
 
 def test_poison_in_a_batch_costs_only_itself(rig: Rig) -> None:
@@ -55,6 +55,6 @@ def test_poison_in_a_batch_costs_only_itself(rig: Rig) -> None:
     for number in range(100):
         rig.write(number, key=str(number), do="poison" if number % 40 == 7 else "")
     rig.ready_worker(**BATCH)
-    rig.until(lambda: rig.count("bandstand_dead_letter WHERE subscription = 'batched'") == 3, 60, "three dead letters")
-    rig.until(lambda: arrived(rig, 97), 60, "all others")
+    rig.until(lambda: rig.count("bandstand_dead_letter WHERE subscription = 'batched'") == 3, "three dead letters")
+    rig.until(lambda: arrived(rig, 97), "all others")
     assert sorted(rig.effects("batched")) == [number for number in range(100) if number % 40 != 7]

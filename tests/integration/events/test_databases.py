@@ -29,6 +29,7 @@ from tests.integration.events.databases import MARIADB_TABLES, SQLITE_TABLES, Sq
 from tests.integration.events.test_faults import dies, messages
 from tests.integration.optional.mariadb import MariaDb
 from tests.integration.servers import Nats
+from tests.waiting import GUARD
 
 TEMPLATE = "template_ledger"
 
@@ -84,7 +85,7 @@ def test_every_event_has_its_effects_once_and_in_order(rig: Rig) -> None:
         rig.write_many(100)
     last = rig.write(100, key="1")
     rig.ready_worker()
-    rig.until(rig.settled, 90, "all effects")
+    rig.until(rig.settled, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
     rows = rig.query("SELECT message_id, number FROM effect WHERE subscription = 'counted' ORDER BY id")
     for key in range(10):
@@ -102,7 +103,7 @@ def test_a_relay_killed_on_the_way_loses_and_repeats_nothing(rig: Rig) -> None:
     dies(rig, rig.worker("--only", "relay", failpoints="relay.after_publish=kill:1"))
     assert rig.count("bandstand_outbox WHERE sent_at IS NULL") == 40, "nothing counts as sent before the record"
     rig.ready_worker()
-    rig.until(rig.settled, 90, "all effects")
+    rig.until(rig.settled, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -114,7 +115,7 @@ def test_a_consumer_killed_in_the_middle_has_each_effect_once(rig: Rig, point: s
         rig.write_many(20)
     dies(rig, process)
     rig.ready_worker()
-    rig.until(lambda: rig.at_rest("counted", "watcher"), 90, "all effects, and nothing comes again")
+    rig.until(lambda: rig.at_rest("counted", "watcher"), "all effects, and nothing comes again")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -125,7 +126,7 @@ def test_without_the_inbox_effects_would_repeat(rig: Rig) -> None:
         rig.write_many(20)
     dies(rig, process)
     rig.ready_worker(failpoints="consumer.inbox")
-    rig.until(lambda: rig.repeats("counted", "watcher", "typed"), 90, "a repeated effect")
+    rig.until(lambda: rig.repeats("counted", "watcher", "typed"), "a repeated effect")
 
 
 def test_two_relays_share_the_work_and_keep_the_order(rig: Rig) -> None:
@@ -135,7 +136,7 @@ def test_two_relays_share_the_work_and_keep_the_order(rig: Rig) -> None:
     for start in range(0, 300, 50):
         with transaction.atomic(using=rig.platform):
             rig.write_many(50, start)
-    rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 90, "all are sent")
+    rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), "all are sent")
     found = messages(rig)
     assert sorted(number for _, number in found) == list(range(300))
     for key in {key for key, _ in found}:
@@ -149,10 +150,10 @@ def test_a_failing_event_is_retried_and_then_dead_and_replayed(rig: Rig) -> None
     rig.write(0, key="a", do="fail:3")
     rig.write(1, key="a")
     rig.write(2, key="b")
-    rig.until(lambda: rig.count("bandstand_dead_letter") == 1, 90, "the dead letter")
-    rig.until(lambda: rig.done(1, 2), 90, "the others")
+    rig.until(lambda: rig.count("bandstand_dead_letter") == 1, "the dead letter")
+    rig.until(lambda: rig.done(1, 2), "the others")
     assert "ValueError: attempt 3" in rig.command("events", "dead", "list", "--error", "VALUEERROR")
-    assert "Handled 1." in rig.command("events", "dead", "replay", "--all", "--wait", "20")
+    assert "Handled 1." in rig.command("events", "dead", "replay", "--all", "--wait", "120")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -162,8 +163,8 @@ def test_batches_are_handled_together(rig: Rig) -> None:
         for number in range(60):
             rig.write(number, do="poison" if number == 30 else "")
     rig.ready_worker(LEDGER_BATCH="20")
-    rig.until(lambda: rig.count("bandstand_dead_letter WHERE subscription = 'batched'") == 1, 90, "the dead letter")
-    rig.until(lambda: len(rig.effects("batched")) == 59, 90, "all others")
+    rig.until(lambda: rig.count("bandstand_dead_letter WHERE subscription = 'batched'") == 1, "the dead letter")
+    rig.until(lambda: len(rig.effects("batched")) == 59, "all others")
     assert set(rig.effects("batched")) == set(range(60)) - {30}
 
 
@@ -172,10 +173,10 @@ def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
     process = rig.ready_worker()
     with transaction.atomic(using=rig.platform):
         rig.write_many(30)
-    rig.until(lambda: bool(rig.effects()), 60, "it has begun")
+    rig.until(lambda: bool(rig.effects()), "it has begun")
     assert rig.stop(process, signal.SIGTERM) == 0
     rig.ready_worker()
-    rig.until(rig.settled, 90, "all effects")
+    rig.until(rig.settled, "all effects")
     assert rig.ledger() == rig.ledger("watcher") == ZERO
 
 
@@ -215,8 +216,8 @@ def claim_while_another_claims(rig: Rig) -> list[OutboxRow]:
         [row] = OutboxMessage.objects.using(rig.platform).order_by("id")[:1]
         OutboxMessage.objects.using(rig.platform).filter(pk=row.pk).update(held_until="2999-01-01 00:00:00+00:00")
         thread.start()
-        rig.until(lambda: not thread.is_alive() or is_kept_waiting(rig), 20, "the second has claimed, or waits")
-    thread.join(20)
+        rig.until(lambda: not thread.is_alive() or is_kept_waiting(rig), "the second has claimed, or waits")
+    thread.join(GUARD)
     return got
 
 
@@ -267,7 +268,7 @@ def test_one_who_hangs_in_the_handler_holds_up_nobody(maria: Rig) -> None:
         inbox.enter("counted", "message", "key")
         thread = threading.Thread(target=other)
         thread.start()
-        thread.join(20)
+        thread.join(GUARD)
     assert isinstance(raised[0], HandledElsewhere)
     assert raised[1] == (50,), "the handler's statements have the usual limit"
     assert InboxMessage.objects.using(maria.platform).count() == 1
@@ -292,14 +293,14 @@ class Victim:
                 cursor.executemany("INSERT INTO written VALUES (%s)", [[number] for number in range(100, 200)])
             self.update(2)
             self.has_two.set()
-            self.has_one.wait(20)
+            self.has_one.wait(GUARD)
             self.update(1)
         connections[self.alias].close()
 
     def __call__(self, event: dict) -> None:  # type: ignore[type-arg]
         self.update(1)
         self.has_one.set()
-        self.has_two.wait(20)
+        self.has_two.wait(GUARD)
         try:
             self.update(2)
         except OperationalError:
@@ -318,9 +319,9 @@ class Victim:
         rival = threading.Thread(target=self.rival)
         rival.start()
         try:
-            return Handling(self.alias, timeout=30).run(subscription, message, {}, enter=enter)
+            return Handling(self.alias, timeout=GUARD).run(subscription, message, {}, enter=enter)
         finally:
-            rival.join(30)
+            rival.join(GUARD)
             assert self.lost
 
 
@@ -348,7 +349,7 @@ def test_a_server_that_is_killed_loses_nothing(maria: Rig, mariadb: MariaDb) -> 
     connections[maria.platform].close()
     mariadb.start()
     maria.write_many(10, 10)
-    maria.until(maria.settled, 90, "all effects")
+    maria.until(maria.settled, "all effects")
     assert maria.ledger() == maria.ledger("watcher") == ZERO
     assert process.poll() is None, "the worker itself never died"
 
@@ -390,7 +391,7 @@ def test_tables_without_transactions_are_refused(maria: Rig) -> None:
     maria.query("ALTER TABLE bandstand_inbox ENGINE = MyISAM")
     assert "bandstand_inbox" in found(maria)["bandstand.events.E002"]
     process = maria.worker()
-    assert process.wait(30) == 1
+    assert process.wait(GUARD) == 1
     assert "bandstand_inbox" in maria.log.read_text()
 
 

@@ -12,10 +12,10 @@ def test_a_consumer_of_its_own_loses_and_repeats_nothing(rig: Rig) -> None:
     rig.write_many(20)
     rig.write(20, do="fail:1")
     first = rig.run(COMMAND, failpoints="consumer.before_acknowledge=kill:5")
-    rig.until(lambda: first.poll() is not None, 60, "killed at the fail-point")
+    rig.until(lambda: first.poll() is not None, "killed at the fail-point")
     assert first.returncode == -signal.SIGKILL
     second = rig.run(COMMAND)
-    rig.until(lambda: len(rig.effects("number_queue")) == 21, 120, "all effects")
-    rig.until(lambda: rig.ledger("number_queue") == ZERO, 10, "the ledger is at zero")
+    rig.until(lambda: len(rig.effects("number_queue")) == 21, "all effects")
+    rig.until(lambda: rig.ledger("number_queue") == ZERO, "the ledger is at zero")
     assert rig.count("bandstand_outbox WHERE type = 'number.seen' AND sent_at IS NOT NULL") == 21
     assert rig.stop(second) == 0

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,13 +14,14 @@ from bandstand.conf import get_settings
 from bandstand.events import outbox as module
 from bandstand.events import publish, publishing, wakeup
 from bandstand.events.brokers import Outgoing
-from bandstand.events.outbox import Outbox, OutboxRow, open_outbox
+from bandstand.events.outbox import Outbox, OutboxRow, PostgresOutbox, open_outbox
 from bandstand.events.queries import queries
 from bandstand.events.relay import Relay
 from bandstand.exceptions import BrokerError
 from bandstand.failpoints import FailPoint
 from tests.integration.events.conftest import Rig
 from tests.integration.events.ledger.shapes import Counted
+from tests.waiting import GUARD
 
 TURN = "SELECT pg_advisory_xact_lock(%(turn)s), set_config('synchronous_commit', 'off', true);"
 
@@ -44,8 +45,8 @@ def claim_while_another_claims(rig: Rig) -> list[OutboxRow]:
         [first] = open_outbox(rig.platform).claim(1, 60.0)
         thread = threading.Thread(target=second)
         thread.start()
-        rig.until(lambda: not thread.is_alive() or is_kept_waiting(rig), 20, "the second has claimed, or waits")
-    thread.join(20)
+        rig.until(lambda: not thread.is_alive() or is_kept_waiting(rig), "the second has claimed, or waits")
+    thread.join(GUARD)
     assert first.key == "same"
     return got
 
@@ -121,26 +122,48 @@ def test_claims_by_state_pass_over_no_late_commit(rig: Rig, kind: Any, relayed: 
         rig.write(1)
         thread = threading.Thread(target=younger)
         thread.start()
-        thread.join(20)
+        thread.join(GUARD)
     relay()
     assert found == relayed
 
 
 def test_a_commit_wakes_the_relays_once(rig: Rig) -> None:
-    """One notification for a transaction however many events it has; none for one that is rolled back."""
+    """One notification for a transaction however many events it has; none for one that is rolled back.
+
+    They come in the order of the commits, so the one after shows that the one before sent none.
+    """
     woken = threading.Semaphore(0)
     listener = wakeup.Listener(rig.platform, {"outbox": woken.release})
     listener.start()
     try:
-        assert woken.acquire(timeout=10), "when it begins to listen it wakes, for what was committed before"
+        assert woken.acquire(timeout=GUARD), "when it begins to listen it wakes, for what was committed before"
         with transaction.atomic(using=rig.platform):
             rig.write(1)
             rig.write(2)
-        assert woken.acquire(timeout=10)
+        assert woken.acquire(timeout=GUARD)
         with pytest.raises(RuntimeError), transaction.atomic(using=rig.platform):  # noqa: PT012 - the block fails as a whole
             rig.write(3)
             raise RuntimeError
-        assert not woken.acquire(timeout=0.5)
+        rig.write(4)
+        assert woken.acquire(timeout=GUARD)
+        assert not woken.acquire(blocking=False)
+    finally:
+        listener.stop()
+
+
+def test_without_the_notification_nobody_is_woken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tooth: of two commits, of which one has its notification switched off, one wakes."""
+    woken = threading.Semaphore(0)
+    listener = wakeup.Listener(rig.platform, {"outbox": woken.release})
+    listener.start()
+    try:
+        assert woken.acquire(timeout=GUARD)
+        with monkeypatch.context() as patch:
+            patch.setitem(failpoints._points, "relay.notification", FailPoint("off"))
+            rig.write(1)
+        rig.write(2)
+        assert woken.acquire(timeout=GUARD)
+        assert not woken.acquire(blocking=False)
     finally:
         listener.stop()
 
@@ -209,13 +232,13 @@ def test_a_listener_comes_back(rig: Rig) -> None:
     listener = wakeup.Listener(rig.platform, {"outbox": woken.release})
     listener.start()
     try:
-        assert woken.acquire(timeout=10)
+        assert woken.acquire(timeout=GUARD)
         listens = "query LIKE '%%pg_backend_pid()' AND datname = %s"
         end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listens}"
         assert rig.query(end, rig.platform) == [(True,)]
-        assert woken.acquire(timeout=10), "it looks for what it missed"
+        assert woken.acquire(timeout=GUARD), "it looks for what it missed"
         rig.write(1)
-        assert woken.acquire(timeout=10)
+        assert woken.acquire(timeout=GUARD)
     finally:
         listener.stop()
 
@@ -248,7 +271,7 @@ class Meeting:
         self.order: list[str] = []
 
     def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
-        self.both.wait(20)
+        self.both.wait(GUARD)
         self.order += [message.id for message in messages]
         return [None] * len(messages)
 
@@ -260,9 +283,51 @@ def test_two_batches_travel_at_once(rig: Rig) -> None:
     relay = Relay(broker, open_outbox(rig.platform), msgspec.structs.replace(get_settings().events, batch=5))
     relay.start()
     try:
-        rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), 20, "all are sent")
+        rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), "all are sent")
     finally:
         broker.both.abort()
         relay.stop()
-        assert relay.join(20)
+        assert relay.join(GUARD)
     assert sorted(broker.order) == sorted(written)
+
+
+class Willing:
+    """A broker that confirms everything."""
+
+    connected = True
+
+    def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
+        return [None] * len(messages)
+
+
+class Counting(PostgresOutbox):
+    """An outbox that counts the claims that have ended."""
+
+    claims = 0
+
+    def claim(self, limit: int, lease: float) -> list[OutboxRow]:
+        claimed = super().claim(limit, lease)
+        self.claims += 1
+        return claimed
+
+
+@pytest.mark.parametrize("polls", [True, False])
+def test_a_lost_notification_costs_a_poll_interval(rig: Rig, monkeypatch: pytest.MonkeyPatch, polls: bool) -> None:
+    """Polling finds what no notification told of; the tooth: switched off, the relay looks once more when it is woken,
+    and never by itself.
+    """
+    if not polls:
+        monkeypatch.setitem(failpoints._points, "relay.polling", FailPoint("off"))
+    outbox, broker = Counting(rig.platform), cast("Any", Willing())
+    relay = Relay(broker, outbox, msgspec.structs.replace(get_settings().events, poll_interval=0.01))
+    relay.start()
+    try:
+        rig.until(lambda: outbox.claims > 0, "the look at the start")
+        rig.write(1)
+        if not polls:
+            relay.wake()
+        rig.until(lambda: not rig.count("bandstand_outbox WHERE sent_at IS NULL"), "it is sent")
+        assert polls or outbox.claims == 2
+    finally:
+        relay.stop()
+        assert relay.join(GUARD)

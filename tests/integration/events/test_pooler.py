@@ -36,10 +36,10 @@ def test_nothing_is_lost_or_done_twice(pooled: Rig) -> None:
     """Two workers of four threads, which share three sessions or have their own; one dies; all has its effects once."""
     doomed, _ = pooled.ready_worker(), pooled.ready_worker()
     pooled.write_many(100)
-    pooled.until(lambda: len(pooled.effects()) >= 20, 60, "the first effects")
+    pooled.until(lambda: len(pooled.effects()) >= 20, "the first effects")
     pooled.stop(doomed, signal.SIGKILL)
     pooled.write_many(100, start=100)
-    pooled.until(pooled.settled, 60, "all effects")
+    pooled.until(pooled.settled, "all effects")
     assert pooled.ledger() == pooled.ledger("watcher") == ZERO
     assert "An event has to wait" not in pooled.log.read_text(), "what a session does not know is no failure"
 
@@ -55,7 +55,7 @@ def test_a_pooler_that_is_killed_loses_nothing(pooled: Rig, pooler: PgBouncer) -
         connections[pooled.platform].close()
         pooler.start()
     pooled.write(999)
-    pooled.until(pooled.settled, 60, "all effects")
+    pooled.until(pooled.settled, "all effects")
     assert set(pooled.effects()) == {*range(20), *range(100, 120), 999}
     assert pooled.ledger() == pooled.ledger("watcher") == ZERO
     assert worker.poll() is None, "the worker itself never died"
@@ -66,7 +66,7 @@ def test_a_worker_past_the_pooler_is_told(pooled: Rig, postgres: Postgres) -> No
     pooled.ready_worker(events={"POLL_INTERVAL": 60}, DATABASE_URL=postgres.url(pooled.platform))
     for number in range(3):
         pooled.write(number)
-        pooled.until(pooled.settled, 30, "its effect")
+        pooled.until(pooled.settled, "its effect")
 
 
 def is_told(alias: str) -> bool:

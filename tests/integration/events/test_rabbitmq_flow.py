@@ -32,11 +32,11 @@ def test_two_relays_publish_each_event_once_and_in_order(service: Rig, rabbit: R
     watcher.consume([Binding(subscription="all", pattern="number.*")], inbox)
     with contextlib.closing(watcher):
         watcher.open(lambda: None)
-        service.until(lambda: watcher.connected, 10, "the watcher is connected")
+        service.until(lambda: watcher.connected, "the watcher is connected")
         for _ in range(2):
             service.worker("--only", "relay", events={"BATCH": 7, **LEASE})
         service.write_many(600)
-        service.until(lambda: len(inbox.received) >= 600, 30, "all are published")
+        service.until(lambda: len(inbox.received) >= 600, "all are published")
         assert service.count("bandstand_outbox WHERE sent_at IS NULL") == 0
     bodies = [json.loads(body) for body in inbox.bodies()]
     assert sorted(body["data"]["number"] for body in bodies) == list(range(600))
@@ -48,7 +48,7 @@ def test_two_relays_publish_each_event_once_and_in_order(service: Rig, rabbit: R
 def test_a_broker_killed_under_way_loses_and_repeats_nothing(service: Rig, running: Rabbit) -> None:
     """While RabbitMQ is killed and started again every write commits, and everything has its effect once."""
     service.ready_worker(events=LEASE)
-    running.settle()
+    running.settle(*(f"{service.platform}.ledger-service.{each}" for each in ("counted", "watcher", "typed")))
     service.write_many(50)
     running.kill()
     service.write_many(50, 50)
@@ -56,7 +56,7 @@ def test_a_broker_killed_under_way_loses_and_repeats_nothing(service: Rig, runni
     service.write_many(50, 100)
     running.kill()
     running.start()
-    service.until(service.settled, 30, "all effects")
+    service.until(service.settled, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
 
 
@@ -65,10 +65,10 @@ def test_a_consumer_killed_in_the_middle_has_each_effect_once(service: Rig, poin
     """Killed before the commit the event is handled again; killed after it, its repetition has no effect."""
     process = service.ready_worker(failpoints=f"{point}=kill:5", events=LEASE)
     service.write_many(20)
-    service.until(lambda: process.poll() is not None, 20, "the worker is killed at the fail-point")
+    service.until(lambda: process.poll() is not None, "the worker is killed at the fail-point")
     assert process.returncode == -signal.SIGKILL
     service.ready_worker(events=LEASE)
-    service.until(service.settled, 20, "all effects")
+    service.until(service.settled, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
 
 
@@ -76,10 +76,10 @@ def test_a_relay_killed_after_the_confirmation_repeats_no_effect(service: Rig) -
     """RabbitMQ takes an event a second time; the inbox knows it."""
     service.write_many(30)
     process = service.worker("--only", "relay", failpoints="relay.after_publish=kill:1", events=LEASE)
-    service.until(lambda: process.poll() is not None, 20, "the relay is killed at the fail-point")
+    service.until(lambda: process.poll() is not None, "the relay is killed at the fail-point")
     assert service.count("bandstand_outbox WHERE sent_at IS NULL") == 30
     service.ready_worker(events=LEASE)
-    service.until(service.settled, 20, "all effects")
+    service.until(service.settled, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
 
 
@@ -96,11 +96,11 @@ def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(service: 
             starts += 1
         return bool(service.count("bandstand_dead_letter"))
 
-    service.until(buried, 60, "the deadly event is given up")
+    service.until(buried, "the deadly event is given up")
     [(reason, deaths, message_id)] = service.query("SELECT reason, deaths, message_id FROM bandstand_dead_letter")
     assert (reason, deaths, message_id) == ("deaths", 5, deadly)
     assert starts <= 6
-    service.until(lambda: service.done(*range(1, 11)), 15, "the others")
+    service.until(lambda: service.done(*range(1, 11)), "the others")
     assert service.ledger("counted", range(1, 11)) == ZERO
 
 
@@ -109,10 +109,10 @@ def test_what_a_killed_worker_had_in_hand_is_handled_side_by_side(service: Rig) 
     process = service.ready_worker(events=LEASE)
     for number in range(3):
         service.write(number, do="meet:6")
-    service.until(lambda: service.count("attempt") == 3, 20, "all handlers have begun, and wait for a second round")
+    service.until(lambda: service.count("attempt") == 3, "all handlers have begun, and wait for a second round")
     service.stop(process, signal.SIGKILL)
     service.ready_worker(events=LEASE)
-    service.until(service.settled, 60, "all effects")
+    service.until(service.settled, "all effects")
     assert service.count("attempt") == 6, "else they were not in the handler at the same time"
     assert service.ledger() == service.ledger("watcher") == ZERO
 
@@ -120,15 +120,16 @@ def test_what_a_killed_worker_had_in_hand_is_handled_side_by_side(service: Rig) 
 def test_a_worker_that_was_paused_repeats_nothing(service: Rig) -> None:
     """A worker stopped for longer than its lease loses its connection; another does its work, and its own comes to
     nothing when it wakes up."""
-    process = service.ready_worker(events=LEASE)
-    service.write(0, key="slow", do="sleep:0.5")
-    service.until(lambda: service.count("attempt") == 1, 10, "the handler has begun")
+    process, gate = service.ready_worker(events=LEASE), service.gate()
+    service.write(0, key="slow", do=f"wait:{gate}")
+    service.until(lambda: service.count("attempt") == 1, "the handler has begun")
     process.send_signal(signal.SIGSTOP)
     service.write_many(30, 1)
     service.ready_worker(events=LEASE)
-    service.until(lambda: service.done(*range(1, 31)), 40, "the others")
+    service.until(lambda: service.done(*range(1, 31)), "the others")
+    gate.touch()
     process.send_signal(signal.SIGCONT)
-    service.until(service.settled, 30, "all effects")
+    service.until(service.settled, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
 
 
@@ -143,16 +144,16 @@ def test_two_workers_that_have_the_same_event_at_the_same_time(service: Rig, rab
     stranger = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="stranger"))
     with contextlib.closing(stranger):
         stranger.open(lambda: None)
-        service.until(lambda: stranger.connected, 10, "the stranger is connected")
+        service.until(lambda: stranger.connected, "the stranger is connected")
         copies = [Outgoing(id="both", type="number.counted", body=body)] * 60  # more than one worker may hold
         assert stranger.publish(copies) == [None] * 60
-    service.until(lambda: bool(service.effects()), 15, "the effect")
+    service.until(lambda: bool(service.effects()), "the effect")
     if inbox:
         service.write(1)
-        service.until(lambda: service.effects() == service.effects("watcher") == [0, 1], 20, "one effect each")
+        service.until(lambda: service.effects() == service.effects("watcher") == [0, 1], "one effect each")
         assert service.count("attempt") == 1
     else:
-        service.until(lambda: len(service.effects()) > 1, 15, "repeated effects")
+        service.until(lambda: len(service.effects()) > 1, "repeated effects")
 
 
 def test_what_nobody_can_read_is_dead_at_once(service: Rig, rabbit: Rabbit) -> None:
@@ -161,12 +162,12 @@ def test_what_nobody_can_read_is_dead_at_once(service: Rig, rabbit: Rabbit) -> N
     stranger = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="stranger"))
     with contextlib.closing(stranger):
         stranger.open(lambda: None)
-        service.until(lambda: stranger.connected, 10, "the stranger is connected")
+        service.until(lambda: stranger.connected, "the stranger is connected")
         assert stranger.publish([Outgoing(id="rubbish", type="number.counted", body=b"\x00\xff")]) == [None]
     dead = "bandstand_dead_letter WHERE message_id = 'rubbish' AND reason = 'invalid' AND attempts = 0"
-    service.until(lambda: service.count(dead) == 3, 15, "a dead letter for each subscription")
+    service.until(lambda: service.count(dead) == 3, "a dead letter for each subscription")
     service.write(0)
-    service.until(service.settled, 15, "the worker goes on")
+    service.until(service.settled, "the worker goes on")
     assert service.ledger() == ZERO
 
 
@@ -176,11 +177,11 @@ def test_a_server_without_memory_has_no_row_marked_sent(service: Rig, rabbit: Ra
     rabbit.control("set_vm_memory_high_watermark", "0")
     try:
         service.write_many(20)
-        service.until(lambda: "memory or disk is full" in service.log.read_text(), 15, "the alarm is told")
+        service.until(lambda: "memory or disk is full" in service.log.read_text(), "the alarm is told")
         assert service.count("bandstand_outbox WHERE sent_at IS NOT NULL") == 0
     finally:
         rabbit.control("set_vm_memory_high_watermark", "0.4")
-    service.until(service.settled, 20, "all effects")
+    service.until(service.settled, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
 
 
@@ -188,10 +189,10 @@ def test_sigterm_leaves_nothing_that_counts_as_repeated(service: Rig) -> None:
     """A worker that is asked to stop under load finishes what it was brought; the next one counts no deaths."""
     first = service.ready_worker(events=LEASE)
     service.write_many(300)
-    service.until(lambda: len(service.effects()) > 20, 20, "it is at work")
+    service.until(lambda: len(service.effects()) > 20, "it is at work")
     assert service.stop(first) == 0
     service.ready_worker(events=LEASE)
-    service.until(service.settled, 30, "all effects")
+    service.until(service.settled, "all effects")
     assert service.ledger() == service.ledger("watcher") == ZERO
     assert "An event has to wait" not in service.log.read_text()
 
@@ -201,7 +202,7 @@ def test_the_status_knows_what_is_in_the_queues(service: Rig, rabbit: Rabbit) ->
     service.stop(service.ready_worker(events=LEASE))
     service.write_many(5)
     service.ready_worker("--only", "relay", events=LEASE)
-    service.until(lambda: at_broker(service) == {5}, 20, "all is relayed")
+    service.until(lambda: at_broker(service) == {5}, "all is relayed")
     assert "5 at the broker, 0 waiting" in service.command("events", "status")
     options = BrokerOptions(platform=service.platform, service="ledger-service")
     assert RabbitMqBroker(rabbit.url(), options).waiting(["nobody"], 5.0) == {}

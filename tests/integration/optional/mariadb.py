@@ -51,7 +51,7 @@ class MariaDb:
             self.process = subprocess.Popen(
                 tied([self.program, *options]), stdout=sink, stderr=sink, start_new_session=True
             )
-        wait_for(self._answers, self.process, seconds=60, log=log)
+        wait_for(self._answers, self.process, log=log)
 
     def _answers(self) -> bool:
         try:

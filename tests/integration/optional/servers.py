@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rab
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 from tests.ports import guarded_port, held_port
 from tests.programs import INSTALL_SERVERS, require_program
+from tests.waiting import until
 
 
 def require_rabbitmq() -> RabbitMqPrograms:
@@ -36,13 +36,14 @@ def require_rabbitmq() -> RabbitMqPrograms:
         raise
 
 
-def wait_for(check: Callable[[], bool], process: subprocess.Popen[bytes], *, seconds: float, log: Path) -> None:
+def wait_for(check: Callable[[], bool], process: subprocess.Popen[bytes], *, log: Path) -> None:
     """Wait until the server answers; its log is the text of the failure when it does not."""
-    end = time.monotonic() + seconds
-    while not check():
+
+    def answers() -> bool:
         assert process.poll() is None, f"the server ended:\n{log.read_text()[-3000:]}"
-        assert time.monotonic() < end, f"not ready after {seconds} s:\n{log.read_text()[-3000:]}"
-        time.sleep(0.05)
+        return check()
+
+    until(answers, "the server to be ready", evidence=lambda: log.read_text()[-3000:])
 
 
 def accepts(port: int) -> bool:
@@ -97,7 +98,7 @@ class RabbitMq:
                 stderr=sink,
                 start_new_session=True,
             )
-        wait_for(lambda: passes(plan.probe), process, seconds=plan.start_timeout, log=plan.log)
+        wait_for(lambda: passes(plan.probe), process, log=plan.log)
         return process
 
     def kill(self) -> None:
@@ -117,14 +118,27 @@ class RabbitMq:
     def close(self) -> None:
         """End both processes; what the server started ends with it."""
         members = family(self.process) if self.process else []
-        for process, seconds in ((self.process, 20), (self._mapper, 5)):
+        for process in (self.process, self._mapper):
             if process is not None and process.poll() is None:
-                end(process, seconds=seconds)
+                end(process)
         # What has ended may still be there for a moment.
-        deadline = time.monotonic() + 10
-        while left := [member.pid for member in members if lives(member)]:
-            assert time.monotonic() < deadline, f"{left} outlived the server by 10 s"
-            time.sleep(0.01)
+        until(lambda: not any(map(lives, members)), "what the server started to end", evidence=lambda: str(members))
+
+    def has_written(self, *queues: str) -> bool:
+        """Say whether these quorum queues, and the archives of platforms, withstand a kill."""
+        folder = self.folder / "mnesia"
+        return all(withstands_a_kill(folder, queue) for queue in queues) and withstands_a_kill(folder, COORDINATOR)
+
+
+COORDINATOR = "rabbit_stream_coordinator"
+"""What RabbitMQ names on the disk in place of streams, which the archives are."""
+
+
+def withstands_a_kill(folder: Path, queue: str) -> bool:
+    """Say whether a RabbitMQ with its data below ``folder`` has written the name of the queue to where it looks for it
+    when it starts after a kill. It does so some time after it confirmed that the queue is declared.
+    """
+    return any(queue.encode() in file.read_bytes() for file in folder.glob("**/names.dets"))
 
 
 def passes(probe: Probe) -> bool:
@@ -204,18 +218,18 @@ class Consul:
                 stderr=sink,
                 start_new_session=True,
             )
-        wait_for(self.leads, self.process, seconds=20, log=self.log)
+        wait_for(self.leads, self.process, log=self.log)
 
     def leads(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/status/leader", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/v1/status/leader", timeout=10) as answer:
                 return len(answer.read()) > 4
         except OSError:
             return False
 
     def stop(self) -> None:
         if self.process is not None:
-            end(self.process, seconds=5)
+            end(self.process)
             self.process = None
 
 
@@ -230,11 +244,11 @@ def consul(folder: Path, options: str = "") -> Iterator[Consul]:
         agent.stop()
 
 
-def end(process: subprocess.Popen[bytes], *, seconds: float) -> None:
-    """End a process in good order, or at once when it takes too long."""
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process in good order, or at once when it hangs."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(seconds)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

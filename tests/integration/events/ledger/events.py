@@ -13,6 +13,7 @@ from django.db import connection
 
 from bandstand.events import Message, publish, subscribe
 from tests.integration.events.ledger.shapes import Answered, Counted
+from tests.waiting import until
 
 
 def effect(subscription: str, number: int, message: Message) -> None:
@@ -42,17 +43,12 @@ def attempt(subscription: str, message: Message) -> int:
 
 
 def meet(attempts: int) -> None:
-    """Wait until so many attempts have begun, in all processes.
-
-    Raises:
-        TimeoutError: they do not.
-    """
-    deadline = time.monotonic() + 20
+    """Wait until so many attempts have begun, in all processes."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as own:
-        while own.execute("SELECT count(*) >= %s FROM attempt", [attempts]).fetchone() != (True,):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"There are no {attempts} attempts.")
-            time.sleep(0.02)
+        until(
+            lambda: own.execute("SELECT count(*) >= %s FROM attempt", [attempts]).fetchone() == (True,),
+            f"{attempts} attempts",
+        )
 
 
 @subscribe(os.environ.get("LEDGER_PATTERN", "number.counted"), name="counted")
@@ -62,7 +58,9 @@ def on_counted(event: dict, message: Message) -> None:  # type: ignore[type-arg]
     if not action:
         return
     number = attempt("counted", message)
-    if action == "sleep":
+    if action == "wait":
+        until(Path(value).exists, "the test to open the gate")
+    elif action == "sleep":
         time.sleep(float(value))
     elif action == "meet":
         meet(int(value))
@@ -70,6 +68,10 @@ def on_counted(event: dict, message: Message) -> None:  # type: ignore[type-arg]
         os._exit(9)
     elif action == "fail" and number <= int(value):
         raise ValueError(f"attempt {number} of {message.id}")
+    elif action == "fail-and-wait":
+        if number == 1:
+            raise ValueError(f"attempt {number} of {message.id}")
+        until(Path(value).exists, "the test to open the gate")
     elif action == "answer":
         publish(Answered(number=event["number"]), key=message.key)
 
