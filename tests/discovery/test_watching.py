@@ -2,16 +2,19 @@ import logging
 import os
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 
 import pytest
 
 from bandstand.context import render_metrics
 from bandstand.discovery import Instance, MemoryRegistry, use_registry
+from bandstand.discovery import watching as module
 from bandstand.discovery.backends.watched import Instances, WatchedRegistry, seen
 from bandstand.discovery.health import OldList, RegistryTrouble, check_registry
 from bandstand.discovery.watching import GRACE, RegistryAway, Seen, Watch
 from bandstand.exceptions import NoInstances, UnknownService
 from tests.clock import Clock
+from tests.waiting import GUARD
 
 A = Instance(id="a", url="http://a:1")
 B = Instance(id="b", url="http://b:1")
@@ -162,6 +165,21 @@ def test_a_thread_that_could_not_start_is_tried_again(clock: Clock) -> None:
     clock.now += 0.4
     assert watching.get() == watching.get() == (A,)
     assert (len(tries), watching.trouble) == (3, "")
+
+
+def test_who_asks_when_the_patience_is_over_does_not_wait(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who ask for a name that never had an answer wait together, counted from the first of them."""
+    patience = 2 * GUARD
+    monkeypatch.setattr(module, "FIRST_ANSWER", patience)
+
+    def start(*_: object) -> None:
+        clock.now += patience
+
+    watching = Watch("user-service", Script(), empty=(), clock=clock, start=start)
+    asker = Thread(target=lambda: [watching.get() for _ in range(3)], daemon=True)
+    asker.start()
+    asker.join(GUARD)
+    assert not asker.is_alive()
 
 
 class Scripted(WatchedRegistry):

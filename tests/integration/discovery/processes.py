@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from bandstand.conf import wire
 from tests.integration.context.granian import ROOT
 from tests.integration.optional.servers import Consul, accepts
 from tests.ports import held_port
-
-LIMIT = 90.0  # seconds: several workers of a server take long to start on a busy machine
+from tests.waiting import GUARD, until
 
 MODULE = "tests.integration.discovery.service"
+PROBES = "TEST_PROBES"  # names a file that grows by a byte with each probe of Consul's
 SCRIPT = "tests/integration/discovery/service.py"
 
 # fmt: off
@@ -44,14 +43,6 @@ SERVERS = {
     "runserver-reload": [SCRIPT, "runserver", "{port}"],
 }
 # fmt: on
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    """Wait for ``happens``, looking often."""
-    end = time.monotonic() + LIMIT
-    while not happens():
-        assert time.monotonic() < end, f"waited {LIMIT} s for {what}"
-        time.sleep(0.05)
 
 
 def environment(agent: Consul | None, folder: Path, **more: str) -> dict[str, str]:
@@ -78,7 +69,7 @@ def manage(agent: Consul | None, folder: Path, *arguments: str, **more: str) -> 
         check=True,
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=GUARD,
     )
 
 
@@ -91,12 +82,13 @@ class Service:
         self.port = port or held_port()
         self.agent = agent
         self.log = folder / f"{server}-{self.port}.log"
+        self._probes = folder / f"{server}-{self.port}.probes"
         words = [word.format(workers=workers, port=self.port) for word in SERVERS[server]]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
-                env=environment(agent, folder, **{wire.WORKER_PORT: str(self.port), **more}),
+                env=environment(agent, folder, **{wire.WORKER_PORT: str(self.port), PROBES: str(self._probes), **more}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -105,8 +97,18 @@ class Service:
     def is_registered(self) -> bool:
         return self.port in passing(self.agent)
 
+    def probes(self) -> int:
+        """How many times Consul has asked whether it is ready, and got an answer."""
+        return self._probes.stat().st_size if self._probes.exists() else 0
+
+    def stays(self, looks: int = 2) -> bool:
+        """Say whether it is the only instance at each look, until Consul has asked it so many times more."""
+        last = self.probes() + looks
+        until(lambda: passing(self.agent) != [self.port] or self.probes() >= last, f"{looks} probes")
+        return passing(self.agent) == [self.port]
+
     def answers(self, path: str = "/who/") -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=LIMIT) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=GUARD) as answer:
             return str(answer.read().decode())
 
     def json(self, path: str) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def running(server: str, agent: Consul, folder: Path, *, registers: bool = True,
 def entries(agent: Consul, *, name: str = "user-service", token: str = "") -> list[dict[str, Any]]:
     """All instances that Consul knows of, whatever their health."""
     request = urllib.request.Request(f"{agent.url}/v1/health/service/{name}", headers={"X-Consul-Token": token})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=GUARD) as answer:
         found: list[dict[str, Any]] = json.load(answer)
     return found
 
@@ -161,7 +163,7 @@ def passing(agent: Consul, *, name: str = "user-service", token: str = "") -> li
 
 def known(agent: Consul, where: str) -> set[str]:
     """What the agent itself has registered ("agent/services", by id), or the catalog ("catalog/services", by name)."""
-    with urllib.request.urlopen(f"{agent.url}/v1/{where}", timeout=5) as answer:
+    with urllib.request.urlopen(f"{agent.url}/v1/{where}", timeout=GUARD) as answer:
         return set(json.load(answer))
 
 
@@ -169,5 +171,5 @@ def forget_all(agent: Consul) -> None:
     """Take out every instance, and wait until no name is left."""
     for identity in known(agent, "agent/services"):
         request = urllib.request.Request(f"{agent.url}/v1/agent/service/deregister/{quote(identity)}", method="PUT")
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=GUARD).close()
     until(lambda: known(agent, "catalog/services") == {"consul"}, "Consul to know nobody")

@@ -3,12 +3,16 @@
 import os
 import signal
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from threading import enumerate as enumerate_threads
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+
+from bandstand.discovery.backends import consul as backend
+from tests.waiting import GUARD
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.integration.discovery.settings")
 
@@ -18,12 +22,25 @@ def who(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(os.getpid()), content_type="text/plain")
 
 
-def slow(_request: HttpRequest) -> HttpResponse:
-    time.sleep(1)
-    return HttpResponse("done", content_type="text/plain")
+def threads(_request: HttpRequest) -> HttpResponse:
+    """The names of the threads of the process that answers."""
+    return HttpResponse(str([thread.name for thread in enumerate_threads()]), content_type="text/plain")
 
 
-urlpatterns = [path("who/", who), path("slow/", slow), path("", include("bandstand.urls"))]
+def count_probes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware that tells the test of each probe that was answered: the file is shared by all workers."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if "TEST_PROBES" in os.environ and "Consul" in request.headers.get("User-Agent", ""):
+            with Path(os.environ["TEST_PROBES"]).open("ab") as file:
+                file.write(b".")
+        return response
+
+    return middleware
+
+
+urlpatterns = [path("who/", who), path("threads/", threads), path("", include("bandstand.urls"))]
 
 
 def __getattr__(name: str) -> object:
@@ -36,6 +53,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(name)
     return makers[name]()
 
+
+# On a busy machine an answer is late, and not missing.
+backend._PROBE_TIMEOUT = backend._TIMEOUT = GUARD  # type: ignore[misc]
 
 if "WITHOUT_RENEWAL" in os.environ:  # switches the protection off
     from bandstand.discovery import registration

@@ -11,10 +11,10 @@ DATABASES = {"default": environment.database}
 CACHES = {"default": environment.cache}
 LOGGING = environment.logging
 BANDSTAND = environment.bandstand(version="1.2.3")
-INSTALLED_APPS = defaults.INSTALLED_APPS
-MIDDLEWARE = defaults.MIDDLEWARE
-TEMPLATES = defaults.TEMPLATES
 ROOT_URLCONF = "tests.integration.discovery.service"
+INSTALLED_APPS = defaults.INSTALLED_APPS
+MIDDLEWARE = [f"{ROOT_URLCONF}.count_probes", *defaults.MIDDLEWARE]
+TEMPLATES = defaults.TEMPLATES
 WSGI_APPLICATION = "tests.integration.discovery.service.application"
 STATIC_URL = "static/"
 USE_TZ = True

@@ -15,13 +15,13 @@ from bandstand.discovery import Instance, use_registry
 from bandstand.discovery.backends.consul import ConsulRegistry
 from bandstand.discovery.watching import Watch
 from bandstand.exceptions import ServiceCallError
-from tests.integration.discovery.processes import passing, running, until
+from tests.integration.discovery.processes import passing, running
 from tests.integration.optional.servers import Consul
+from tests.waiting import GUARD, until
 
 pytestmark = pytest.mark.integration
 
-AWAY = float(os.environ.get("BANDSTAND_FAULT_CONSUL_SECONDS", "8"))  # that Consul is stopped
-ROUTED_OUT = 15.0
+AWAY = float(os.environ.get("BANDSTAND_FAULT_CONSUL_SECONDS", "1"))  # that Consul is stopped, at least
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class Caller:
         client = ServiceClient("user-service")
         while not self.stopped.wait(0.02):
             try:
-                client.get("/who/", timeout=5)
+                client.get("/who/", timeout=GUARD)
             except ServiceCallError as error:
                 self.failed.append(error)
             else:
@@ -60,25 +60,21 @@ class Caller:
             self.stopped.set()
             self._thread.join()
 
-
-def pass_time(caller: Caller, seconds: float) -> None:
-    """Let the calls go on for a while, until another one was answered or one has failed."""
-    time.sleep(seconds)
-    before = caller.answered
-    until(lambda: caller.answered > before or bool(caller.failed), "calls to go on")
+    def pass_by(self, calls: int = 10) -> None:
+        """Wait until so many more calls were answered, or one has failed."""
+        wanted = self.answered + calls
+        until(lambda: self.answered >= wanted or bool(self.failed), "calls to go on")
 
 
 def test_no_call_fails_when_an_instance_is_killed(agent: Consul, folder: Path, registry: ConsulRegistry) -> None:
-    """One of two instances is killed under load: no call fails, and within 15 s nobody is sent to it any more."""
+    """One of two instances is killed under load: no call fails, and then nobody is sent to it any more."""
     with running("granian", agent, folder) as one, running("granian", agent, folder) as other:
         until(lambda: len(registry.instances("user-service")) == 2, "both instances")
         with Caller().calling() as caller:
-            pass_time(caller, 0.5)
+            caller.pass_by()
             one.kill()
-            killed = time.monotonic()
             until(lambda: len(registry.instances("user-service")) == 1, "the killed one to be out")
-            assert time.monotonic() - killed < ROUTED_OUT
-            pass_time(caller, 0.5)
+            caller.pass_by()
         assert registry.instances("user-service")[0].url == f"http://127.0.0.1:{other.port}"
         assert caller.failed == []
 
@@ -95,22 +91,24 @@ def test_no_call_fails_when_an_instance_leaves(agent: Consul, folder: Path, regi
             until(lambda: len(registry.instances("user-service")) == 1, "the one to be out")
             assert one.process.poll() is None
             until(lambda: one.process.poll() is not None, "the server to end")
-            pass_time(caller, 0.2)
+            caller.pass_by()
         assert caller.failed == []
 
 
-def outage(agent: Consul, folder: Path, registry: ConsulRegistry, seconds: float) -> Caller:
-    """Stop Consul for a while and start it again, empty, while somebody calls."""
+def outage(agent: Consul, folder: Path, registry: ConsulRegistry, seconds: float = 0.0) -> Caller:
+    """Stop Consul, for ``seconds`` at least, and start it again, empty, while somebody calls."""
     with running("gunicorn", agent, folder, workers=2) as service:
         until(lambda: bool(registry.instances("user-service")), "the instance")
         with Caller().calling() as caller:
-            pass_time(caller, 0.2)
+            caller.pass_by()
             agent.stop()
-            pass_time(caller, seconds)
+            until(lambda: bool(registry.trouble()), "the outage to be seen")
+            time.sleep(seconds)
+            caller.pass_by()
             agent.start()
             until(lambda: passing(agent) == [service.port], "the instance to be back")
             until(lambda: not registry.trouble(), "the trouble's end")
-            pass_time(caller, 0.5)
+            caller.pass_by()
     return caller
 
 
@@ -119,7 +117,6 @@ def test_no_call_fails_while_consul_is_away(agent: Consul, folder: Path, registr
     caller = outage(agent, folder, registry, AWAY)
     print(f"{len(caller.failed)} of {len(caller.failed) + caller.answered} calls failed, Consul away for {AWAY:g} s")
     assert caller.failed == []
-    assert caller.answered > AWAY
 
 
 def test_without_the_last_good_list_calls_fail(
@@ -133,7 +130,7 @@ def test_without_the_last_good_list_calls_fail(
         return missed(watch, reason)
 
     monkeypatch.setattr(Watch, "_missed", forget)
-    assert outage(agent, folder, registry, 2).failed
+    assert outage(agent, folder, registry).failed
 
 
 def test_without_doubt_calls_fail_when_consul_is_back(
@@ -154,4 +151,4 @@ def test_who_is_found_by_address_is_asked_by_name(agent: Consul, folder: Path, r
     """No address is an allowed host in production, but the name of the service always is: for callers and Consul."""
     with running("uvicorn", agent, folder, **{wire.ALLOWED_HOSTS: "shop.test"}):
         until(lambda: bool(registry.instances("user-service")), "the instance")
-        assert ServiceClient("user-service").get("/who/", timeout=5).content.isdigit()
+        assert ServiceClient("user-service").get("/who/", timeout=GUARD).content.isdigit()
