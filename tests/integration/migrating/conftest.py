@@ -103,7 +103,7 @@ class StockService:
         """Migrate in ``count`` processes at once, and return how each ended."""
         command = [sys.executable, str(RACE), str(count), kind, json.dumps(options)]
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
@@ -143,4 +143,4 @@ def service(tmp_path: Path, server: EphemeralPostgres) -> StockService:
 @pytest.fixture
 def slow_service(tmp_path: Path, server: EphemeralPostgres) -> StockService:
     """Its first migration takes longer than any test waits."""
-    return StockService(tmp_path, server, nap=60)
+    return StockService(tmp_path, server, nap=3600)

@@ -12,8 +12,9 @@ from django.db.utils import ConnectionHandler
 from bandstand.migrating import MigrationGuard
 from bandstand.testing import EphemeralPostgres
 from tests.integration.migrating.conftest import StockService
-from tests.integration.migrating.test_migrate import SOON, assert_applied_once, errors
+from tests.integration.migrating.test_migrate import assert_applied_once, errors
 from tests.integration.optional.pgbouncer import Pooler, poolers
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +31,7 @@ def test_a_shared_session_is_refused(service: StockService, pooler: Pooler) -> N
     """Before anything is locked, limited or written; the error names the way, which then works."""
     service.pooler = pooler(sessions=1)
     with service.begin() as refused:
-        output, _ = refused.communicate(timeout=SOON)
+        output, _ = refused.communicate(timeout=GUARD)
     assert refused.returncode == 1
     assert "DATABASE_URL that leads to PostgreSQL itself" in output
     assert "Traceback" not in output
