@@ -5,12 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.waiting import GUARD, until
 
 BANDSTAND = Path(sys.executable).with_name("bandstand")
 
@@ -63,12 +64,17 @@ USE_TZ = True
 
 URLS = """
 import os, time
+from pathlib import Path
 from django.http import JsonResponse
 from django.urls import include, path
 from {app}.models import Thing
 
 def things(request):
-    time.sleep(float(request.GET.get("sleep", 0)))
+    if "gate" in request.GET:  # wait until the test makes this file
+        gate = Path(request.GET["gate"])
+        gate.with_suffix(".waiting").touch()
+        while not gate.exists():
+            time.sleep(0.02)
     return JsonResponse({{"service": "{service}", "pid": os.getpid(), "things": Thing.objects.count()}})
 
 urlpatterns = [
@@ -173,7 +179,7 @@ class Platform:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 2 * GUARD) -> subprocess.CompletedProcess[str]:
         """Run ``bandstand`` with ``arguments`` and return how it ended.
 
         ``timeout`` only bounds a test that hangs: the runner itself gives a server up to 120 s to start.
@@ -261,15 +267,13 @@ def _has_path(process: psutil.Process, root: str) -> bool:
     return process.cwd().startswith(root) or any(root in word for word in process.cmdline())
 
 
-def eventually(condition: Callable[[], Any], *, within: float) -> Any:
-    """Return what ``condition`` returns once that is true, or fail after ``within`` seconds."""
-    deadline = time.monotonic() + within
-    while True:
+def eventually(condition: Callable[[], Any]) -> Any:
+    """Return what ``condition`` returns once that is true; who refuses a connection meanwhile has not answered yet."""
+
+    def asked() -> Any:
         try:
-            value = condition()
+            return condition()
         except OSError:
-            value = None
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.03)
+            return None
+
+    return until(asked, "what the last line of the test names")

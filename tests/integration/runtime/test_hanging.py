@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import psutil
@@ -16,16 +17,21 @@ from bandstand.workspace.runtime.probes import AnswerProbe, HttpProbe
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Stage
 from bandstand.workspace.runtime.supervision import RestartPolicy, Status, Supervision
 from bandstand.workspace.runtime.supervisor import Supervisor
+from tests.clock import Clock
 from tests.ports import held_port
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.integration
 
 # Ready until the file "away" appears. A stopped process still has its port open, and the system accepts for it.
 SERVER = """
-import http.server, pathlib, sys
+import http.server, pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        with open("asked", "a") as file:
+            print(self.path, file=file)
         away = pathlib.Path("away").exists()
         self.send_response(503 if away else 200)
         self.end_headers()
@@ -35,6 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
+LIVE = "/health/live/"
+SILENCE = 1000.0  # seconds of a clock that stands still
 
 
 class Watching:
@@ -51,54 +59,104 @@ class Watching:
         pass
 
 
-def test_a_process_that_hangs_is_started_anew(tmp_path: Path) -> None:
-    """Its database away, it stays as it is; stopped in its tracks with its port open, it is replaced and serves."""
-    port = held_port()
-    web = Process(
-        name="web",
-        label="web",
-        stage=Stage.WEB,
-        command=Command(arguments=(sys.executable, "-c", SERVER, str(port)), folder=tmp_path),
-        log=tmp_path / "web.log",
-        probe=HttpProbe(port=port, path="/health/ready/", again=0.1, timeout=0.3),
-        liveness=AnswerProbe(port=port, path="/health/live/", timeout=0.3),
-    )
-    plan = Plan(resources=(web,))
-    rules = Supervision(plan, policy=RestartPolicy(base=0.05, silence=1.0))
-    status, watching, logs = rules.statuses["web"], Watching(), Logs()
+class Web:
+    """A supervisor with one real process, which obeys no SIGTERM, on a clock that the test moves."""
 
-    async def until(phase: Phase, *, restarts: int) -> None:
-        while (status.phase, status.restarts) != (phase, restarts):  # noqa: ASYNC110 - a test looks, as people do
+    def __init__(self, folder: Path) -> None:
+        port = held_port()
+        self.folder = folder
+        self.clock = Clock()
+        self.watching, self.logs = Watching(), Logs()
+        web = Process(
+            name="web",
+            label="web",
+            stage=Stage.WEB,
+            command=Command(arguments=(sys.executable, "-c", SERVER, str(port)), folder=folder),
+            log=folder / "web.log",
+            probe=HttpProbe(port=port, path="/health/ready/", again=0.1, timeout=1.0),
+            liveness=AnswerProbe(port=port, path=LIVE, timeout=1.0),
+            grace=2 * GUARD,
+        )
+        self._plan = Plan(resources=(web,))
+        self.rules = Supervision(self._plan, policy=RestartPolicy(base=0.05, silence=SILENCE))
+        self.status = self.rules.statuses["web"]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - a test looks, as people do
             await asyncio.sleep(0.02)
 
-    async def run() -> None:
-        others = {child.pid for child in psutil.Process().children()}  # those of other tests
-        watchdog = Watchdog()
-        adopt_orphans(lambda: watchdog.pids | others)
-        watchdog.start()
-        supervisor = Supervisor(plan, rules, launcher=SystemLauncher(watchdog), logs=logs)
-        supervisor.observers = (watching,)
-        running = asyncio.create_task(supervisor.run())
-        try:
-            async with asyncio.timeout(20):
-                await until(Phase.READY, restarts=0)
-                (tmp_path / "away").touch()
-                await until(Phase.UNREADY, restarts=0)
-                await asyncio.sleep(2.0)  # twice the time after which silence would end it
-                assert (status.phase, status.restarts) == (Phase.UNREADY, 0)
-                (tmp_path / "away").unlink()
-                await until(Phase.READY, restarts=0)
-                pid = supervisor.pid_of("web")
-                assert pid is not None
-                os.kill(pid, signal.SIGSTOP)
-                await until(Phase.READY, restarts=1)
-                assert supervisor.pid_of("web") != pid
-        finally:
-            supervisor.stop()
-            await running
-            watchdog.close()
+    async def reaches(self, phase: Phase, *, restarts: int = 0) -> None:
+        await self.until(lambda: (self.status.phase, self.status.restarts) == (phase, restarts))
 
-    asyncio.run(run())
-    logs.close()
-    assert len(watching.reasons) == 1
-    assert "no sign of life" in watching.reasons[0]
+    async def is_asked_whether_it_lives(self, times: int) -> None:
+        """Wait until it was asked, and answered, so many times more."""
+        asked = self.folder / "asked"
+        wanted = asked.read_text().count(LIVE) + times
+        await self.until(lambda: asked.read_text().count(LIVE) >= wanted)
+
+    def run(self, work: Callable[[Supervisor], Coroutine[None, None, None]]) -> None:
+        """Do ``work`` while it is supervised, and leave nothing behind."""
+
+        async def run() -> None:
+            others = {child.pid for child in psutil.Process().children()}  # those of other tests
+            watchdog = Watchdog()
+            adopt_orphans(lambda: watchdog.pids | others)
+            watchdog.start()
+            launcher = SystemLauncher(watchdog)
+            supervisor = Supervisor(self._plan, self.rules, launcher=launcher, logs=self.logs, clock=self.clock)
+            supervisor.observers = (self.watching,)
+            running = asyncio.create_task(supervisor.run())
+            try:
+                async with asyncio.timeout(GUARD):
+                    await work(supervisor)
+            finally:
+                supervisor.stop()
+                await self.until(lambda: supervisor.stopping)
+                supervisor.stop()
+                await running
+                watchdog.close()
+                self.logs.close()
+
+        asyncio.run(run())
+
+
+def test_a_process_that_hangs_is_started_anew(tmp_path: Path) -> None:
+    """Its database away, it stays as it is; stopped in its tracks with its port open, it is replaced and serves."""
+    web = Web(tmp_path)
+
+    async def work(supervisor: Supervisor) -> None:
+        await web.reaches(Phase.READY)
+        (tmp_path / "away").touch()
+        await web.reaches(Phase.UNREADY)
+        for _ in range(2):
+            web.clock.now += SILENCE
+            await web.is_asked_whether_it_lives(2)
+        assert (web.status.phase, web.status.restarts) == (Phase.UNREADY, 0)
+        (tmp_path / "away").unlink()
+        await web.reaches(Phase.READY)
+        pid = supervisor.pid_of("web")
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        await web.until(lambda: web.status.silences >= web.rules.policy.questions)
+        assert not web.status.killed_because, "its silence has not lasted yet"
+        web.clock.now += SILENCE
+        await web.reaches(Phase.READY, restarts=1)
+        assert supervisor.pid_of("web") != pid
+
+    web.run(work)
+    assert len(web.watching.reasons) == 1
+    assert "no sign of life" in web.watching.reasons[0]
+
+
+def test_who_is_asked_twice_to_stop_waits_for_nobody(tmp_path: Path) -> None:
+    """A process that has more time to end than the test, and does not end by itself, is ended at once."""
+    web = Web(tmp_path)
+
+    async def work(supervisor: Supervisor) -> None:
+        await web.reaches(Phase.READY)
+        supervisor.stop()
+        await web.reaches(Phase.STOPPING)
+        supervisor.stop()
+        await web.until(lambda: web.rules.ended)
+
+    web.run(work)

@@ -15,15 +15,16 @@ from bandstand.workspace.runtime import watchdog
 from bandstand.workspace.runtime.launcher import Child, SystemLauncher, Watchdog, adopt_orphans
 from bandstand.workspace.runtime.resources import Command
 from tests.integration.runtime.shop import eventually
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.integration
 
 # Starts a child of its own, says both ids, and waits.
 FAMILY = """
 import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
 print(child.pid, flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 
@@ -57,13 +58,13 @@ def test_many_ends_are_seen(monkeypatch: pytest.MonkeyPatch, pidfd: bool) -> Non
         monkeypatch.delattr(os, "pidfd_open", raising=False)
 
     async def work(launch: Callable[..., Coroutine[None, None, Child]]) -> None:
-        sleepers = [await launch(python("import time; time.sleep(60)")) for _ in range(12)]
+        sleepers = [await launch(python("import time; time.sleep(3600)")) for _ in range(12)]
         waits = [asyncio.create_task(child.wait()) for child in sleepers]
         quick = await launch(python("import sys; sys.exit(3)"))
-        assert await asyncio.wait_for(quick.wait(), 10) == 3
+        assert await asyncio.wait_for(quick.wait(), GUARD) == 3
         for child in sleepers:
             child.send(signal.SIGTERM)
-        assert await asyncio.wait_for(asyncio.gather(*waits), 10) == [-signal.SIGTERM] * 12
+        assert await asyncio.wait_for(asyncio.gather(*waits), GUARD) == [-signal.SIGTERM] * 12
 
     launched(work)
 
@@ -75,10 +76,10 @@ def test_nothing_of_a_process_stays() -> None:
     async def work(launch: Callable[..., Coroutine[None, None, Child]]) -> None:
         child = await launch(python(FAMILY))
         family = psutil.Process(child.pid)
-        await asyncio.to_thread(eventually, family.children, within=5)
+        await asyncio.to_thread(eventually, family.children)
         children.extend(process.pid for process in family.children())
         os.kill(child.pid, signal.SIGKILL)
-        assert await asyncio.wait_for(child.wait(), 10) == -signal.SIGKILL
+        assert await asyncio.wait_for(child.wait(), GUARD) == -signal.SIGKILL
         assert not psutil.pid_exists(child.pid)
 
     launched(work)
@@ -92,13 +93,13 @@ def test_what_has_left_the_group_is_collected_too() -> None:
     async def work(launch: Callable[..., Coroutine[None, None, Child]]) -> None:
         child = await launch(python(program))
         family = psutil.Process(child.pid)
-        await asyncio.to_thread(eventually, family.children, within=5)
+        await asyncio.to_thread(eventually, family.children)
         (stray,) = family.children()
         os.kill(child.pid, signal.SIGKILL)
-        await asyncio.wait_for(child.wait(), 10)
+        await asyncio.wait_for(child.wait(), GUARD)
         assert stray.is_running()
         stray.kill()
-        await asyncio.to_thread(eventually, lambda: not psutil.pid_exists(stray.pid), within=5)
+        await asyncio.to_thread(eventually, lambda: not psutil.pid_exists(stray.pid))
 
     launched(work)
 
@@ -114,25 +115,29 @@ def test_the_last_words_are_heard() -> None:
 
 
 def test_the_watchdog_ends_what_is_registered() -> None:
-    """At the end of its input a group gets its signal, and one that ignores it is killed after the grace."""
-    polite = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-    stubborn = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True, stdout=subprocess.PIPE)
-    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    assert stubborn.stdout is not None
-    stubborn.stdout.readline()
-    watchdog.end({polite.pid: 15, stubborn.pid: 15}, grace=0.3)
-    assert polite.wait(2) == -signal.SIGTERM
-    assert stubborn.wait(2) == -signal.SIGKILL
-    stubborn.stdout.close()
+    """At the end of its input each group gets its signal, and nobody else; who obeys is waited for, and not killed."""
+    polite = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    other = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    watchdog.end({polite.pid: 15}, grace=GUARD)
+    assert polite.wait(GUARD) == -signal.SIGTERM
     assert other.poll() is None
     other.kill()
     other.wait()
 
 
+def test_the_watchdog_kills_who_ignores_its_signal() -> None:
+    """After the grace, and not before it has said what it wants."""
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(3600)"
+    with subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True, stdout=subprocess.PIPE) as stubborn:
+        assert stubborn.stdout is not None
+        stubborn.stdout.readline()
+        watchdog.end({stubborn.pid: 15}, grace=0.1)
+        assert stubborn.wait(GUARD) == -signal.SIGKILL
+
+
 def test_the_watchdog_takes_no_zombie_for_alive() -> None:
     """A process whose parent does not collect it is dead all the same, so nobody waits for it."""
     child = subprocess.Popen(["true"], start_new_session=True)
-    eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, within=5)
+    eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
     assert watchdog.living([child.pid]) == set()
     child.wait()

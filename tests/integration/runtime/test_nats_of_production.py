@@ -1,7 +1,6 @@
 """NATS as Compose runs it."""
 
 import subprocess
-import time
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -11,6 +10,7 @@ from bandstand.workspace.manifest import parse
 from bandstand.workspace.runtime import write_secrets
 from bandstand.workspace.runtime.wheels import find_nats
 from tests.ports import held_port
+from tests.waiting import GUARD, until
 
 pytestmark = pytest.mark.integration
 
@@ -42,12 +42,13 @@ def test_nats_starts_on_what_is_made_for_it(tmp_path: Path) -> None:
 
 
 def _health(port: int, server: subprocess.Popen[bytes]) -> bytes:
-    """What the health check of the container asks, as soon as there is an answer; empty if the server has ended."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
+    """What the health check of the container asks, as soon as there is an answer; or that the server has ended."""
+
+    def answer() -> bytes | None:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/healthz?js-enabled-only=true", timeout=5) as answer:
+            with urlopen(f"http://127.0.0.1:{port}/healthz?js-enabled-only=true", timeout=GUARD) as answer:
                 return bytes(answer.read())
         except OSError:
-            time.sleep(0.05)
-    return b""
+            return None if server.poll() is None else b"(it has ended)"
+
+    return until(answer, "an answer") or b""

@@ -15,7 +15,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from bandstand.conf import wire
-from tests.integration.optional.servers import require_rabbitmq
+from tests.integration.optional.servers import require_rabbitmq, withstands_a_kill
 from tests.integration.runtime.shop import Platform, eventually
 
 pytestmark = pytest.mark.integration
@@ -102,13 +102,14 @@ def test_nobody_gets_in_without_a_password(rabbitmq: Platform) -> None:
 
 
 def test_a_kill_costs_nothing_that_it_confirmed(rabbitmq: Platform) -> None:
-    """A quorum queue that is half a second old, and its message, are there after `kill -9`; no zombie stays."""
+    """A quorum queue whose name is on the disk, and its message, are there after `kill -9`; no zombie stays."""
     with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
         channel = connection.channel()
         channel.queue_declare("tiny.order-service.new", durable=True, arguments={"x-queue-type": "quorum"})
         channel.queue_bind("tiny.order-service.new", "tiny.events", "#")
         publish(channel, "order-service.order.placed")
-        connection.sleep(0.5)
+        folder = rabbitmq.root / ".bandstand" / "rabbitmq"
+        eventually(lambda: withstands_a_kill(folder, "tiny.order-service.new"))
     before = rabbitmq.process("rabbitmq")
     os.kill(before["pid"], signal.SIGKILL)
 
@@ -116,11 +117,11 @@ def test_a_kill_costs_nothing_that_it_confirmed(rabbitmq: Platform) -> None:
         row = rabbitmq.process("rabbitmq")
         return row["state"] == "ready" and row["pid"] != before["pid"]
 
-    eventually(is_back, within=60)
+    eventually(is_back)
     with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
-        eventually(lambda: connection.channel().basic_get("tiny.order-service.new")[0], within=20)
+        eventually(lambda: connection.channel().basic_get("tiny.order-service.new")[0])
         assert connection.channel().queue_delete("tiny.order-service.new")
-    eventually(lambda: not zombies(rabbitmq), within=5)
+    eventually(lambda: not zombies(rabbitmq))
 
 
 def zombies(platform: Platform) -> list[psutil.Process]:
@@ -130,12 +131,12 @@ def zombies(platform: Platform) -> list[psutil.Process]:
 def test_nothing_is_left(rabbitmq: Platform) -> None:
     """Neither `down` nor `kill -9` of the runner leaves the server, its port mapper or what Erlang started."""
     rabbitmq.json("down")
-    eventually(lambda: not rabbitmq.left() and not rabbitmq.listening(), within=2)
+    eventually(lambda: not rabbitmq.left() and not rabbitmq.listening())
     rabbitmq.up()
     started = [process.pid for process in runner_of(rabbitmq).children(recursive=True)]
     os.kill(rabbitmq.state["pid"], signal.SIGKILL)
     # What Erlang started names no folder, and ends by itself when it hears that its parent is gone.
-    eventually(lambda: not rabbitmq.left() and not rabbitmq.listening() and not any(map(lives, started)), within=15)
+    eventually(lambda: not rabbitmq.left() and not rabbitmq.listening() and not any(map(lives, started)))
     rabbitmq.up()
 
 

@@ -20,12 +20,13 @@ import redis
 from bandstand.workspace.runtime.servers.databases import read_record
 from bandstand.workspace.runtime.servers.postgres import Login
 from tests.integration.runtime.shop import Platform, eventually
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.integration
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=GUARD) as answer:
         return json.loads(answer.read())
 
 
@@ -51,19 +52,19 @@ def test_ready_means_that_the_gateway_knows_every_service(platform: Platform) ->
     """While the gateway has not read where the services are, `up` waits; the first requests after it are served."""
     starting = platform.foreground()
     try:
-        eventually(lambda: "gateway" in _ready_ones(platform), within=60)
+        eventually(lambda: "gateway" in _ready_ones(platform))
         gateway = platform.pid("gateway")
         os.kill(gateway, signal.SIGSTOP)
-        eventually(lambda: {"user-service-web", "order-service-web"} <= _ready_ones(platform), within=60)
-        with pytest.raises(AssertionError, match="not within"):
-            eventually(lambda: platform.state["ready"], within=0.5)
+        eventually(lambda: {"user-service-web", "order-service-web"} <= _ready_ones(platform))
+        told = platform.json("ps")
+        assert (told["running"], told["ready"]) == (True, False)
         os.kill(gateway, signal.SIGCONT)
-        eventually(lambda: platform.state["ready"], within=60)
+        eventually(lambda: platform.state["ready"])
         assert served(platform, "/api/orders/")["service"] == "order-service"
         assert served(platform)["service"] == "user-service"
     finally:
         starting.terminate()
-        starting.communicate(timeout=60)
+        starting.communicate(timeout=GUARD)
 
 
 def test_two_that_start_at_once_share_no_port(platform: Platform, twin: Platform) -> None:
@@ -152,13 +153,13 @@ def test_ps_shows_what_runs(running: Platform) -> None:
 
 
 def test_a_killed_web_process_is_replaced(running: Platform) -> None:
-    """A web process killed with SIGKILL is started anew within seconds, leaves no process, and is counted."""
+    """A web process killed with SIGKILL is started anew, leaves no process, and is counted."""
     before = running.process("user-service-web")
     family = [process.pid for process in psutil.Process(before["pid"]).children(recursive=True)]
     os.kill(before["pid"], signal.SIGKILL)
-    eventually(lambda: served(running)["pid"] not in family, within=5)
-    eventually(lambda: not any(psutil.pid_exists(pid) for pid in family), within=2)
-    after = eventually(lambda: _if_ready(running.process("user-service-web")), within=5)
+    eventually(lambda: served(running)["pid"] not in family)
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in family))
+    after = eventually(lambda: _if_ready(running.process("user-service-web")))
     assert after["restarts"] == before["restarts"] + 1
     assert after["port"] == before["port"]
 
@@ -167,41 +168,41 @@ def test_a_killed_server_process_of_granian_is_replaced(running: Platform) -> No
     """Also when only the process that granian forked is killed, the service is served again."""
     before = served(running, "/api/orders/")["pid"]
     os.kill(before, signal.SIGKILL)
-    assert eventually(lambda: served(running, "/api/orders/"), within=8)["pid"] != before
+    assert eventually(lambda: served(running, "/api/orders/"))["pid"] != before
 
 
 @pytest.mark.parametrize("name", ["user-service-worker", "gateway", "redis", "nats", "postgres"])
 def test_whatever_is_killed_comes_back(running: Platform, name: str) -> None:
-    """A worker, the gateway and each server are back within a few seconds after SIGKILL, and requests are served."""
+    """A worker, the gateway and each server are back after SIGKILL, and requests are served."""
     before = running.process(name)
     os.kill(before["pid"], signal.SIGKILL)
-    after = eventually(lambda: _if_ready(running.process(name), not_pid=before["pid"]), within=8)
+    after = eventually(lambda: _if_ready(running.process(name), not_pid=before["pid"]))
     assert after["restarts"] == before["restarts"] + 1
-    assert eventually(lambda: served(running), within=5)["things"] == 1
+    assert eventually(lambda: served(running))["things"] == 1
 
 
 def test_a_gateway_that_finds_a_stranger_on_its_port(platform: Platform) -> None:
-    """It says so within seconds, is started anew until the stranger is gone, and then serves a few seconds later."""
+    """It says so, is started anew again and again until the stranger is gone, and then serves."""
     platform.up()
     before, runner = platform.process("gateway"), platform.state["pid"]
     os.kill(runner, signal.SIGSTOP)  # or it would start another one before the stranger is there
     os.kill(before["pid"], signal.SIGKILL)
-    with eventually(lambda: _stranger(before["port"]), within=20):
+    with eventually(lambda: _stranger(before["port"])):
         os.kill(runner, signal.SIGCONT)
         reason = "it could not listen on"
-        eventually(lambda: platform.process("gateway")["reason"].startswith(reason), within=20)
+        eventually(lambda: platform.process("gateway")["reason"].startswith(reason))
         restarts = platform.process("gateway")["restarts"]
-        eventually(lambda: platform.process("gateway")["restarts"] > restarts + 2, within=30)
+        eventually(lambda: platform.process("gateway")["restarts"] > restarts + 2)
         assert platform.process("gateway")["state"] != "ready"
-    eventually(lambda: _if_ready(platform.process("gateway"), not_pid=before["pid"]), within=20)  # and not 60
-    assert eventually(lambda: served(platform), within=5)["things"] == 1
+    eventually(lambda: _if_ready(platform.process("gateway"), not_pid=before["pid"]))
+    assert eventually(lambda: served(platform))["things"] == 1
 
 
 def test_a_killed_watchdog_is_replaced(running: Platform) -> None:
-    """Who kills the watchdog finds another one a moment later."""
+    """Who kills the watchdog finds another one."""
     before = _watchdog(running)
     before.kill()
-    assert eventually(lambda: _watchdog(running).pid not in {before.pid, running.state["pid"]}, within=3)
+    assert eventually(lambda: _watchdog(running).pid not in {before.pid, running.state["pid"]})
 
 
 def test_routes_change_while_it_runs(running: Platform) -> None:
@@ -233,18 +234,22 @@ def test_no_request_fails_while_routes_change(running: Platform) -> None:
         while not ended.is_set():
             answers.append(served(running, "/api/orders/")["service"])
 
+    def pass_by() -> None:
+        wanted = len(answers) + 10
+        eventually(lambda: len(answers) >= wanted or asking.done())
+
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(ask)
         try:
             for number in range(3):
-                manifest.write_text(original.replace("[gateway]", f"[gateway]\ntimeout = {number + 1}.0"))
+                manifest.write_text(original.replace("[gateway]", f"[gateway]\ntimeout = {number + 20}.0"))
                 running.run("reload")
+                pass_by()
         finally:
             ended.set()
             manifest.write_text(original)
             running.run("reload")
         asking.result()  # raises what a request raised
-    assert len(answers) > 50
 
 
 def test_a_migration_undone_by_hand_is_noticed(running: Platform) -> None:
@@ -280,9 +285,7 @@ def test_migrations_run_on_the_running_servers(running: Platform) -> None:
 def test_logs_are_for_people(running: Platform) -> None:
     """`logs` shows a service's requests as lines with its name; the raw records stay in the file."""
     served(running)
-    ended = eventually(
-        lambda: _lines(running.run("logs", "user-service", "-n", "20").stdout, "GET /api/v1/users/"), within=3
-    )
+    ended = eventually(lambda: _lines(running.run("logs", "user-service", "-n", "20").stdout, "GET /api/v1/users/"))
     assert "user-service-web" in ended[-1]
     assert " 200 " in ended[-1]
     assert not ended[-1].startswith("{")
