@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.docker.engine import BASE_IMAGE, Engine
 from tests.platform.conftest import Client, Person, eventually
 from tests.ports import held_port
 from tests.programs import require_program
+from tests.waiting import GUARD
 
 ROOT = Path(__file__).parents[2]
 BANDSTAND = Path(sys.executable).with_name("bandstand")
@@ -89,7 +90,7 @@ class Deployment:
         [container] = self.containers(name)
         network = '{{(index .NetworkSettings.Networks "shop_services").IPAddress}}'
         address = self.engine.docker("inspect", "--format", network, container).stdout.strip()
-        with urllib.request.urlopen(f"http://{address}{url}", timeout=10) as response:
+        with urllib.request.urlopen(f"http://{address}{url}", timeout=GUARD) as response:
             return str(response.read().decode())
 
     def ready_instances(self) -> dict[str, int]:
@@ -109,13 +110,11 @@ class Deployment:
         expected = dict.fromkeys(names, replicas)
         eventually(
             lambda: self.ready_instances().items() >= expected.items(),
-            seconds=180,
             what="the gateway knows every instance",
             pause=1.0,
         )
         eventually(
             lambda: {name: self.registered_instances(name) for name in names} == expected,
-            seconds=180,
             what="the registry knows every instance",
             pause=1.0,
         )
@@ -126,7 +125,6 @@ class Deployment:
         health = ("inspect", "--format", "{{.State.Health.Status}}", container)
         eventually(
             lambda: self.engine.docker(*health).stdout.strip() == "healthy",
-            seconds=180,
             what="the container is healthy",
             pause=1.0,
         )
@@ -134,7 +132,9 @@ class Deployment:
 
     @contextmanager
     def writes_held(self, number: int) -> Iterator[None]:
-        """Let so many writes of profiles be in flight when the block begins; they go on two seconds later."""
+        """Let so many writes of profiles be in flight when the block begins; they go on when the gateway has lost an
+        instance of the user service.
+        """
         holder = self.engine.spawn(
             *("compose", "--file", self.folder / "compose.yaml", "exec", "-T", "user-service-worker", "python", "-c"),
             _HOLD.format(number=number),
@@ -142,14 +142,23 @@ class Deployment:
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        release = threading.Timer(2.0, holder.stdin.close)
-        release.start()
+        waiting = threading.Thread(target=self._wait_until_one_left, args=(holder.stdin.close,))
+        waiting.start()
         try:
             yield
         finally:
-            release.join()
-            assert holder.wait(60) == 0
+            waiting.join()
+            assert holder.wait(GUARD) == 0
             holder.stdout.close()
+
+    def _wait_until_one_left(self, release: Callable[[], None]) -> None:
+        replicas = self.workspace.production.replicas
+        try:
+            eventually(
+                lambda: self.ready_instances()["user-service"] < replicas, what="an instance to leave", pause=0.2
+            )
+        finally:
+            release()
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +237,7 @@ def deployment(images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ["export", "compose", "--gateway", "envoy", "--out", folder / "compose"],
         ["secrets", "--out", folder / "compose" / "secrets"],
     ):
-        subprocess.run([BANDSTAND, "-C", shop, *command], check=True, capture_output=True, timeout=60)
+        subprocess.run([BANDSTAND, "-C", shop, *command], check=True, capture_output=True, timeout=GUARD)
     deployment = Deployment(
         engine=images, folder=folder / "compose", workspace=load(shop / "bandstand.toml"), port=held_port()
     )

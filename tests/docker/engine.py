@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bandstand.testing import require_server
-from tests.processor import forget_group, make_group
 from tests.programs import ci_cache
+from tests.waiting import GUARD
 
 CACHE = ci_cache() / "docker"
 BASE_IMAGE = CACHE / "base.tar"
 _UNPACKED = CACHE / "unpacked" / "usr"
 _PLUGINS = _UNPACKED / "libexec" / "docker" / "cli-plugins"
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_GROUP = "bandstand-containers"
 _HOW = "To run these tests, as root on Debian: bash .ci/install-docker"
 _AS_ROOT = "To run these tests: sudo make test-docker"
 
@@ -80,7 +79,6 @@ class Engine:
             "storage-driver": "overlay2",
             # systemd, which is the default where it runs, takes only groups of its own.
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
-            **({"cgroup-parent": f"/{_GROUP}"} if make_group(_GROUP) else {}),
             "bip": "172.31.250.1/24",
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 20000, "Soft": 4096}},
         }
@@ -88,7 +86,7 @@ class Engine:
     def _wait(self) -> str:
         """Return why it does not run, or nothing once it does."""
         assert self._process is not None
-        end = time.monotonic() + 60
+        end = time.monotonic() + GUARD
         while self._process.poll() is None and time.monotonic() < end:
             if self.docker("version", check=False).returncode == 0:
                 return ""
@@ -122,14 +120,13 @@ class Engine:
         )
 
     def stop(self) -> None:
-        """End it, and take back what it did to the machine's network and groups of processes."""
+        """End it, and take back what it did to the machine's network."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(GUARD)
         for mounted in sorted(_mounts_below(self._folder), reverse=True):
             _run("umount", "--lazy", mounted)
         _run("ip", "link", "delete", "docker0")
-        forget_group(_GROUP)
         subprocess.run(["iptables-restore"], input=_rules(self._before), text=True, check=True, env={"PATH": _SYSTEM})
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -10,6 +10,7 @@ import pytest
 from tests.docker.conftest import Deployment
 from tests.docker.load import Count, load
 from tests.platform.conftest import Person, eventually
+from tests.platform.load import orders_of
 
 pytestmark = pytest.mark.docker
 
@@ -37,10 +38,9 @@ def test_a_purchase_goes_through(deployment: Deployment, ada: Person) -> None:
     def confirmed() -> bool:
         return bool(ada.client.get(f"/api/orders/{placed.body['id']}/").body["status"] == "confirmed")
 
-    eventually(confirmed, seconds=60, what="the order is confirmed")
+    eventually(confirmed, what="the order is confirmed")
     eventually(
         lambda: placed.body["id"] in str(ada.client.get("/api/notifications/").body),
-        seconds=60,
         what="the buyer is notified",
     )
 
@@ -109,7 +109,8 @@ def roll(deployment: Deployment, people: Sequence[Person], *, seconds: int) -> C
                 held = deployment.writes_held(len(people)) if service == "user-service" else nullcontext()
                 with held:
                     deployment.restart(container, seconds=seconds)
-    print(f"{count.answered} answered, {len(count.bought)} bought, {len(count.failed)} failed")
+    told = f"{count.answered} answered, {len(count.bought)} bought, {len(count.failed)} failed"
+    print(f"{told}, {len(count.repeated)} repeated: {count.repeated[:5]}")
     return count
 
 
@@ -122,14 +123,17 @@ def people(deployment: Deployment, ada: Person) -> list[Person]:
 def test_web_processes_restart_under_load_without_a_failed_request(
     deployment: Deployment, people: list[Person]
 ) -> None:
-    """One at a time turns unready, drains, finishes what it has begun and ends, while the other one answers."""
+    """One at a time turns unready, drains, finishes what it has begun and ends, while the other one answers. No client
+    who asks again when told to sees a failure, and no order is doubled or lost.
+    """
+    before = {order for person in people for order in orders_of(person)}
     count = roll(deployment, people, seconds=60)
     assert count.failed == [], deployment.complaints()
-    assert count.answered > 500
-    assert len(set(count.bought)) == len(count.bought) > 100
+    assert count.bought
+    assert sorted({order for person in people for order in orders_of(person)} - before) == sorted(count.bought)
 
 
 def test_tooth_without_draining_requests_fail(deployment: Deployment, people: list[Person]) -> None:
     """The same with containers that are killed at once: what was in flight is lost, and the count tells of it."""
     count = roll(deployment, people, seconds=0)
-    assert any("write_profile" in failure for failure in count.failed)
+    assert any("write_profile" in reason for reason in count.repeated)

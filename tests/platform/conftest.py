@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -18,7 +17,7 @@ import psutil
 import pytest
 
 from tests.ports import guarded_port
-from tests.processor import preferred
+from tests.waiting import GUARD, until
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -50,7 +49,7 @@ class Client:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=15) as response:
+            with urllib.request.urlopen(request, timeout=GUARD) as response:
                 return self._answer(response.status, response)
         except urllib.error.HTTPError as error:
             with error:
@@ -149,17 +148,12 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def eventually(check: Callable[[], T], *, seconds: float = 10.0, what: str = "", pause: float = 0.05) -> T:
+def eventually(check: Callable[[], T], *, what: str = "", pause: float = 0.05) -> T:
     """Return the first true value of ``check``; the platform works asynchronously, so wait for what must come.
 
     A check that costs the machine something is made every ``pause`` seconds only.
     """
-    end = time.monotonic() + seconds
-    while True:
-        if value := check():
-            return value
-        assert time.monotonic() < end, f"did not happen within {seconds} s: {what or check}"
-        time.sleep(pause)
+    return until(check, what or "what the last line of the test names", pause=pause)
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +165,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     raised = source.replace("minute = 100", "minute = 100000").replace("hour = 1000 ", "hour = 100000 ")
     assert raised != source, "shop/bandstand.toml no longer states the default limits"
     manifest.write_text(raised)
-    with preferred("bandstand-platform"), running(folder) as shop:
+    with running(folder) as shop:
         yield shop
 
 

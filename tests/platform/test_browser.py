@@ -7,6 +7,7 @@ import pytest
 
 from tests.platform.conftest import Client, Shop
 from tests.programs import require_program
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.platform
 
@@ -33,7 +34,7 @@ def rendered(url: str, profile: Path) -> str:
         [chromium, *OPTIONS, f"--user-data-dir={profile}", "--dump-dom", url],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * GUARD,
         check=True,
     )
     return done.stdout

@@ -19,10 +19,9 @@ def test_one_command_follows_an_order_through_all_services(shop: Shop) -> None:
     asked = placed.headers["x-correlation-id"]
     eventually(
         lambda: buyer.client.get(f"/api/orders/{placed.body['id']}/").body["status"] == "confirmed",
-        seconds=20,
         what="the order is confirmed",
     )
-    eventually(lambda: len(buyer.client.get("/api/notifications/").body["results"]) >= 2, seconds=20, what="the mails")
+    eventually(lambda: len(buyer.client.get("/api/notifications/").body["results"]) >= 2, what="the mails")
     told = json.loads(run(shop.folder, "events", "trace", asked, "--json").stdout)
     assert told["failed"] == {}
     events = {event["type"]: event for event in told["story"]["events"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.platform.conftest import BANDSTAND, Client, copy_shop, eventually, processes_of, run
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.platform
 
@@ -35,7 +36,7 @@ def test_up_serves_keeps_data_and_leaves_nothing(folder: Path) -> None:
     assert client.post("/api/users/", account).status == 201
     runner = json.loads((folder / ".bandstand" / "state.json").read_text())["pid"]
     os.kill(runner, signal.SIGKILL)
-    eventually(lambda: not processes_of(folder), seconds=20, what="every process of the killed runner ends")
+    eventually(lambda: not processes_of(folder), what="every process of the killed runner ends")
     for url in (said["gateway"].rstrip("/"), *said["services"].values()):
         assert port_is_free(url.rstrip("/")), url
 
@@ -43,11 +44,11 @@ def test_up_serves_keeps_data_and_leaves_nothing(folder: Path) -> None:
     with output.open("w") as sink:
         up = subprocess.Popen([BANDSTAND, "up"], cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
     try:
-        eventually(lambda: "/api/docs/" in output.read_text(), seconds=60, what=f"ready: {output.read_text()}")
+        eventually(lambda: "/api/docs/" in output.read_text(), what=f"ready: {output.read_text()}")
         signed_in = client.post("/api/users/authenticate/", {"email": email, "password": account["password"]})
         assert signed_in.status == 200, "the account outlived the crash"
         up.send_signal(signal.SIGINT)
-        assert up.wait(timeout=40) == 0
+        assert up.wait(timeout=GUARD) == 0
     finally:
         up.kill()
         up.wait()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.platform.conftest import ROOT, Shop
 from tests.programs import INSTALL_CURL, require_program
+from tests.waiting import GUARD
 
 pytestmark = pytest.mark.platform
 
@@ -27,7 +28,7 @@ def test_the_purchase_works_as_printed(shop: Shop) -> None:
     assert match is not None
     commands = match[1].replace("http://127.0.0.1:8000", shop.gateway)
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, timeout=2 * GUARD, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     status, subject = done.stdout.splitlines()[-2:]
