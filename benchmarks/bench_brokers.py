@@ -21,11 +21,11 @@ from threading import Event
 import pika
 from django.conf import settings
 
-import event_rig  # noqa: F401 - it sets the path to the tests' servers
 import pika_client
 from bandstand.events.brokers import Binding, BrokerOptions, Incoming, Outgoing, build_broker
+from event_rig import has_rabbitmq
 from report import Cost, Report, at_least, parser, reading
-from tests.integration.optional.servers import RabbitMq, has_rabbitmq
+from tests.integration.optional.servers import RabbitMq
 
 BODY = b"x" * 500
 ROUNDS = 5

@@ -33,10 +33,10 @@ from nats.js.api import StorageType, StreamConfig
 
 import pika_client
 from bench_relay import SHARE, Bare, bare_nats, bare_rabbitmq, relay_rate
-from event_rig import HERE, envelopes, order_placed, service, started, window, worker
+from event_rig import HERE, envelopes, has_rabbitmq, order_placed, service, started, window, worker
 from peers.exchange import THREADS, Figure, measure_rows
 from report import Report, parser, processor_seconds
-from tests.integration.optional.servers import RabbitMq, has_rabbitmq
+from tests.integration.optional.servers import RabbitMq
 from tests.integration.servers import Nats, Postgres
 
 EVENTS = 1_000

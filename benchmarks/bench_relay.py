@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pika_client
-from event_rig import SafeNats, envelopes, send_by_nats, service, started, window, worker
+from event_rig import SafeNats, envelopes, has_rabbitmq, send_by_nats, service, started, window, worker
 from report import Cost, Report, Target, at_least, parser, processor_seconds
-from tests.integration.optional.servers import RabbitMq, has_rabbitmq
+from tests.integration.optional.servers import RabbitMq
 from tests.integration.servers import Nats, Postgres
 
 ROWS = 3_000

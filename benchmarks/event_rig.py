@@ -19,7 +19,9 @@ from report import Cost, reading
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from tests.integration.servers import Nats, Postgres, tied  # noqa: E402 - the path has to be set first
+from bandstand.exceptions import ServerMissing  # noqa: E402 - the path has to be set first
+from bandstand.workspace.runtime import find_rabbitmq  # noqa: E402
+from tests.integration.servers import Nats, Postgres, tied  # noqa: E402
 
 USER = "0190163d-8694-739b-aea5-966c26f8ad91"
 PRODUCTS = [f"0190163d-8694-739b-aea5-966c26f8ad{number}" for number in (92, 93, 94)]
@@ -34,6 +36,15 @@ class SafeNats(Nats):
         configuration = json.loads(file.read_text())
         configuration["jetstream"]["sync_interval"] = "always"
         file.write_text(json.dumps(configuration))
+
+
+def has_rabbitmq() -> bool:
+    """Return whether the machine has the RabbitMQ that `bandstand up` would start."""
+    try:
+        find_rabbitmq()
+    except ServerMissing:
+        return False
+    return True
 
 
 @contextlib.contextmanager
