@@ -34,6 +34,7 @@ from tests.integration.optional.servers import consul
 from tests.integration.runtime.shop import Platform, eventually, write
 from tests.integration.servers import Nats
 from tests.ports import guarded_port
+from tests.programs import find_program
 from tests.waiting import GUARD, until
 
 ROUNDS = 5
