@@ -2,6 +2,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.context.granian import Granian, running
@@ -23,7 +24,9 @@ def test_readiness_turns_before_the_listener_closes(tmp_path: Path) -> None:
         until(lambda: ready(server) == 503, "readiness to turn")
         assert json.loads(server.get("/health/ready/").body) == {"status": "draining"}  # type: ignore[attr-defined]
         assert {server.get("/echo/").status for _ in range(20)} == {200}
-        server.process.kill()  # it would drain for an hour
+        family = psutil.Process(server.process.pid)
+        for process in (family, *family.children(recursive=True)):
+            process.kill()  # they would drain for an hour
 
 
 def test_requests_in_flight_are_answered(tmp_path: Path) -> None:
