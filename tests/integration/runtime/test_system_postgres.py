@@ -152,7 +152,7 @@ def test_the_tests_of_a_service_run_on_it(platform_on_system: Platform, programs
 def test_it_ends_with_the_runner_and_keeps_its_data(platform_on_system: Platform, programs: PostgresPrograms) -> None:
     """Nothing is left, the embedded PostgreSQL leaves the data alone and says what to do, and they are there again."""
     platform_on_system.json("down")
-    eventually(lambda: not platform_on_system.left() and not platform_on_system.listening(), within=10)
+    eventually(lambda: not platform_on_system.left() and not platform_on_system.listening())
     place(platform_on_system.root, "embedded")
     told = error_of(platform_on_system, "up", "--detach")
     assert f"PostgreSQL {programs.version} made the databases in" in told
