@@ -10,6 +10,7 @@ from django.http import HttpResponse
 
 from bandstand.conf import get_settings, wire
 from bandstand.context import current
+from bandstand.structs import build_type
 
 __all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response"]
 
@@ -22,6 +23,9 @@ class FieldFault(msgspec.Struct, frozen=True, kw_only=True):
     field: str
     message: str
     code: str
+
+
+build_type(FieldFault)
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar, overload
 import msgspec
 
 from bandstand.exceptions import ServiceResponseError
+from bandstand.structs import build_type
 
 __all__ = ["Headers", "Request", "Response", "header_lines"]
 
@@ -125,6 +126,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Raises:
             ServiceResponseError: the body is not JSON, or is not of that type.
         """
+        build_type(type)
         try:
             return msgspec.json.decode(self.content, type=type)
         except _UNREADABLE as error:

@@ -10,6 +10,7 @@ from django.core.signals import setting_changed
 
 from bandstand.conf.limits import Count, Deaths, Delays, Period, Seconds, faults
 from bandstand.exceptions import ConfigurationError
+from bandstand.structs import build_type
 
 __all__ = [
     "ApiSettings",
@@ -145,6 +146,8 @@ class Settings(_Room, frozen=True):
     cache: CacheSettings = CacheSettings()
     api: ApiSettings = ApiSettings()
 
+
+build_type(Settings)
 
 _NAME: Final = "BANDSTAND"
 

@@ -19,6 +19,7 @@ from bandstand.events.publications import PUBLICATIONS
 from bandstand.events.queries import write_later
 from bandstand.events.tables import OUTBOX
 from bandstand.exceptions import InvalidEvent, NotInTransaction
+from bandstand.structs import build_type
 
 __all__ = ["MAX_BYTES", "publish", "publish_data"]
 
@@ -151,6 +152,7 @@ def _published(event_type: str) -> Counter:
 
 @cache
 def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
+    build_type(kind)
     return msgspec.json.Decoder(kind)
 
 

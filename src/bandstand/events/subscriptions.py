@@ -17,6 +17,7 @@ from bandstand.events.envelope import Message
 from bandstand.events.event import Event
 from bandstand.events.publications import PUBLICATIONS
 from bandstand.exceptions import ConfigurationError, InvalidEvent
+from bandstand.structs import build_type
 
 __all__ = ["REGISTRY", "Registry", "Subscription", "autodiscover", "check_name", "check_pattern", "subscribe"]
 
@@ -46,6 +47,8 @@ class Subscription:
         self.batch = batch
         self.views, self._wants_message = _signature(handler, batch=batch)
         self._check_type()
+        for view in self.views:
+            build_type(view)
         self._decoders = {_version(view): msgspec.json.Decoder(view) for view in self.views}
         self._expression = re.compile(re.escape(pattern).replace(r"\*", "[a-z0-9_]+"))
 

@@ -11,6 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from bandstand.conf import wire
+from bandstand.structs import build_type
 
 __all__ = ["KEY_ID", "PrivateKey", "PublicKey", "generate_key", "key_set", "parse_private_keys", "parse_public_keys"]
 
@@ -78,6 +79,10 @@ class _Jwk(msgspec.Struct, kw_only=True):
 
 class _JwkSet(msgspec.Struct, kw_only=True):
     keys: list[_Jwk]
+
+
+build_type(_Jwk)
+build_type(_JwkSet)
 
 
 def generate_key(service: str = "", *, kid_prefix: str = "") -> PrivateKey:

@@ -14,6 +14,7 @@ from bandstand.conf import get_settings
 from bandstand.identity.keyring import kept, own_user_keys, user_key, user_keys
 from bandstand.identity.keys import PublicKey, key_set
 from bandstand.identity.tokens import Claims, TokenKind, Verifier, new_token_id, sign
+from bandstand.structs import build_type
 
 __all__ = [
     "USER_TOKEN",
@@ -40,6 +41,8 @@ class UserClaims(Claims, frozen=True, kw_only=True):
     email: str | None = None
     extra: Mapping[str, Any] = {}
 
+
+build_type(UserClaims)
 
 _NAMED: Final = frozenset(UserClaims.__struct_fields__) - {"extra"}
 

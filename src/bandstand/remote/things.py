@@ -9,6 +9,7 @@ from bandstand.cache import DistributedCache, invalidate_tag_now
 from bandstand.client import Resource, ServiceClient
 from bandstand.conf import get_settings
 from bandstand.exceptions import ServiceResponseError
+from bandstand.structs import build_type
 
 __all__ = ["Things"]
 
@@ -89,6 +90,7 @@ class Things:
         return f"{self.tag}:{name}"
 
     def _converted(self, raw: Any) -> Any:
+        build_type(self.resource.item)
         try:
             return msgspec.convert(raw, self.resource.item)
         except msgspec.ValidationError as error:

@@ -6,7 +6,7 @@ The token of its access control stands in ``BANDSTAND_DISCOVERY_TOKEN``, or befo
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import consul
 import msgspec
@@ -19,6 +19,7 @@ from bandstand.discovery.backends.watched import Instances, WatchedRegistry, see
 from bandstand.discovery.base import Instance, base_url
 from bandstand.discovery.registrar import Entry, Registrar
 from bandstand.discovery.watching import RegistryAway, Seen, Watch
+from bandstand.structs import build_type
 
 __all__ = ["ConsulAgent", "ConsulRegistry"]
 
@@ -168,7 +169,7 @@ class ConsulRegistry(WatchedRegistry, Registrar):
     def look_at(self, service: str, mark: str) -> Seen[Instances]:
         with self.agent.client() as client:
             answer = client.health.service(service, tag=list(self.agent.tags) or None, **_blocking(mark))
-        index, found = msgspec.convert(answer, tuple[int, list[_Entry]], strict=False)
+        index, found = msgspec.convert(answer, _Found, strict=False)
         return seen(
             tuple(entry.instance() for entry in found if entry.service.port),
             rest=_rest(index),
@@ -225,6 +226,10 @@ class _Entry(msgspec.Struct, frozen=True, rename="pascal"):
             tags=service.tags or (),
             metadata=metadata,
         )
+
+
+_Found: TypeAlias = tuple[int, list[_Entry]]  # the index, and who serves
+build_type(_Found)
 
 
 def _blocking(mark: str) -> dict[str, str]:

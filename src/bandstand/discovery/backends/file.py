@@ -18,6 +18,7 @@ from bandstand.conf.settings import DiscoverySettings
 from bandstand.discovery.base import Instance, Registry, base_url
 from bandstand.discovery.metrics import measure
 from bandstand.exceptions import ConfigurationError
+from bandstand.structs import build_type
 
 __all__ = ["FileRegistry"]
 
@@ -36,6 +37,9 @@ class _Entry(msgspec.Struct, frozen=True):
 class _Document(msgspec.Struct, frozen=True):
     version: int
     services: dict[str, tuple[_Entry, ...]]
+
+
+build_type(_Document)
 
 
 class FileRegistry(Registry):
