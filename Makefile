@@ -11,7 +11,8 @@ EXPORTS := dockerfile compose envoy kong kubernetes monitoring
 # The stages of the tests (tests/stages/definition.py). RECORD names a file in which several runs share one summary.
 TEST := unit shop integration purchase
 REST := faults benchmarks platform export containers newest
-STAGES := $(BIN)/python -m tests.stages $(if $(RECORD),--record $(RECORD))
+# BUSY=1 keeps every core busy with other work meanwhile.
+STAGES := $(BIN)/python -m tests.stages $(if $(RECORD),--record $(RECORD)) $(if $(BUSY),--busy)
 # The newest Python that is supported, for the stage that runs on it: from the PATH, or one of pyenv's.
 NEWEST = $(firstword $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null) \
            $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python))))

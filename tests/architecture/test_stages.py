@@ -3,9 +3,11 @@
 import tomllib
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.stages.definition import STAGES, Stage
+from tests.stages.load import busy
 from tests.stages.results import Result
 from tests.stages.runner import Outcome, Rerun, rerun, run
 from tests.stages.summary import has_passed, summarize
@@ -87,6 +89,13 @@ def test_a_run_without_tests_is_broken(tmp_path: Path) -> None:
     assert ran.is_broken
     assert not has_passed([ran], [])
     assert any("BROKEN: small" in line for line in summarize([ran], []))
+
+
+def test_other_work_ends_with_the_tests() -> None:
+    """What keeps the machine busy runs as long as the stages do."""
+    with busy(2) as processes:
+        assert all(psutil.pid_exists(process) for process in processes)
+    assert not any(psutil.pid_exists(process) for process in processes)
 
 
 @pytest.mark.parametrize(("failing", "passes"), [(0, True), (1, True), (2, True), (3, False)])

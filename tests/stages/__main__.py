@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from tests.stages.definition import STAGES, Stage
+from tests.stages.load import busy, cores
 from tests.stages.runner import Outcome, Rerun, rerun, run
 from tests.stages.summary import has_passed, summarize
 
@@ -34,7 +35,8 @@ def main(arguments: list[str]) -> int:
     record = _earlier(options.record)
     print(f"== seed {options.seed} (SEED={options.seed} repeats the order of the tests)", flush=True)
     groups = [STAGES[name] for name in options.stages]
-    outcomes = [outcome for group in groups for outcome in run(group, seed=options.seed, jobs=options.jobs)]
+    with busy(cores() if options.busy else 0):
+        outcomes = [outcome for group in groups for outcome in run(group, seed=options.seed, jobs=options.jobs)]
     reruns = list(_reruns([stage for group in groups for stage in group], outcomes, options.seed))
     record = Record(outcomes=record.outcomes + outcomes, reruns=record.reruns + reruns)
     if options.record:
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("stages", nargs="+", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--jobs", type=int, default=2, help="how many stages of one name run at once (%(default)s)")
     parser.add_argument("--seed", type=int, default=_seed(), help="the seed of the order of tests (random)")
+    parser.add_argument("--busy", action="store_true", help="keep every core busy with other work, as a slow machine")
     parser.add_argument("--record", type=Path, help="a file that adds this run's results to those of earlier ones")
     return parser
 
