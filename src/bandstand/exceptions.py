@@ -271,7 +271,7 @@ class CacheError(BandstandError):
 
 
 class CacheUnavailable(CacheError):
-    """What was to be forgotten at once is still kept, since the cache can't be told."""
+    """Cached values could not be invalidated because the cache is away."""
 
     code = "cache_unavailable"
 

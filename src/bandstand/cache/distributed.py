@@ -143,7 +143,7 @@ class DistributedCache:
         return *self._valid(found.get(name), versions), versions
 
     def _look_at_all(self, terms: Mapping[str, _Terms]) -> tuple[dict[str, tuple[Any, bool]], dict[str, str]]:
-        """The same for many keys, in one round trip as well."""
+        """Return the values of many keys in one round trip."""
         tags = dict.fromkeys(tag for one in terms.values() for tag in one.tags)
         stored = self._cache.get_many([*map(self._key, terms), *map(tag_key, tags)]) if terms else {}
         versions = {tag: stored[tag_key(tag)] for tag in tags if tag_key(tag) in stored}

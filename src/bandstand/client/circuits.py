@@ -63,7 +63,7 @@ class Circuits:
             breaker.force(mode)
 
     def admit(self, seconds: float) -> Admitted | Refused:
-        """Let a call begin that has so many seconds, by returning what to give to :meth:`record`, or refuse it."""
+        """Admit a call that has so many seconds left and return the admission for :meth:`record`, or refuse it."""
         usual = self.usual.admit()
         if seconds >= self._enough or isinstance(usual, Refused):
             return usual
@@ -75,7 +75,7 @@ class Circuits:
         return Hasty(usual, breaker, own)
 
     def record(self, admitted: Admitted, good: bool | None, *, late: bool) -> None:
-        """Say how a call ended; ``late``: it failed since its time was over."""
+        """Record how a call ended; ``late``: it failed because its time was over."""
         if isinstance(admitted, Hasty):
             admitted.breaker.record(admitted.own, good)
             self.usual.record(admitted.usual, None if late else good)

@@ -65,7 +65,7 @@ class Target:
         return self.circuits.usual
 
     def admit(self, seconds: float) -> Admitted:
-        """Let a call begin that has so many seconds; what is returned is for :meth:`release`, which ends it.
+        """Admit a call that has so many seconds left and return the admission, which :meth:`release` ends.
 
         Raises:
             TooManyCalls: as many calls as may be are under way.

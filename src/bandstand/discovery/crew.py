@@ -51,7 +51,7 @@ class Crew:
         return _try_to_lock(self._files[0])
 
     def is_led(self) -> bool:
-        """Say whether somebody who stays leads; for one that has left."""
+        """Return whether a worker that stays leads the group; for one that has left it."""
         files = self._files
         if files is None:
             return False

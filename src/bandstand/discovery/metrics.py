@@ -14,7 +14,7 @@ _count: Final = gauge("bandstand_discovery_instances", "Healthy instances of the
 
 
 def measure(service: str, *, age: Callable[[], float], healthy: Callable[[], int]) -> None:
-    """Let both metrics of ``service`` be what these functions return when somebody reads them; ``age`` is in seconds.
+    """Set both metrics of ``service`` to what these functions return when they are read; ``age`` is in seconds.
 
     They are called by the thread that renders the metrics and must not wait for anything.
     """

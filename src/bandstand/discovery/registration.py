@@ -137,7 +137,7 @@ class Registration:
             _quietly(self._registrar.withdraw, entry)
 
     def others_serve(self) -> bool:
-        """Say whether this process has left the address to others, who stay."""
+        """Return whether this process has left its address to others that stay."""
         left = self._left.is_set() and not self._is_last
         return left and self._crew is not None and self._crew.is_led()
 

@@ -83,7 +83,7 @@ def _number(text: str) -> int:
 
 
 def _text(text: str) -> str:
-    """What the terminal sent in another encoding comes as lone surrogates, which no database takes."""
+    """Refuse lone surrogates: a terminal with another encoding sends them, and no database takes them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -258,7 +258,7 @@ class DeadLetterDesk:
 
 
 def _nothing(line: str) -> None:
-    """What is for people is not said to machines."""
+    """Discard a message that is only for people, since the output is for machines."""
     del line
 
 

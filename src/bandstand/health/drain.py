@@ -50,7 +50,7 @@ def is_draining() -> bool:
 
 
 def turns_away() -> bool:
-    """Say whether readiness has to say no because the process is leaving."""
+    """Return whether the process is not ready because it is leaving."""
     return is_draining() and not any(others_serve() for others_serve in _others)
 
 

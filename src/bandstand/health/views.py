@@ -1,4 +1,4 @@
-"""What probes ask. Answers hold words and ages only: a reason would tell strangers of hosts and accounts."""
+"""The views for probes. Answers hold words and ages only: a reason would tell strangers of hosts and accounts."""
 
 from datetime import UTC, datetime
 

@@ -49,7 +49,7 @@ def is_of_another_session(error: errors.Error) -> bool:
 
 
 def give_up_preparing() -> None:
-    """Let this process prepare nothing more, and say so once."""
+    """Stop preparing statements in this process, and log that once."""
     if not _shared.is_set():
         _shared.set()
         logger.warning(

@@ -15,7 +15,7 @@ __all__ = ["Validation"]
 
 
 class Validation(BaseDatabaseValidation):
-    """What can't hold on sessions that are shared."""
+    """Check the database settings for options that shared sessions can't keep."""
 
     if TYPE_CHECKING:
         connection: BaseDatabaseWrapper

@@ -19,7 +19,7 @@ def explain(failure: Failure, resource: Resource, tail: list[str]) -> WorkspaceE
 
 
 def reason_of(error: Exception) -> str:
-    """Say in one text for the user what went wrong, also where nobody had thought of it."""
+    """Return one message for the user about ``error``, even an unexpected one."""
     return str(error).strip() if isinstance(error, WorkspaceError) else f"{type(error).__name__}: {error}".strip()
 
 

@@ -56,7 +56,7 @@ class Reservations:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether ``port`` of the loopback address is free: nobody listens there, and no run has reserved it."""
+    """Return whether ``port`` of the loopback address is free: no process listens there, and no run has reserved it."""
     with Reservations() as reservations:
         return reservations.take(port)
 

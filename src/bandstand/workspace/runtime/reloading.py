@@ -85,7 +85,7 @@ class Reloader:
         return changed, needs_restart(wanted, written)
 
     def _install(self, workspace: Workspace) -> bool:
-        """Tell the gateway of ``workspace``; return whether that changes anything."""
+        """Publish the routes of ``workspace`` to the gateway; return whether that changes anything."""
         self._publisher.workspace = workspace
         return bool(install_gateway(workspace, self._publisher.runtime, self._facts.folder.envoy))
 

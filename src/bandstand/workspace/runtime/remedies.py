@@ -1,4 +1,4 @@
-"""What to do about errors that the commands of a service report, where that depends on the servers of the platform."""
+"""Remedies for errors of a service's commands that depend on the servers of the platform."""
 
 import re
 from typing import Final
@@ -15,7 +15,7 @@ _CONTRIB: Final = "on Debian or Ubuntu, apt-get install postgresql postgresql-co
 
 
 class Remedy(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do where a line of output matches the regular expression ``error``."""
+    """The remedy for a line of output that matches the regular expression ``error``."""
 
     error: str
     advice: str

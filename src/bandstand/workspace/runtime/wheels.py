@@ -30,7 +30,7 @@ _WHEELS: Final = (
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides which wheels fit; ``libc`` and ``macos`` are empty where the machine has none or does not say."""
+    """The properties that decide which wheels fit; ``libc`` and ``macos`` are empty where unknown."""
 
     system: str
     processor: str

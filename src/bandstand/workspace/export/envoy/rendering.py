@@ -51,7 +51,7 @@ def _public(workspace: Workspace, runtime: GatewayRuntime) -> Json:
 
 
 def _alone(listener: Json) -> Json:
-    """Let nobody else listen on its port.
+    """Keep others from listening on the listener's port.
 
     With ``SO_REUSEPORT``, Envoy's default, another server of this machine that asks for that too, as granian does,
     would silently get some of the clients. In production the gateway has a container of its own, and the default.

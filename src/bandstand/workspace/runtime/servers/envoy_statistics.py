@@ -1,4 +1,4 @@
-"""What a running gateway tells of itself on its admin port: numbers, and which of its files it runs on."""
+"""The statistics of a running gateway from its admin port, and which of its files it runs on."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
