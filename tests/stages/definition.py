@@ -75,7 +75,7 @@ STAGES: Final[dict[str, tuple[Stage, ...]]] = {
     "shop": _shop("shop"),
     "integration": (_integration("integration", "not fault", workers=4),),
     "purchase": (Stage(name="purchase", tests=(_PURCHASE,)),),
-    "faults": (_integration("faults", "fault", workers=2),),
+    "faults": (_integration("faults", "fault", workers=4),),
     "benchmarks": (Stage(name="benchmarks", tests=(_BENCHMARKS,)),),
     "platform": (Stage(name="platform", tests=("tests/platform",), options=(f"--ignore={_PURCHASE}",)),),
     "export": (_unit("export", "export"),),

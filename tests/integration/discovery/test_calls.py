@@ -19,7 +19,7 @@ from tests.integration.discovery.processes import passing, running
 from tests.integration.optional.servers import Consul
 from tests.waiting import GUARD, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 AWAY = float(os.environ.get("BANDSTAND_FAULT_CONSUL_SECONDS", "1"))  # that Consul is stopped, at least
 

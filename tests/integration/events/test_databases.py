@@ -31,6 +31,8 @@ from tests.integration.optional.mariadb import MariaDb
 from tests.integration.servers import Nats
 from tests.waiting import GUARD
 
+pytestmark = pytest.mark.fault
+
 TEMPLATE = "template_ledger"
 
 

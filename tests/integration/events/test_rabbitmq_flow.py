@@ -15,6 +15,8 @@ from tests.integration.events.conftest import ZERO, Rig
 from tests.integration.events.rabbit import Rabbit
 from tests.integration.servers import Postgres
 
+pytestmark = pytest.mark.fault
+
 LEASE = {"LEASE": 4.0}  # also the longest silence of a connection; a busy machine is not always there within a second
 
 

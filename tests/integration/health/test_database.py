@@ -12,7 +12,7 @@ from tests.integration.context.granian import ROOT, Granian, running
 from tests.integration.postgresql.server import RestartablePostgres
 from tests.waiting import GUARD, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 NEVER = 2 * GUARD  # seconds: HEALTH.TIMEOUT of a service whose probes end for another reason
 TIMEOUT = 4.0  # of one whose probes it ends

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.runtime.shop import BANDSTAND, Platform, eventually
 from tests.waiting import GUARD
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 
 def assert_nothing_left(platform: Platform) -> None:

@@ -13,7 +13,7 @@ from bandstand.exceptions import ServerFailed
 from bandstand.workspace.runtime.servers import postgres
 from tests.integration.servers import Postgres, Server, has_servers
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 
 @pytest.fixture
