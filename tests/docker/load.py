@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from tests.platform.conftest import Answer, Person
 
@@ -27,7 +28,7 @@ class Count:
     bought: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, what: str, answer: Answer | OSError) -> bool:
+    def note(self, what: str, answer: Answer | OSError | HTTPException) -> bool:
         """Count an answer; return whether it is one for good."""
         status = answer.status if isinstance(answer, Answer) else 0
         said = f"{answer.status} {answer.body}" if isinstance(answer, Answer) else repr(answer)
@@ -91,7 +92,7 @@ class Visitors:
                 if self.count.note(action.__name__, answer):
                     return
                 pause = float(answer.headers.get("retry-after", pause))
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 self.count.note(action.__name__, error)
             time.sleep(pause)
 

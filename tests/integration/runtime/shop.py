@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -268,12 +269,12 @@ def _has_path(process: psutil.Process, root: str) -> bool:
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
-    """Return what ``condition`` returns once that is true; who refuses a connection meanwhile has not answered yet."""
+    """Return what ``condition`` returns once that is true; an answer that is refused or cut off is not there yet."""
 
     def asked() -> Any:
         try:
             return condition()
-        except OSError:
+        except (OSError, HTTPException):
             return None
 
     return until(asked, "what the last line of the test names")
