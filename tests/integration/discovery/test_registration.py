@@ -9,6 +9,7 @@ from urllib.error import HTTPError
 import pytest
 
 from bandstand.conf import wire
+from bandstand.discovery.crew import lock_folder
 from tests.integration.discovery.processes import entries, manage, passing, running
 from tests.integration.optional.servers import Consul, consul
 from tests.waiting import until
@@ -26,6 +27,16 @@ def ready(service: Any) -> int:
         error.close()
         return error.code
     return 200
+
+
+def joined(agent: Consul) -> int:
+    """Return how many processes share the instance: each holds a shared lock on its file."""
+    (entry,) = entries(agent) or (None,)
+    file = lock_folder() / f"{entry['Service']['ID']}.crew" if entry else None
+    if file is None or not file.exists():
+        return 0
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return sum(lock[3] == "READ" and lock[5].endswith(f":{file.stat().st_ino}") for lock in locks if lock[1] == "FLOCK")
 
 
 @pytest.mark.parametrize("server", ["granian", "gunicorn", "gunicorn-preload", "uvicorn", "runserver"])
@@ -129,7 +140,7 @@ def test_workers_that_leave_stand_for_those_that_stay(agent: Consul, folder: Pat
     """While two of three drain, whoever a probe meets is ready; when all leave, nobody is."""
     with running("gunicorn", agent, folder, workers=3, **{wire.DRAIN_SECONDS: "3600"}) as service:
         until(lambda: len(service.workers()) == 3, "three workers")
-        until(lambda: len({service.answers() for _ in range(30)}) == 3, "all three to answer")
+        until(lambda: joined(agent) == 3, "all three to share the instance")
         for worker in service.workers()[:2]:
             worker.terminate()
         until(lambda: all(ready(service) == 200 for _ in range(20)), "the third to lead")
