@@ -76,7 +76,7 @@ STAGES: Final[dict[str, tuple[Stage, ...]]] = {
     "integration": (_integration("integration", "not fault", workers=4),),
     "purchase": (Stage(name="purchase", tests=(_PURCHASE,)),),
     "faults": (_integration("faults", "fault", workers=4),),
-    "benchmarks": (Stage(name="benchmarks", tests=(_BENCHMARKS,)),),
+    "benchmarks": (Stage(name="benchmarks", tests=(_BENCHMARKS,), workers=3, distribution="worksteal"),),
     "platform": (Stage(name="platform", tests=("tests/platform",), options=(f"--ignore={_PURCHASE}",)),),
     "export": (_unit("export", "export"),),
     "containers": (Stage(name="containers", tests=("tests/docker",)),),
