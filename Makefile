@@ -11,6 +11,7 @@ EXPORTS := dockerfile compose envoy kong kubernetes monitoring
 # The stages of the tests (tests/stages/definition.py). RECORD names a file in which several runs share one summary.
 TEST := unit shop integration purchase
 REST := faults benchmarks platform export containers newest
+LONG := restarts
 # BUSY=1 keeps every core busy with other work meanwhile.
 STAGES := $(BIN)/python -m tests.stages $(if $(RECORD),--record $(RECORD)) $(if $(BUSY),--busy)
 # The newest Python that is supported, for the stage that runs on it: from the PATH, or one of pyenv's.
@@ -58,7 +59,7 @@ test-rest: $(STAMP) venv-newest ## What `make test-all` runs after `make test`
 test-long: $(STAMP) venv-newest ## Everything at full length, for hours: 30 s outages, 10,000 requests and cases, chaos on both brokers
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "== SEED=$$seed"; \
 	export BANDSTAND_TEST_LONG=1 BANDSTAND_FAULT_SECONDS=30 BANDSTAND_FAULT_REQUESTS=10000 BANDSTAND_FAULT_CONSUL_SECONDS=60; \
-	status=0; $(STAGES) --seed $$seed $(TEST) $(REST) || status=1; \
+	status=0; $(STAGES) --seed $$seed $(TEST) $(REST) $(LONG) || status=1; \
 	for broker in nats rabbitmq; do \
 	  $(BIN)/python -m tests.chaos --seconds 1800 --broker $$broker --seed $$seed || status=1; \
 	done; echo "== SEED=$$seed"; exit $$status

@@ -131,9 +131,13 @@ def test_a_crash_after_failures_is_no_ordinary_failure() -> None:
 
 
 def test_the_makefile_names_stages_that_exist() -> None:
-    """Each stage belongs to exactly one of `make test` and the rest of `make test-all`."""
+    """Each stage belongs to exactly one of `make test`, the rest of `make test-all`, and `make test-long`."""
     makefile = (ROOT / "Makefile").read_text()
-    tiers = [line.split("=")[1].split() for line in makefile.splitlines() if line.startswith(("TEST :=", "REST :="))]
+    tiers = [
+        line.split("=")[1].split()
+        for line in makefile.splitlines()
+        if line.startswith(("TEST :=", "REST :=", "LONG :="))
+    ]
     assert sorted(name for tier in tiers for name in tier) == sorted(STAGES)
 
 

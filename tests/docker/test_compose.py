@@ -120,6 +120,7 @@ def people(deployment: Deployment, ada: Person) -> list[Person]:
     return [ada, deployment.person("grace"), deployment.person("hedy")]
 
 
+@pytest.mark.long
 def test_web_processes_restart_under_load_without_a_failed_request(
     deployment: Deployment, people: list[Person]
 ) -> None:
@@ -133,6 +134,7 @@ def test_web_processes_restart_under_load_without_a_failed_request(
     assert sorted({order for person in people for order in orders_of(person)} - before) == sorted(count.bought)
 
 
+@pytest.mark.long
 def test_tooth_without_draining_requests_fail(deployment: Deployment, people: list[Person]) -> None:
     """The same with containers that are killed at once: what was in flight is lost, and the count tells of it."""
     count = roll(deployment, people, seconds=0)

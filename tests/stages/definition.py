@@ -79,6 +79,7 @@ STAGES: Final[dict[str, tuple[Stage, ...]]] = {
     "benchmarks": (Stage(name="benchmarks", tests=(_BENCHMARKS,), workers=3, distribution="worksteal"),),
     "platform": (Stage(name="platform", tests=("tests/platform",), options=(f"--ignore={_PURCHASE}",)),),
     "export": (_unit("export", "export"),),
-    "containers": (Stage(name="containers", tests=("tests/docker",)),),
+    "containers": (Stage(name="containers", tests=("tests/docker",), options=_marked("not long")),),
     "newest": (_unit("newest", "not export", _NEWEST), *_shop("newest", _NEWEST)) if _NEWEST else (),
+    "restarts": (Stage(name="restarts", tests=("tests/docker",), options=_marked("long")),),
 }
