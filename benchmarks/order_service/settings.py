@@ -8,7 +8,8 @@ import dj_database_url
 SECRET_KEY = "benchmark"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["django.contrib.contenttypes", "bandstand.events", "order_service"]
+INSTALLED_APPS = ["django.contrib.contenttypes", "rest_framework", "bandstand.api", "bandstand.events", "order_service"]
+REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None}
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(os.environ["DATABASE_URL"], engine="bandstand.postgresql")
 }

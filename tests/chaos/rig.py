@@ -18,7 +18,7 @@ from tests.chaos.schedule import TWIN, Fault, Strike, failpoints, schedule
 
 __all__ = ["TEETH", "Run", "Verdict", "run"]
 
-TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:30", "riders": "riders.sending"}
+TEETH: Final = {"inbox": "consumer.inbox,consumer.after_commit=kill:30", "outbox": "publish.insert"}
 """Protections to switch off, with a death that shows that they are missing where it takes one."""
 QUIET_LOOKS: Final = 2
 LATE_ATTEMPTS: Final = 3

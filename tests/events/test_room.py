@@ -19,6 +19,7 @@ from bandstand.events.checks import check_broker, check_database
 from bandstand.events.health import BacklogTooOld, check_outbox
 from bandstand.events.models import OutboxMessage
 from bandstand.events.queries import queries
+from bandstand.events.relay import Relay
 from bandstand.events.worker import Worker, check_pool
 from bandstand.exceptions import ConfigurationError
 from bandstand.health import report
@@ -138,12 +139,16 @@ def test_the_ready_file_follows_the_connection(monkeypatch: pytest.MonkeyPatch, 
     """The file is there while the worker is connected, and only then."""
     path = tmp_path / "ready"
     monkeypatch.setitem(os.environ, "BANDSTAND_READY_FILE", str(path))
+    monkeypatch.setattr(Relay, "is_alive", lambda _: True)
     made = Worker(get_settings(), consume=False)
     made._tell_readiness()
     assert not path.exists()
     made._broker.open(lambda: None)
     made._tell_readiness()
     assert path.exists()
+    monkeypatch.undo()
+    made._tell_readiness()
+    assert not path.exists(), "its threads do not run"
     made._broker.close()
     made._tell_readiness()
     assert not path.exists()

@@ -6,6 +6,7 @@ import typer
 
 from bandstand.cli.failing import failing, print_json
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
+from bandstand.workspace.database import read_limits
 from bandstand.workspace.manifest.connections import (
     PLATFORM_CONNECTIONS,
     ServiceConnections,
@@ -62,6 +63,10 @@ Examples:
 
   bandstand check connections --limit 400  fail if that is more than PostgreSQL's max_connections
 
+  bandstand check connections --database postgresql://shop@db.example.com/shop
+
+                                           ask PostgreSQL for max_connections, and see how a pooler shares them
+
 Exit status: 0 it fits or no limit was given, 1 it does not fit.
 """
 
@@ -73,6 +78,10 @@ def connections(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="max_connections of the PostgreSQL in production.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", metavar="URL", help="The database in production, directly or through its pooler."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Add up the database connections of all services at the most replicas that [production] allows.
@@ -81,29 +90,47 @@ def connections(
     """
     with failing(json=json):
         workspace = opened(context, folder).workspace
+        found = read_limits(database) if database else None
+    mode = found.pool_mode if found else None
+    if limit is None and found:
+        limit = found.max_connections
     replicas = workspace.production.max_replicas + 1
     budget = connection_budget(workspace.services, replicas=replicas)
     total = max_connections(workspace.services, replicas=replicas)
-    fits = limit is None or total <= limit
+    fits = limit is None or total <= limit or mode == "transaction"
     if json:
-        print_json({"ok": fits, "replicas": replicas, "services": budget, "total": total, "limit": limit})
+        answer = {"replicas": replicas, "services": budget, "total": total, "limit": limit, "pool_mode": mode}
+        print_json({"ok": fits, **answer})
     else:
-        _print_budget(budget, total, limit)
+        _print_budget(budget, total)
+        _print_limit(total, limit, mode)
     raise typer.Exit(0 if fits else 1)
 
 
-def _print_budget(budget: tuple[ServiceConnections, ...], total: int, limit: int | None) -> None:
+def _print_budget(budget: tuple[ServiceConnections, ...], total: int) -> None:
     for each in budget:
         typer.echo(
             f"{each.service:<28} {each.total:>5}  (web {each.web}, worker {each.worker}, commands {each.commands})"
         )
     typer.echo(f"{'tools and superuser':<28} {PLATFORM_CONNECTIONS:>5}")
     typer.echo(f"{'together':<28} {total:>5}")
-    if limit is not None and total > limit:
+
+
+def _print_limit(total: int, limit: int | None, mode: str | None) -> None:
+    if limit is not None:
+        typer.echo(f"{'max_connections':<28} {limit:>5}")
+    if mode is not None:
+        typer.echo(f"{'pool_mode':<28} {mode:>5}")
+    if mode == "transaction":
+        typer.echo(
+            "A pooler shares the sessions by transaction, so its default_pool_size counts and not these connections. "
+            "Lead migrations, and workers that NOTIFY shall wake, to PostgreSQL itself."
+        )
+    elif limit is not None and total > limit:
         typer.secho(f"PostgreSQL allows {limit}, {total - limit} too few.", fg="red", err=True)
         typer.echo(
-            "Raise max_connections, lower max_replicas or a service's threads, or put a pooler such as PgBouncer "
-            "between.",
+            "Raise max_connections, lower max_replicas or a service's threads, or put a pooler between, such as "
+            "PgBouncer with pool_mode = transaction.",
             err=True,
         )
 

@@ -87,6 +87,7 @@ class DiscoverySettings(_Room, frozen=True):
 class EventsSettings(_Room, frozen=True):
     """Intervals and retention in seconds.
 
+    ``POLL_INTERVAL``: how often the relay looks where the database does not notify it of commits.
     ``LEASE``: how long a process may be silent before others take over what it was sending or handling.
     ``RETRY_DELAYS``: the wait before each attempt, so their number is the number of attempts.
     ``MAX_DEATHS``: how many processes one event may end; two at least, for the first may have been another's doing.
@@ -97,7 +98,7 @@ class EventsSettings(_Room, frozen=True):
     database: str = "default"
     threads: Count = 4
     batch: Count = 250
-    poll_interval: Seconds = 1.0
+    poll_interval: Seconds = 0.1
     lease: Seconds = 15.0
     max_backlog_age: Period = 60.0
     retry_delays: Delays = (0.0, 1.0, 5.0, 30.0, 120.0)
@@ -120,12 +121,17 @@ class CacheSettings(_Room, frozen=True):
 
 
 class ApiSettings(_Room, frozen=True):
-    """Limits of one request; ``IDEMPOTENCY_RETENTION`` in seconds."""
+    """Limits of one request; ``IDEMPOTENCY_RETENTION`` in seconds.
+
+    ``THREADS``: those of a web process that answer requests. ``MEMORY``: what a process may use, in MiB; 0: not known.
+    """
 
     page_size: int = 20
     max_page_size: int = 100
     max_body_bytes: int = 1024 * 1024
     max_json_depth: int = 64
+    threads: Count = 8
+    memory: int = 0
     idempotency_retention: float = 24 * 3600.0
 
 

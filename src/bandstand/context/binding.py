@@ -6,6 +6,9 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from django.conf import settings
+from django.db import connections
+
 from bandstand.context.values import Context, new_context
 
 __all__ = ["bind", "bound", "carry", "current", "update"]
@@ -64,16 +67,37 @@ def update(**changes: Any) -> Context:
     return context
 
 
+class _closing_connections:  # noqa: N801 - as ``bind``
+    """Close the database connections of this thread that are opened in the block, unless a transaction is open."""
+
+    __slots__ = ("_open",)
+
+    def __enter__(self) -> None:
+        self._open = {connection.alias for connection in _open_connections()}
+
+    def __exit__(self, *_: object) -> None:
+        for connection in _open_connections():
+            if connection.alias not in self._open and not connection.in_atomic_block:
+                connection.close()
+
+
+def _open_connections() -> list[Any]:
+    if not settings.configured:
+        return []
+    return [each for each in connections.all(initialized_only=True) if each.connection is not None]
+
+
 def carry(function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` so that it runs with the context that is bound now, in whatever thread it is called.
 
-    Threads begin without a context: ``executor.submit(carry(work))``. Coroutine functions are carried too.
+    Threads begin without a context: ``executor.submit(carry(work))``. Coroutine functions are carried too. Database
+    connections that ``function`` opens in a thread are closed when it is done, since no request ends there.
     """
     context = current()
 
     @functools.wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        with bind(context):
+        with bind(context), _closing_connections():
             return function(*args, **kwargs)
 
     @functools.wraps(function)

@@ -11,6 +11,11 @@ from django.db.models.functions import Now as DjangoNow
 __all__ = ["Now", "after", "now_sql"]
 
 _MYSQL: Final = "UTC_TIMESTAMP(6)"
+_NOW: Final = {
+    "postgresql": "STATEMENT_TIMESTAMP()",
+    "mysql": _MYSQL,
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",  # whose CURRENT_TIMESTAMP has whole seconds
+}
 
 
 class Now(DjangoNow):
@@ -27,5 +32,5 @@ def after(seconds: float) -> "ExpressionWrapper[Any]":
 
 
 def now_sql(connection: BaseDatabaseWrapper) -> str:
-    """The same in SQL of our own."""
-    return _MYSQL if connection.vendor == "mysql" else "CURRENT_TIMESTAMP"
+    """Return the same as SQL for a statement with parameters."""
+    return _NOW[connection.vendor]

@@ -13,7 +13,7 @@ from django.db.models.constants import OnConflict
 from bandstand import failpoints
 from bandstand.events.clock import after, now_sql
 from bandstand.events.models import DeadLetter, InboxMessage
-from bandstand.events.queries import queries, run_direct
+from bandstand.events.queries import queries
 from bandstand.events.tables import DELIVERIES, INBOX
 from bandstand.exceptions import EventError
 
@@ -116,12 +116,9 @@ class Inbox:
         connection = connections[self._alias]
         statement = _statement(self._alias, connection.vendor, ordered=bool(behind))
         values = [subscription, message_id, *behind]
-        rows = run_direct(connection, statement, values, prepare=True)
-        if rows is None:
-            with connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                rows = cursor.rowcount
-        return rows == 1
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return bool(cursor.rowcount == 1)
 
 
 @cache

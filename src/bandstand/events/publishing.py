@@ -6,17 +6,16 @@ from typing import Any, Final
 
 import msgspec
 from django.db import connections
-from django.utils import timezone
 from prometheus_client import Counter
 
 from bandstand import failpoints
 from bandstand.conf import get_settings
 from bandstand.context import current
 from bandstand.events import metrics, wakeup
+from bandstand.events.clock import now_sql
 from bandstand.events.envelope import enclose, encode_data, uuid7
 from bandstand.events.event import Event, is_event_type
 from bandstand.events.publications import PUBLICATIONS
-from bandstand.events.queries import write_later
 from bandstand.events.tables import OUTBOX
 from bandstand.exceptions import InvalidEvent, NotInTransaction
 from bandstand.structs import build_type
@@ -29,20 +28,13 @@ MAX_BYTES: Final = 512 * 1024
 _MAX_KEY: Final = 200
 _MAX_CORRELATION: Final = 64  # the rule for correlation ids; a context that was made by hand may break it
 
-_COLUMNS: Final = "message_id, type, key, correlation_id, body, created_at"
-_INTO: Final = f"INSERT INTO {OUTBOX} ({_COLUMNS})"
-_ROW: Final = "(%s, %s, %s, %s, %s, STATEMENT_TIMESTAMP())"  # of PostgreSQL, when it takes the row
-_INSERT: Final = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s)"
-_INSERT_IN_MYSQL: Final = _INSERT.replace(" key,", " `key`,")  # where it is a word of the language
-
 
 def publish(event: Event, *, key: str) -> str:
     """Publish ``event`` when the surrounding transaction commits, and never if it does not; return the event's id.
 
-    Costs one INSERT, which with ``bandstand.postgresql`` goes to the server with whatever the transaction sends next,
-    mostly its COMMIT, and can fail only there; the broker may be down. ``key`` says what the event is about, as the id
-    of the order: events of one key reach each subscriber in the order in which they were published, events of different
-    keys may overtake each other.
+    Costs one INSERT, and on PostgreSQL one NOTIFY after the commit; the broker may be down. ``key`` says what the event
+    is about, as the id of the order: events of one key reach each subscriber in the order in which they were published,
+    events of different keys may overtake each other.
 
     Raises:
         NotInTransaction: there is no transaction that the event could belong to.
@@ -121,11 +113,18 @@ def _write(connection: Any, data: bytes, event_type: str, version: int, *, key: 
 
 
 def _insert(connection: Any, values: list[str]) -> None:
-    if write_later(connection, _INTO, _ROW, values, what="publish() could not write to the outbox"):
+    if failpoints.switched_off("publish.insert"):
         return
     with connection.cursor() as cursor:
-        insert = _INSERT_IN_MYSQL if connection.vendor == "mysql" else _INSERT
-        cursor.execute(insert, [*values, connection.ops.adapt_datetimefield_value(timezone.now())])
+        cursor.execute(_statement(connection.alias, connection.vendor), values)
+
+
+@cache
+def _statement(alias: str, _vendor: str) -> str:
+    connection = connections[alias]
+    key = connection.ops.quote_name("key")  # a word of the language on MySQL
+    columns = f"message_id, type, {key}, correlation_id, body, created_at"
+    return f"INSERT INTO {OUTBOX} ({columns}) VALUES (%s, %s, %s, %s, %s, {now_sql(connection)})"  # noqa: S608 - constant names
 
 
 def _data_of(event: Event) -> bytes:

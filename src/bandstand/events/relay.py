@@ -25,7 +25,10 @@ logger: Final = logging.getLogger(__name__)
 
 _LONGEST_PARKING: Final = 60.0
 _PAUSE: Final = 0.2  # after the broker failed as a whole
-_QUIET: Final = 5  # poll intervals from one look to the next while nothing waits and the database says what comes
+# Poll intervals from one look to the next where the database notifies of what comes: while nothing waits, and while
+# something waits behind what is held.
+_QUIET: Final = 50
+_HELD: Final = 10
 
 
 def waves(rows: Collection[OutboxRow]) -> Iterator[list[OutboxRow]]:
@@ -57,13 +60,13 @@ class Relay:
         outbox: Outbox,
         settings: EventsSettings,
         *,
-        is_told: Callable[[], bool] = lambda: False,
+        is_notified: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``is_told`` says whether ``wake`` will be called for what is committed from now on."""
+        """``is_notified`` returns whether ``wake`` will be called for what is committed from now on."""
         self._broker = broker
         self._outbox = outbox
         self._settings = settings
-        self._is_told = is_told
+        self._is_notified = is_notified
         self._awake = Event()
         self._backlog = Event()
         self._stopping = False
@@ -76,6 +79,10 @@ class Relay:
         """Begin to relay."""
         for thread in self._threads:
             thread.start()
+
+    def is_alive(self) -> bool:
+        """Return whether its threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def wake(self) -> None:
         """Look at the outbox now: a transaction was committed, or the broker came back."""
@@ -108,8 +115,9 @@ class Relay:
             self._awake.wait(None if failpoints.switched_off("relay.polling") else self._pause(found))
 
     def _pause(self, found: "_Found") -> float:
-        quiet = found is _Found.NOTHING and self._is_told()
-        return self._settings.poll_interval * (_QUIET if quiet else 1)
+        if not self._is_notified():
+            return self._settings.poll_interval
+        return self._settings.poll_interval * (_QUIET if found is _Found.NOTHING else _HELD)
 
     def _help(self) -> None:
         """Costs nothing unless there is a backlog: it has no clock of its own."""

@@ -107,12 +107,13 @@ class Tracer:
         correlations = {event.correlation_id for event in found.values()} - {""} | ids
         found = {**self._events(Q(correlation_id__in=correlations)), **found}
         truncated = len(found) > _LIMIT
+        order = {identifier: number for number, identifier in enumerate(found)}  # of those published at one moment
         events = sorted(found.values(), key=lambda event: (event.id not in ids, event.published_at))[:_LIMIT]
         known = {**question.known, **{event.id: Known(type=event.type, source=event.source) for event in events}}
         deliveries = self._deliveries({*ids, *known}, known)
         return Trace(
             service=self._service,
-            events=tuple(sorted(events, key=lambda event: event.published_at)),
+            events=tuple(sorted(events, key=lambda event: (event.published_at, order[event.id]))),
             deliveries=tuple(deliveries),
             truncated=truncated,
         )

@@ -8,15 +8,17 @@ process dies between the two, costs one poll interval.
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Event, Thread
 from typing import Any, Final
+from uuid import uuid4
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import on_commit as django_on_commit
 
 from bandstand import failpoints
-from bandstand.postgresql import is_own_session
+from bandstand.postgresql import PoolMode, connect_outside_pool, pool_mode
 
 __all__ = ["CHANNEL", "Listener", "notify", "on_commit"]
 
@@ -25,6 +27,8 @@ logger: Final = logging.getLogger(__name__)
 CHANNEL: Final = "bandstand_events"
 _RETRY: Final = 1.0
 _LOOK: Final = 1.0
+_PROOF: Final = 5.0  # seconds until a notification that did not arrive counts as one that never will
+_PROVE_AGAIN: Final = 60.0
 
 
 def _notification(what: str) -> str:
@@ -59,13 +63,8 @@ def on_commit(connection: BaseDatabaseWrapper) -> None:
     """Notify the relays once when the transaction of ``connection`` commits.
 
     A savepoint that is rolled back takes its callbacks with it, so what counts is the list of those that are left.
-    Where the commit brings the notification along, one that turned out to be needless is harmless.
     """
     if connection.vendor != "postgresql" or failpoints.switched_off("relay.notification"):
-        return
-    follow_commit = getattr(connection, "follow_commit", None)
-    if follow_commit is not None:  # of ``bandstand.postgresql``: in the round trip of the commit
-        follow_commit(_notification("outbox"))
         return
     if any(isinstance(entry[1], _Notify) for entry in connection.run_on_commit):
         return
@@ -73,14 +72,19 @@ def on_commit(connection: BaseDatabaseWrapper) -> None:
 
 
 class Listener:
-    """A thread that passes notifications on. It comes back by itself when the connection breaks."""
+    """A thread that passes notifications on. It comes back by itself when the connection breaks.
+
+    Behind a pooler that shares sessions by transaction LISTEN succeeds and nothing ever comes, so nobody counts on
+    notifications before one that was sent for a test has arrived.
+    """
 
     def __init__(self, alias: str, wake: Mapping[str, Callable[[], None]]) -> None:
         self._alias = alias
         self._wake = wake
         self._stopping = Event()
+        self._is_reported = False
         self.listening = False
-        """Whether what is committed now will be told."""
+        """Whether what is committed now will be notified."""
         self._thread = Thread(target=self._run, name="bandstand-listener", daemon=True)
 
     def start(self) -> None:
@@ -95,25 +99,54 @@ class Listener:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._listen()
+                heard = self._listen()
             except Exception as error:  # noqa: BLE001 - whatever the driver raises: polling goes on, this tries again
-                self.listening = False
                 logger.warning("The outbox can't be listened to, so the relay polls", extra={"error": str(error)})
                 self._stopping.wait(_RETRY)
+            else:
+                if not heard:
+                    self._report_silence()
+                    self._stopping.wait(_PROVE_AGAIN)
+            finally:
+                self.listening = False
 
-    def _listen(self) -> None:
-        """Use a connection of our own, outside of any pool: notifications belong to the session."""
-        wrapper: Any = connections[self._alias]
-        parameters = {**wrapper.get_connection_params(), "autocommit": True}
-        with wrapper.Database.connect(**parameters) as connection:
+    def _listen(self) -> bool:
+        """Listen until the end; return False at once where notifications do not arrive.
+
+        The connection is our own, outside any pool: notifications belong to the session.
+        """
+        wrapper = connections[self._alias]
+        connect = partial(connect_outside_pool, wrapper)
+        if pool_mode(connect) is PoolMode.TRANSACTION:  # where LISTEN would stay behind in a session of others
+            return False
+        with connect() as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            # Behind a pooler that shares sessions no notification comes: better look too often than once too little.
-            self.listening = is_own_session(connection)
+            if not _is_heard(connection, connect):
+                return False
+            self.listening = True
             for wake in self._wake.values():  # what was committed before we listened
                 wake()
             while not self._stopping.is_set():
                 for notification in connection.notifies(timeout=_LOOK, stop_after=1):
                     self._wake.get(notification.payload, _ignore)()
+        return True
+
+    def _report_silence(self) -> None:
+        if not self._is_reported:
+            self._is_reported = True
+            logger.warning(
+                "No notification arrives, since a pooler such as PgBouncer shares sessions by transaction (pool_mode = "
+                "transaction): the relay looks every POLL_INTERVAL seconds. Lead the worker's DATABASE_URL to "
+                "PostgreSQL itself to have it woken by each commit."
+            )
+
+
+def _is_heard(connection: Any, connect: Callable[[], Any]) -> bool:
+    """Return whether ``connection``, which listens, gets what another connection notifies."""
+    payload = f"probe {uuid4()}"
+    with connect() as other:
+        other.execute(f"NOTIFY {CHANNEL}, '{payload}'")
+    return any(each.payload == payload for each in connection.notifies(timeout=_PROOF))
 
 
 def _ignore() -> None:

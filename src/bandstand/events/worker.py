@@ -52,7 +52,9 @@ class Worker:
         self._consumer = Consumer(self._broker, registry, events) if consume else None
         self._housekeeping = Housekeeping(outbox, events)
         self._listener = Listener(events.database, {"outbox": self._wake_relay, "deliveries": self._wake_retrier})
-        self._relay = Relay(self._broker, outbox, events, is_told=lambda: self._listener.listening) if relay else None
+        self._relay = (
+            Relay(self._broker, outbox, events, is_notified=lambda: self._listener.listening) if relay else None
+        )
         self._ready_file = Path(path) if (path := os.environ.get(wire.READY_FILE)) else None
         address = os.environ.get(wire.WORKER_PORT)
         self._exposure = Exposure(address, self._is_ready) if address else None
@@ -126,7 +128,8 @@ class Worker:
         self._say_ready(self._is_ready())
 
     def _is_ready(self) -> bool:
-        return self._broker.connected and not self._stopping.is_set()
+        parts = [part for part in (self._consumer, self._relay) if part is not None]
+        return self._broker.connected and not self._stopping.is_set() and all(part.is_alive() for part in parts)
 
     def _say_ready(self, ready: bool) -> None:
         if self._ready_file is None:

@@ -1,16 +1,14 @@
 """Django's PostgreSQL backend with a pool that heals: ``"ENGINE": "bandstand.postgresql"``.
 
-``DatabaseWrapper`` is Django's own but for six things. The pool survives a restart of the database without an error
+``DatabaseWrapper`` is Django's own but for five things. The pool survives a restart of the database without an error
 and tells soon when the database is away (``HealingPool``); the deadline of the bound context ends statements and waits
-(``keep_deadline``); a dead network path is noticed within 15 seconds; timestamps are read by psycopg's C code;
-``publish()`` writes its row and its NOTIFY in the round trip of the commit (``write_later``, ``follow_commit``), and
-the inbox writes its row past the cursors (``run_direct``); and cursors of the server stay out of sessions that a pooler
-shares (``chunked_cursor``, ``Validation``).
+(``keep_deadline``); a dead network path is noticed within 15 seconds; timestamps are read by psycopg's C code; and
+cursors of the server stay out of sessions that a pooler shares (``chunked_cursor``, ``Validation``).
 
 The backend is not imported here: Django imports ``bandstand.postgresql.base`` by name, and the driver comes with it.
-``is_own_session`` tells PostgreSQL from a pooler before it, whatever the backend.
+``pool_mode`` tells PostgreSQL from a pooler before it, whatever the backend.
 """
 
-from bandstand.postgresql.sessions import is_own_session
+from bandstand.postgresql.sessions import PoolMode, connect_outside_pool, pool_mode
 
-__all__ = ["is_own_session"]
+__all__ = ["PoolMode", "connect_outside_pool", "pool_mode"]

@@ -1,8 +1,6 @@
 """The backend. Django asks for a class of this name in a module of this name."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import weakref
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -10,27 +8,16 @@ from django.db import OperationalError
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
+from psycopg.pq import TransactionStatus
 
 from bandstand.exceptions import DeadlineExceeded
-from bandstand.postgresql import direct
-from bandstand.postgresql.deadlines import (
-    explained,
-    has_time,
-    keep_deadline,
-    limit_commit,
-    limit_last,
-    limit_statement,
-    until_deadline,
-)
+from bandstand.postgresql.deadlines import TIME_ENDED, keep_deadline, limit_commit, ran_out
 from bandstand.postgresql.pool import HealingPool
-from bandstand.postgresql.riders import Riders
-from bandstand.postgresql.sessions import is_own_session
+from bandstand.postgresql.sessions import is_own_session, note_change
 from bandstand.postgresql.timestamps import with_fast_timestamps
 from bandstand.postgresql.validation import Validation
 
 __all__ = ["DatabaseWrapper"]
-
-logger: Final = logging.getLogger(__name__)
 
 # libpq's own words. A peer that vanished without a word is noticed after 5 + 3 * 3 seconds on an idle connection, and
 # after 10 on one that waits for an answer; the kernel's defaults are 2 hours and about 15 minutes.
@@ -44,17 +31,16 @@ _NETWORK: Final = {
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's own with a healing pool, deadlines, network time-outs, a fast loader of timestamps, and ways to save
-    what each write pays: ``run_direct``, ``write_later`` and ``follow_commit``.
-    """
+    """Django's own with a healing pool, deadlines, network time-outs and a fast loader of timestamps."""
 
     validation_class = Validation
     limited = False
     """Whether the transaction that is open may have a time limit for its statements."""
     limit = 0
     """The milliseconds of this limit as far as they are known."""
-    _follower = ""
-    _riders: Riders | None = None
+    changed_session = False
+    """Whether a statement left something in the session that its next user must not meet."""
+    _give_back: "weakref.finalize[Any, Any] | None" = None
 
     if TYPE_CHECKING:
         # Django's type information does not know the pool yet.
@@ -64,7 +50,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.execute_wrappers.append(keep_deadline)
+        self.execute_wrappers += [note_change, keep_deadline]
 
     @property
     def pool(self) -> HealingPool | None:
@@ -85,6 +71,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             parameters["context"] = with_fast_timestamps(parameters["context"], self.timezone)
         return parameters
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Return a connection, which goes back to its pool also if nobody closes this wrapper.
+
+        Each thread has a wrapper of its own, and one that ends without closing it would take the connection along.
+        """
+        connection = super().get_new_connection(conn_params)
+        if self.pool is not None:
+            self._give_back = weakref.finalize(self, _give_back, self.pool, connection)
+            self._give_back.atexit = False
+        return connection
+
     def chunked_cursor(self) -> Any:
         """Return a cursor whose rows come in pieces; they stay with the server, which takes a session for as long.
 
@@ -98,129 +95,44 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 return self.cursor()
         return super().chunked_cursor()
 
-    def run_direct(self, statement: str, parameters: Sequence[str], *, prepare: bool = False) -> int | None:
-        """Run a statement of an ``atomic`` block past the cursors, with ``parameters`` (text) instead of each ``%s``;
-        return how many rows it touched. BEGIN and the deadline's limit go along in the same round trip. With
-        ``prepare`` each session of the server reads and plans it once only.
-
-        Returns None, and does nothing, where a cursor is needed: somebody listens to the statements
-        (``execute_wrapper``, the log of queries), no time is left, the transaction has failed, or a parameter holds a
-        NUL.
-
-        Raises:
-            django.db.Error: it failed.
-            DeadlineExceeded: the time that was left ended meanwhile.
-        """
-        if not self._goes_direct(parameters):
-            return None
-        limit = limit_statement(self)
-        if limit is None:
-            return None
-        with self._explaining(), until_deadline(self.connection):
-            return direct.run_command(self.connection, statement, parameters, before=limit, prepare=prepare)
-
-    def write_later(self, insert: str, row: str, values: Sequence[str], *, what: str) -> bool:
-        """Write a row of an ``atomic`` block with the next message to the server: with the COMMIT, if nothing else
-        comes before it. Rows that wait together become one statement.
-
-        ``insert`` ends before VALUES, ``row`` is what stands for each row, with ``values`` (text) instead of each
-        ``%s``; an error that comes of it later begins with ``what``. Whatever undoes the transaction, or its
-        savepoint, undoes the row; whatever commits it carries the row. Returns False, and does nothing, where
-        ``run_direct`` would return None.
-
-        Raises:
-            django.db.Error: those that waited had to be sent, since they were more than 1 MiB or others; and failed.
-            DeadlineExceeded: the time that was left ended meanwhile.
-        """
-        if not self._goes_direct(values) or not has_time(self):
-            return False
-        riders = self._riders
-        if riders is None or riders.connection is not self.connection:
-            riders = self._riders = Riders(self.connection, lambda: limit_last(self))
-        if riders and insert != riders.insert:
-            self._send(riders)
-        if riders.add(insert, row, values, what):
-            self._send(riders)
-        return True
-
-    def follow_commit(self, statement: str) -> None:
-        """Run ``statement`` just after the commit of the present transaction, in the same round trip.
-
-        Nobody hears of an error in it but the log: what was committed is committed.
-        """
-        self._follower = statement
-
-    def _goes_direct(self, parameters: Sequence[str]) -> bool:
-        if self.connection is None or not self.in_atomic_block or not direct.is_ready(self.connection):
-            return False
-        if self.needs_rollback or self.queries_logged or self.execute_wrappers != [keep_deadline]:
-            return False
-        return "\0" not in "".join(parameters)
-
-    def _send(self, riders: Riders) -> None:
-        with self._explaining():
-            riders.flush()
-
-    @contextmanager
-    def _explaining(self) -> Iterator[None]:
-        try:
-            with self.wrap_database_errors:
-                yield
-        except OperationalError as error:
-            raise explained(error) from error.__cause__
-
-    def _set_autocommit(self, autocommit: bool) -> None:
-        """Each transaction does it twice. Where psycopg would find nothing to do but to set its flag, set the flag."""
-        driver = self.connection
-        if driver is not None and direct.is_idle(driver) and not self._waiting():
-            driver._autocommit = autocommit  # noqa: SLF001 - after this very check, in a generator under a lock
-        else:
-            super()._set_autocommit(autocommit)  # type: ignore[misc]
-
     def _commit(self) -> None:
-        follower, self._follower = self._follower, ""
-        riders = self._waiting()
-        ready = self.connection is not None and (direct.is_ready if riders else direct.in_transaction)(self.connection)
-        if not ready:
+        limit = limit_commit(self) if self._in_transaction() else ""
+        if limit:
+            self._commit_within(limit)
+        else:
             super()._commit()  # type: ignore[misc] # unknown to the type information, as those below
-            self.limited, self.limit = False, 0
-            return
-        before, what = (riders.take(), riders.what) if riders else ([], "")
-        limit = limit_commit(self)
-        try:
-            with debug_transaction(self, "COMMIT"), self._explaining():
-                error = direct.commit(self.connection, before=before, what=what, limit=limit, follower=follower)
-        except DeadlineExceeded:
-            self.rollback()  # as Django does after an error of its own
-            raise
         self.limited, self.limit = False, 0
-        if error:
-            logger.warning("What should follow a commit failed", extra={"error": error})
+
+    def _commit_within(self, limit: str) -> None:
+        try:
+            with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
+                self.connection.execute(f"{limit};COMMIT", prepare=False)
+        except OperationalError as error:
+            if not ran_out(error):
+                raise
+            self.rollback()  # as Django does after an error of its own
+            raise DeadlineExceeded(TIME_ENDED) from error
+
+    def _in_transaction(self) -> bool:
+        driver = self.connection
+        return driver is not None and driver.info.transaction_status == TransactionStatus.INTRANS
 
     def _rollback(self) -> None:
-        self._forget()
+        self.limited, self.limit = False, 0
         super()._rollback()  # type: ignore[misc]
 
-    def _savepoint_rollback(self, sid: str) -> None:
-        # What waits came after the savepoint: SAVEPOINT itself was a message.
-        if riders := self._waiting():
-            riders.discard()
-        super()._savepoint_rollback(sid)  # type: ignore[misc]
-
     def _close(self) -> None:
-        self._forget()
-        self._riders = None
+        self.limited, self.limit = False, 0
+        if self._give_back is not None:
+            self._give_back.detach()
+        if self.changed_session and self.pool is not None and self.connection is not None:
+            self.connection.close()  # the pool makes another
+        self.changed_session = False
         super()._close()  # type: ignore[misc]
 
-    def _waiting(self) -> Riders | None:
-        """What waits on this connection, if anything does."""
-        return self._riders if self._riders and self._riders.connection is self.connection else None
-
-    def _forget(self) -> None:
-        """The transaction is undone."""
-        self._follower, self.limited, self.limit = "", False, 0
-        if riders := self._waiting():
-            riders.discard()
+    def prepare(self, connection: Any) -> bool:
+        """Prepare a new connection, as Django does; return whether that needs a commit."""
+        return self._configure_connection(connection)
 
     def _new_pool(self, options: dict[str, Any]) -> HealingPool:
         if cast("int | None", self.settings_dict.get("CONN_MAX_AGE", 0)) != 0:
@@ -230,6 +142,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             )
         return HealingPool(
             kwargs={**self.get_connection_params(), "autocommit": True},
-            configure=self._configure_connection,
+            # The pool keeps the wrapper that prepares its connections: this one must go with its thread.
+            configure=self.copy().prepare,
             **options,
         )
+
+
+def _give_back(pool: HealingPool, connection: Any) -> None:
+    """Return what its thread left behind, unless the pool has closed meanwhile."""
+    if not connection.closed:
+        pool.putconn(connection)

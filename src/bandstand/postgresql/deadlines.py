@@ -10,29 +10,20 @@ of the same length.
 import math
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import OperationalError
 from psycopg import ClientCursor, errors
 from psycopg.pq import TransactionStatus
 
-from bandstand.context import Context, bound
+from bandstand.context import bound
 from bandstand.exceptions import DeadlineExceeded
 from bandstand.postgresql.waiting import answered_within
 
 if TYPE_CHECKING:
     from bandstand.postgresql.base import DatabaseWrapper
 
-__all__ = [
-    "explained",
-    "has_time",
-    "keep_deadline",
-    "limit_commit",
-    "limit_last",
-    "limit_statement",
-    "until_deadline",
-]
+__all__ = ["TIME_ENDED", "keep_deadline", "limit_commit", "ran_out"]
 
 Execute = Callable[[Any, Any, bool, dict[str, Any]], Any]
 
@@ -42,8 +33,8 @@ _BOUNDED: Final = re.compile(r"[\s(]*(?:SELECT|INSERT|UPDATE|DELETE|WITH|MERGE|V
 _TOLERANCE: Final = 64
 _LIMIT: Final = "SET LOCAL statement_timeout = %s;"
 _GRACE: Final = 100  # milliseconds that the last statement of a finished work has at least
-_ENDED: Final = "The time for this request ended while the database worked."
-_CHECK: Final = b"SET CONSTRAINTS ALL IMMEDIATE"
+TIME_ENDED: Final = "The time for this request ended while the database worked."
+_CHECK: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 _NO_LIMIT: Final = "SET LOCAL statement_timeout TO DEFAULT;"
 
 
@@ -73,8 +64,8 @@ def keep_deadline(execute: Execute, sql: Any, params: Any, many: bool, context: 
                 return execute(sql, params, many, context)
             return _execute_limited(milliseconds, execute, sql, params, many=many, context=context)
     except OperationalError as error:
-        if _ran_out(error, now):
-            raise DeadlineExceeded(_ENDED) from error
+        if ran_out(error):
+            raise DeadlineExceeded(TIME_ENDED) from error
         raise
 
 
@@ -117,58 +108,27 @@ def _is_limited(connection: "DatabaseWrapper", milliseconds: int) -> bool:
     return driver is not None and driver.pgconn.transaction_status == TransactionStatus.INTRANS
 
 
-def has_time(connection: "DatabaseWrapper") -> bool:
-    """Whether a statement in an ``atomic`` block may go out that no cursor executes: while time is left, and unless
-    another limit has to be taken off first.
-    """
-    now = bound()
-    return not connection.limited if now is None or now.deadline is None else not now.expired()
-
-
-def until_deadline(driver: Any) -> AbstractContextManager[None]:
-    """Wait in the block no longer than the deadline allows, if there is one."""
-    milliseconds = _milliseconds()
-    return nullcontext() if milliseconds is None else answered_within(driver, milliseconds / 1000)
-
-
-def limit_statement(connection: "DatabaseWrapper") -> str | None:
-    """Return what to send before such a statement: nothing, or its limit; None means that it must not go out."""
-    if not has_time(connection):
-        return None
-    milliseconds = _milliseconds()
-    return "" if milliseconds is None or _is_limited(connection, milliseconds) else _new_limit(connection, milliseconds)
-
-
-def limit_last(connection: "DatabaseWrapper") -> str:
-    """Return the same for what was promised while there was time and goes out with the end of the transaction.
-
-    When the deadline has passed meanwhile it still has a tenth of a second: all the work is done by then.
-    """
-    milliseconds = _milliseconds()
-    if milliseconds is not None:
-        milliseconds = max(_GRACE, milliseconds)
-        return "" if _is_limited(connection, milliseconds) else _new_limit(connection, milliseconds)
-    limit = _NO_LIMIT if connection.limited else ""
-    connection.limited, connection.limit = False, 0
-    return limit
-
-
-def limit_commit(connection: "DatabaseWrapper") -> list[bytes]:
-    """Return what to send before a COMMIT: nothing without a deadline, else what lets it wait for others no longer.
+def limit_commit(connection: "DatabaseWrapper") -> str:
+    """Return the statements to send before a COMMIT, so that it waits for others no longer than the deadline allows.
 
     PostgreSQL ends no COMMIT for its time, and checks there what is deferred, as Django's foreign keys are: each may
-    wait for the row that it refers to. So they are checked before it, in a statement that has the limit.
+    wait for the row that it refers to. So they are checked before it, in a statement that has the limit. When the
+    deadline has passed it still has a tenth of a second: all the work is done by then. Empty without a deadline.
     """
-    if _milliseconds() is None:
-        return []
-    limit = limit_last(connection)
-    return [limit.encode(), _CHECK] if limit else [_CHECK]
+    milliseconds = _milliseconds()
+    if milliseconds is None:
+        return ""
+    milliseconds = max(_GRACE, milliseconds)
+    limit = "" if _is_limited(connection, milliseconds) else _new_limit(connection, milliseconds)
+    return limit + _CHECK
 
 
-def explained(error: OperationalError) -> Exception:
-    """Return ``DeadlineExceeded`` if that is why a statement failed that went out with a limit, else ``error``."""
+def ran_out(error: OperationalError) -> bool:
+    """Whether the statement was canceled for the deadline of the bound context, and not by an administrator or for a
+    limit in the database's own settings.
+    """
     now = bound()
-    return DeadlineExceeded(_ENDED) if now is not None and _ran_out(error, now) else error
+    return now is not None and isinstance(error.__cause__, errors.QueryCanceled) and now.expired()
 
 
 def _take_limit_off(connection: "DatabaseWrapper", cursor: Any) -> None:
@@ -176,8 +136,3 @@ def _take_limit_off(connection: "DatabaseWrapper", cursor: Any) -> None:
     if connection.in_atomic_block:
         cursor.connection.execute(_NO_LIMIT)
         connection.limited, connection.limit = False, 0
-
-
-def _ran_out(error: OperationalError, now: Context) -> bool:
-    """Others cancel statements too: an administrator, or a limit in the database's own settings."""
-    return isinstance(error.__cause__, errors.QueryCanceled) and now.expired()

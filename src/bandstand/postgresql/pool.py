@@ -6,9 +6,11 @@ away each request waits as long, until no thread is left to say that the process
 more and more seldom, so that after an outage of a minute the next one may be a minute away.
 """
 
+import gc
 import select
 import time
 from collections.abc import Callable
+from threading import Condition
 from typing import Any, Final
 
 from psycopg import Connection, OperationalError, pq
@@ -23,6 +25,8 @@ __all__ = ["HealingPool", "check_connection"]
 _RECONNECT: Final = 0.5  # seconds from one attempt to the next while the database is away
 _TURN: Final = 0.5  # seconds that a request waits before it looks whether waiting still makes sense
 _TURN_AWAY: Final = 0.1  # the same while the database is known to be away
+_MAX_WAITING: Final = 1000  # of psycopg's queue, which keeps requests that gave up until a connection comes
+_COLLECT_INTERVAL: Final = 5.0  # seconds
 _HEAL_INTERVAL: Final = 1.0  # seconds; within them the connections that fail are those from before
 _CHECK_TIMEOUT: Final = 2.0  # seconds
 _LEAST_PATIENCE: Final = 0.1  # seconds; a deadline that is near makes no connection look dead
@@ -45,8 +49,10 @@ class HealingPool(ConnectionPool[Connection[Any]]):
         """``kwargs`` are for new connections, ``configure`` prepares one; ``options`` are those of psycopg's pool."""
         self._prepare = configure
         self._away = False
+        self._changed = Condition()
         self._healed_at = float("-inf")
-        options = {"reconnect_timeout": _RECONNECT, "check": self._examine, **options}
+        self._collected_at = float("-inf")
+        options = {"reconnect_timeout": _RECONNECT, "check": self._examine, "max_waiting": _MAX_WAITING, **options}
         super().__init__(
             connection_class=BoundedConnection,
             kwargs=kwargs,
@@ -76,18 +82,45 @@ class HealingPool(ConnectionPool[Connection[Any]]):
         patience = patience if remaining is None else min(patience, remaining)
         deadline = time.monotonic() + patience
         while True:
+            if self._away and not self._has_idle():
+                raise PoolTimeout("the database can't be reached")
             left = deadline - time.monotonic()
             try:
                 return super().getconn(min(left, _TURN_AWAY if self._away else _TURN))
             except PoolTimeout:
                 if self._away:
                     raise PoolTimeout("the database can't be reached") from None
+                self._collect_lost()
                 if time.monotonic() >= deadline:
                     if patience == remaining:
                         raise DeadlineExceeded(
                             "The time for this request ended, with all connections in use."
                         ) from None
                     raise PoolTimeout(f"all {self.max_size} connections were in use for {patience:g} s") from None
+
+    def _collect_lost(self) -> None:
+        """Threads that ended without closing their connection leave its return to the garbage collector."""
+        now = time.monotonic()
+        if now - self._collected_at > _COLLECT_INTERVAL:
+            self._collected_at = now
+            gc.collect()
+
+    def putconn(self, conn: Connection[Any]) -> None:
+        """Take a connection back."""
+        super().putconn(conn)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _has_idle(self) -> bool:
+        """Return whether a connection lies idle, perhaps after a moment; none is waited for in psycopg's queue.
+
+        What waits there stays until a connection comes, however long ago its request gave up.
+        """
+        with self._changed:
+            return self._changed.wait_for(self._idle, _TURN_AWAY)
+
+    def _idle(self) -> bool:
+        return not self._away or self.get_stats().get("pool_available", 0) > 0
 
     def _examine(self, connection: Connection[Any]) -> None:
         patience = _patience()
@@ -105,6 +138,8 @@ class HealingPool(ConnectionPool[Connection[Any]]):
         """A new connection was made."""
         self._away = False
         self._prepare(connection)
+        with self._changed:
+            self._changed.notify_all()
 
     def _unreachable(self, _pool: ConnectionPool[Any]) -> None:
         """The pool has given up an attempt: say so, and begin another."""

@@ -1,12 +1,14 @@
 """System checks of a database: ``manage.py check --database ALIAS``, and ``migrate``."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error
 from django.db import Error as DatabaseError
 from django.db.backends.base.validation import BaseDatabaseValidation
+from psycopg import OperationalError
 
-from bandstand.postgresql.sessions import is_own_session
+from bandstand.postgresql.sessions import PoolMode, connect_outside_pool, pool_mode
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,19 +28,17 @@ class Validation(BaseDatabaseValidation):
         if not self.connection.settings_dict["OPTIONS"].get("assume_role"):
             return found
         try:
-            self.connection.ensure_connection()
-            own = is_own_session(self.connection.connection)
-        except DatabaseError:
+            mode = pool_mode(partial(connect_outside_pool, self.connection))
+        except (DatabaseError, OperationalError):
             return found
-        return found if own else [*found, _role_of_others(self.connection.alias)]
+        return [*found, _role_of_others(self.connection.alias)] if mode is PoolMode.TRANSACTION else found
 
 
 def _role_of_others(alias: str) -> CheckMessage:
     return Error(
         f"DATABASES[{alias!r}] has the option assume_role, and a pooler such as PgBouncer stands before PostgreSQL. "
-        "The role belongs to the session: one that is shared by transaction gives it to other clients, and theirs to "
-        "this one.",
-        hint="Let PostgreSQL set it at the login (ALTER ROLE login SET role = …) and leave the option out; or, if the "
-        "pooler gives each client a session of its own, silence this check.",
+        "It shares sessions by transaction (pool_mode = transaction), and the role belongs to the session: other "
+        "clients get it, and this one gets theirs.",
+        hint="Let PostgreSQL set it at the login (ALTER ROLE login SET role = …) and leave the option out.",
         id="bandstand.postgresql.E001",
     )

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from django.db import IntegrityError, ProgrammingError, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from bandstand import failpoints
 from bandstand.conf import get_settings
@@ -203,22 +204,24 @@ def test_neither_change_nor_event(rig: Rig, monkeypatch: pytest.MonkeyPatch, tro
     assert rig.count("written WHERE number = 2") == rig.count("bandstand_outbox WHERE key = '2'") == 1
 
 
-def test_an_event_goes_with_the_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """publish() itself sends nothing: the event is on its way when the COMMIT is, and the rows have their order."""
-    with transaction.atomic(using=rig.platform):
-        rig.write(1)
-        monkeypatch.setattr(type(connections[rig.platform].connection), "wait", None)  # nothing can be sent
+def test_a_publish_is_an_insert(rig: Rig) -> None:
+    """As every reader, log and assertion of queries sees it; and one NOTIFY follows the commit."""
+    connection = connections[rig.platform]
+    with CaptureQueriesContext(connection) as queries, transaction.atomic(using=rig.platform):
         publish(Counted(number=2), key="2")
         publish(Counted(number=3), key="3")
-        monkeypatch.undo()
-    assert rig.query("SELECT key FROM bandstand_outbox ORDER BY id") == [("1",), ("2",), ("3",)]
+    begin, *inserts, commit, notify = [query["sql"] for query in queries]
+    assert (begin, commit) == ("BEGIN", "COMMIT")
+    assert [insert.startswith("INSERT INTO bandstand_outbox") for insert in inserts] == [True, True]
+    assert notify == "NOTIFY bandstand_events, 'outbox'"
+    assert rig.query("SELECT key FROM bandstand_outbox ORDER BY id") == [("2",), ("3",)]
     ages = "SELECT count(*) FROM bandstand_outbox WHERE created_at BETWEEN now() - interval '1 minute' AND now()"
-    assert rig.query(ages) == [(3,)]
+    assert rig.query(ages) == [(2,)]
 
 
-def test_tooth_of_the_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the COMMIT left behind what waits for it, the change would last without its event: the ledger would tell."""
-    monkeypatch.setitem(failpoints._points, "riders.sending", FailPoint("off"))
+def test_tooth_of_the_insert(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If publish() wrote nothing, the change would last without its event: the ledger would tell."""
+    monkeypatch.setitem(failpoints._points, "publish.insert", FailPoint("off"))
     rig.write(1)
     assert rig.count("written") == 1
     assert rig.count("bandstand_outbox") == 0
@@ -233,7 +236,7 @@ def test_a_listener_comes_back(rig: Rig) -> None:
     listener.start()
     try:
         assert woken.acquire(timeout=GUARD)
-        listens = "query LIKE '%%pg_backend_pid()' AND datname = %s"
+        listens = "query LIKE 'LISTEN%%' AND datname = %s"
         end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listens}"
         assert rig.query(end, rig.platform) == [(True,)]
         assert woken.acquire(timeout=GUARD), "it looks for what it missed"

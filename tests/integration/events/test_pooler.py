@@ -2,17 +2,21 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from threading import Event
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
 
+from bandstand.events import wakeup
 from bandstand.events.wakeup import Listener
+from bandstand.postgresql import PoolMode, connect_outside_pool, pool_mode
 from tests.integration.events.conftest import ZERO, Rig
 from tests.integration.optional.pgbouncer import PgBouncer
 from tests.integration.servers import Nats, Postgres
+from tests.waiting import GUARD
 
 BY_TRANSACTION = {"sessions": 3}  # fewer than a worker has threads
 BY_SESSION = {"sessions": 50, "pool_mode": "session"}
@@ -69,19 +73,81 @@ def test_a_worker_past_the_pooler_is_told(pooled: Rig, postgres: Postgres) -> No
         pooled.until(pooled.settled, "its effect")
 
 
-def is_told(alias: str) -> bool:
-    """Let a listener connect, and ask whether it counts on hearing."""
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """Set when a listener has found out that it hears nothing."""
+    found = Event()
+    monkeypatch.setattr(Listener, "_report_silence", lambda _: found.set())
+    return found
+
+
+@contextmanager
+def listening(alias: str) -> Iterator[tuple[Listener, Event]]:
     woken = Event()
     listener = Listener(alias, {"outbox": woken.set})
     listener.start()
     try:
-        assert woken.wait(30), "it wakes once when it is connected"
-        return listener.listening
+        yield listener, woken
     finally:
         listener.stop()
 
 
-def test_the_relay_does_not_count_on_being_told(pooled: Rig, rig: Rig) -> None:
-    """A notification reaches only a session that is the client's own, so behind a pooler the relay looks more often."""
-    assert is_told(rig.platform)
-    assert not is_told(pooled.platform)
+@pytest.mark.parametrize("pooler", [BY_SESSION], indirect=True)
+def test_a_session_of_its_own_is_notified(pooled: Rig, rig: Rig) -> None:
+    """Directly, and behind a pooler that gives each client a session, the relay counts on notifications."""
+    for each in (pooled, rig):
+        with listening(each.platform) as (listener, woken):
+            assert woken.wait(GUARD), "it wakes once when it listens"
+            assert listener.listening
+
+
+def test_a_shared_session_is_not(pooled: Rig, silence: Event) -> None:
+    """Where sessions are shared by transaction, nobody counts on notifications, and no LISTEN stays behind."""
+    with listening(pooled.platform) as (listener, _):
+        assert silence.wait(GUARD)
+        assert not listener.listening
+    channels = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = %s"
+    assert pooled.query(channels, pooled.platform) == [(0,)]
+
+
+def test_a_listener_that_hears_nothing_counts_on_nothing(
+    pooled: Rig, silence: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the pooler looks like PostgreSQL: only a notification that arrived is a proof."""
+    monkeypatch.setattr(wakeup, "pool_mode", lambda _: PoolMode.NONE)
+    monkeypatch.setattr(wakeup, "_PROOF", 1.0)
+    with listening(pooled.platform) as (listener, _):
+        assert silence.wait(GUARD)
+        assert not listener.listening
+
+
+def test_a_worker_says_once_that_it_polls(pooled: Rig) -> None:
+    """And its relay sends what is committed at its poll interval."""
+    pooled.ready_worker()
+    pooled.until(lambda: "pool_mode = transaction" in pooled.log.read_text(), "the warning")
+    for number in range(3):
+        pooled.write(number)
+        pooled.until(pooled.settled, "its effect")
+    assert pooled.log.read_text().count("No notification arrives") == 1
+
+
+@pytest.mark.parametrize(
+    ("pooler", "mode"),
+    [
+        ({"sessions": 1}, PoolMode.TRANSACTION),
+        ({"sessions": 3}, PoolMode.TRANSACTION),
+        ({"sessions": 2, "server_round_robin": 1, "min_pool_size": 2}, PoolMode.TRANSACTION),
+        ({"sessions": 50, "server_round_robin": 1, "min_pool_size": 20}, PoolMode.TRANSACTION),
+        ({"sessions": 5, "pool_mode": "session"}, PoolMode.SESSION),
+    ],
+    indirect=["pooler"],
+)
+def test_the_mode_of_a_pooler_is_seen(pooled: Rig, mode: PoolMode) -> None:
+    """However many sessions it has, and in whatever order it hands them out."""
+    connect = partial(connect_outside_pool, connections[pooled.platform])
+    assert [pool_mode(connect) for _ in range(20)] == [mode] * 20
+
+
+def test_no_pooler_is_seen_too(rig: Rig) -> None:
+    """Where PostgreSQL itself answers."""
+    assert pool_mode(partial(connect_outside_pool, connections[rig.platform])) is PoolMode.NONE

@@ -33,6 +33,7 @@ def test_a_shared_session_is_refused(service: StockService, pooler: Pooler) -> N
     with service.begin() as refused:
         output, _ = refused.communicate(timeout=GUARD)
     assert refused.returncode == 1
+    assert "pool_mode = transaction" in output
     assert "DATABASE_URL that leads to PostgreSQL itself" in output
     assert "Traceback" not in output
     assert service.ask("SELECT to_regclass('django_migrations')") is None
@@ -51,11 +52,13 @@ def test_nothing_to_do_is_no_reason_to_refuse(service: StockService, pooler: Poo
     assert_applied_once(service)
 
 
-def test_a_pool_by_session_is_as_good_as_none(service: StockService, pooler: Pooler) -> None:
-    """With the word that it is one: eight at once, and each migration is applied once."""
-    service.pooler = pooler(sessions=10, pool_mode="session")
-    assert len(errors(service.race(8))) == 8
-    assert errors(service.race(8, pooled_by_session=True)) == []
+@pytest.mark.parametrize(("sessions", "pooled_by_session"), [(30, False), (10, True)])
+def test_a_pool_by_session_is_as_good_as_none(
+    service: StockService, pooler: Pooler, sessions: int, pooled_by_session: bool
+) -> None:
+    """Eight at once, and each migration is applied once; with the option no second session is needed to find out."""
+    service.pooler = pooler(sessions=sessions, pool_mode="session")
+    assert errors(service.race(8, pooled_by_session=pooled_by_session)) == []
     assert_applied_once(service)
 
 

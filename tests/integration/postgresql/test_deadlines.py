@@ -109,14 +109,6 @@ def test_a_server_that_hangs_is_given_up(postgres: RestartablePostgres, connecti
         assert execute(connection, "SELECT name FROM things WHERE id = 1") == [("lamp",)]
 
 
-def test_a_server_that_hangs_is_given_up_past_the_cursors(postgres: RestartablePostgres, connection: Any) -> None:
-    """The same holds for what goes out by itself."""
-    with postgres.stopped(), pytest.raises(DeadlineExceeded), within(SHORT), block(connection):
-        connection.run_direct("UPDATE things SET name = 'ours' WHERE name = %s", ["lamp"])
-    connection.close()
-    assert execute(connection, "SELECT name FROM things WHERE id = 1") == [("lamp",)]
-
-
 def test_tooth_without_it_the_statement_goes_on(plain: Any) -> None:
     """Through Django's own backend the statement takes its time, whatever the deadline."""
     with within(0.05):
@@ -154,19 +146,14 @@ CHILD = "CREATE TABLE parts (thing int REFERENCES things DEFERRABLE INITIALLY DE
 
 
 @pytest.mark.usefixtures("by_the_server_alone")
-@pytest.mark.parametrize("follower", ["", "SELECT 1"])
-def test_a_wait_in_the_commit_ends_with_the_deadline(
-    postgres: RestartablePostgres, connection: Any, follower: str
-) -> None:
+def test_a_wait_in_the_commit_ends_with_the_deadline(postgres: RestartablePostgres, connection: Any) -> None:
     """A foreign key is checked at the end, and waits there for a row that another holds: no longer than the request."""
     execute(connection, CHILD)
     with holding(postgres.url, "SELECT * FROM things WHERE id = 1 FOR UPDATE"):
-        with pytest.raises(DeadlineExceeded), within(SHORT), block(connection):  # noqa: PT012 - its end fails
+        with pytest.raises(DeadlineExceeded), within(SHORT), block(connection):
             execute(connection, "INSERT INTO parts VALUES (1)")
-            connection.follow_commit(follower)
         with within(LONG), block(connection):
             execute(connection, "INSERT INTO parts VALUES (2)")
-            connection.follow_commit(follower)
     with pytest.raises(IntegrityError, match=r"^insert or update"), within(LONG), block(connection):
         execute(connection, "INSERT INTO parts VALUES (3)")
     assert connection.get_autocommit()
@@ -342,7 +329,6 @@ def test_a_limit_ends_with_its_transaction(connection: Any) -> None:
     deadline = new_context(timeout=600)
     with block(connection), bind(deadline):
         execute(connection, "INSERT INTO things VALUES (10, 'hat')")
-        connection.follow_commit("SELECT 1")
     with block(connection):
         assert execute(connection, "SELECT current_setting('statement_timeout')") == [("0",)]
         with bind(deadline):

@@ -1,14 +1,17 @@
+import gc
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db.utils import ConnectionHandler
 
+from bandstand.context import carry
 from bandstand.workspace.runtime.ports import is_free
 from tests.waiting import until
 
@@ -207,3 +210,79 @@ def test_nobody_gets_the_port_while_the_server_is_away(postgres: RestartablePost
         assert not is_free(postgres.port)
     finally:
         postgres.start()
+
+
+def test_refused_requests_leave_nothing_behind(postgres: RestartablePostgres, connect: Connect) -> None:
+    """While the database is away, what waits in psycopg's queue does not grow with the requests."""
+    handler = connect()
+    fill(handler, 4)
+    postgres.kill()
+    try:
+        ask_until_away(handler)
+        before = stats(handler, "requests_waiting")
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(lambda _: refusal(handler), range(64)))
+        assert stats(handler, "requests_waiting") <= before + 8, "one for each thread that met the end of a connection"
+    finally:
+        postgres.start()
+    works_again(handler)
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_threads_that_ask_the_database_give_their_connections_back(connect: Connect, carried: bool) -> None:
+    """Those of a view that works in threads, with ``carry()`` at once and without it when the threads have ended."""
+    handler = connect(pool={"min_size": 1, "max_size": 2, "timeout": 1.0})
+
+    def count() -> tuple[int, ...]:
+        with handler[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return tuple(cursor.fetchone())
+
+    work = carry(count) if carried else count
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bandstand.context.binding.connections", handler)
+        for _ in range(6):
+            with ThreadPoolExecutor(2) as threads:
+                assert [each.result() for each in [threads.submit(work) for _ in range(2)]] == [(1,)] * 2
+            gc.collect()
+        assert ask(handler) == (1,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET search_path TO pg_catalog",
+        "set session statement_timeout = 1234",
+        "SELECT pg_advisory_lock(7)",
+        "SELECT PG_TRY_ADVISORY_LOCK_SHARED(7)",
+        "SELECT set_config('search_path', 'pg_catalog', false)",
+        "CREATE TEMPORARY TABLE left_behind (id int)",
+        "LISTEN something",
+    ],
+)
+def test_what_a_session_keeps_reaches_nobody_else(connect: Connect, statement: str) -> None:
+    """The next user of the pool has a session of its own."""
+    connection = connect(pool={"min_size": 1, "max_size": 1})[DEFAULT_DB_ALIAS]
+    first = session_after(connection, statement)
+    assert session_after(connection, "SELECT 1") != first
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SET LOCAL search_path TO pg_catalog", "SELECT pg_advisory_xact_lock(7)", "SELECT set_config('x.y', 'z', true)"],
+)
+def test_what_ends_with_its_transaction_costs_no_session(connect: Connect, statement: str) -> None:
+    """So the connection is used again."""
+    connection = connect(pool={"min_size": 1, "max_size": 1})[DEFAULT_DB_ALIAS]
+    first = session_after(connection, statement)
+    assert session_after(connection, "SELECT 1") == first
+
+
+def session_after(connection: Any, statement: str) -> int:
+    """Execute ``statement`` on a connection of the pool, give it back, and return which session it was."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        cursor.execute("SELECT pg_backend_pid()")
+        (session,) = cursor.fetchone()
+    connection.close()
+    return int(session)

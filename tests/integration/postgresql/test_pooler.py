@@ -109,17 +109,6 @@ def rows_in_pieces(connection: Any) -> None:
         assert len(cursor.fetchall()) == 500
 
 
-def past_the_cursors(connection: Any) -> None:
-    with block(connection):
-        assert connection.run_direct("INSERT INTO things VALUES (%s, 'lamp')", ["1"]) == 1
-
-
-def with_the_commit(connection: Any) -> None:
-    with block(connection):
-        assert connection.write_later("INSERT INTO things (id)", "(%s)", ["1"], what="Writing")
-        connection.follow_commit("SELECT 1")
-
-
 def whose_client_vanishes(connection: Any) -> None:
     connection.set_autocommit(False)
     execute(connection, "INSERT INTO things VALUES (%s, 'lamp')", [1])
@@ -128,7 +117,7 @@ def whose_client_vanishes(connection: Any) -> None:
 
 WAYS = (
     in_autocommit, in_a_transaction, that_is_undone, that_fails, with_a_savepoint_undone, many_at_once, rows_in_pieces,
-    past_the_cursors, with_the_commit, whose_client_vanishes,
+    whose_client_vanishes,
 )  # fmt: skip
 
 
@@ -272,19 +261,6 @@ def test_the_time_zone_is_the_clients_own(
     finally:
         with psycopg.connect(postgres.url, autocommit=True) as admin:
             admin.execute("ALTER DATABASE postgres RESET timezone")
-
-
-def test_what_follows_a_commit_is_heard_outside(
-    one_session: PgBouncer, connect: Connect, postgres: RestartablePostgres
-) -> None:
-    """A web process behind the pooler wakes a relay that has a session of its own."""
-    connection = connect(port=one_session.port)[DEFAULT_DB_ALIAS]
-    with psycopg.connect(postgres.url, autocommit=True) as relay:
-        relay.execute("LISTEN things")
-        with block(connection):
-            assert connection.run_direct("INSERT INTO things VALUES (%s, 'lamp')", ["1"]) == 1
-            connection.follow_commit("NOTIFY things, 'here'")
-        assert [each.payload for each in relay.notifies(timeout=GUARD, stop_after=1)] == ["here"]
 
 
 def test_a_restart_of_the_pooler_costs_no_later_request(one_session: PgBouncer, connect: Connect) -> None:

@@ -12,16 +12,16 @@ from django.db.migrations.executor import MigrationExecutor
 
 from bandstand.exceptions import MigrationBlocked
 from bandstand.migrating import MigrationGuard
-from bandstand.postgresql import is_own_session
+from bandstand.postgresql import PoolMode, connect_outside_pool, pool_mode
 
 __all__ = ["Command"]
 
 _LOCK_TIMEOUT: Final = 3.0
 _WAIT: Final = 600.0
 _POOLED: Final = (
-    "A pooler such as PgBouncer stands before PostgreSQL. One that shares sessions by transaction keeps no lock for a "
-    "migrator and hands its time limits on to others, so nothing was migrated. Migrate with a DATABASE_URL that leads "
-    "to PostgreSQL itself; or, if this one leads to a pool by session (pool_mode = session), with --pooled-by-session."
+    "A pooler such as PgBouncer stands before PostgreSQL and shares sessions by transaction (pool_mode = transaction). "
+    "It keeps no lock for a migration and hands its time limits on to others, so nothing was migrated. Migrate with a "
+    "DATABASE_URL that leads to PostgreSQL itself, or to a pool with pool_mode = session."
 )
 
 
@@ -50,7 +50,7 @@ class Command(migrate.Command):
         parser.add_argument(
             "--pooled-by-session",
             action="store_true",
-            help="Migrate through a pooler: it gives each client a session of its own (pool_mode = session).",
+            help="Don't look whether a pooler shares sessions: each client has its own (pool_mode = session).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -72,8 +72,7 @@ class Command(migrate.Command):
         self._migrate_alone(connection, *args, **options)
 
     def _migrate_alone(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
-        connection.ensure_connection()
-        if not (options["pooled_by_session"] or is_own_session(connection.connection)):
+        if not options["pooled_by_session"] and _shares_sessions(connection):
             raise CommandError(_POOLED)
         waits = {name: options[name] for name in ("lock_timeout", "wait")}
         self._guard = MigrationGuard(connection, **waits, tell=self.stderr.write)
@@ -89,6 +88,11 @@ class Command(migrate.Command):
         if self._guard and action in {"apply_start", "unapply_start"}:
             self._guard.begin(atomic=migration.atomic)
         super().migration_progress_callback(action, migration, fake)
+
+
+def _shares_sessions(connection: BaseDatabaseWrapper) -> bool:
+    connection.close()  # a pool by session may have few
+    return pool_mode(partial(connect_outside_pool, connection)) is PoolMode.TRANSACTION
 
 
 def _is_up_to_date(connection: BaseDatabaseWrapper, options: dict[str, Any]) -> bool:
