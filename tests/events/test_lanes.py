@@ -1,9 +1,11 @@
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from bandstand.events.lanes import Lanes
+from tests.waiting import GUARD, until
 
 
 @pytest.fixture
@@ -101,3 +103,26 @@ def test_a_job_that_raises_ends_neither_thread_nor_lane(lanes: Lanes, caplog: py
     lanes.submit("group", "key", done.set)
     assert done.wait(5)
     assert "must not" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError(), SystemExit(), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_no_job_ends_a_thread(lanes: Lanes, error: BaseException) -> None:
+    """Whatever a job raises, all threads serve the next ones."""
+
+    def fail() -> None:
+        raise error
+
+    for number in range(4):
+        lanes.submit("group", str(number), fail)
+    assert lanes.drain(GUARD)
+    assert lanes.is_alive()
+    both = threading.Barrier(2)
+    for key in "ab":
+        lanes.submit("group", key, lambda: both.wait(GUARD) and None)
+    assert lanes.drain(GUARD), "both threads run"
+
+
+def test_threads_that_have_ended_are_seen(lanes: Lanes) -> None:
+    """So that a worker without them is not ready."""
+    lanes.close()
+    until(lambda: not lanes.is_alive(), "the threads end")

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from bandstand.context import new_context
 from bandstand.events import Event, Message, subscribe
 from bandstand.events.envelope import decode, encode
+from bandstand.events.errors import HandlerNotRun
 from bandstand.events.subscriptions import REGISTRY, Registry, Subscription
 from bandstand.exceptions import ConfigurationError, InvalidEvent
 
@@ -127,6 +129,14 @@ def nothing() -> None: ...
 def only_names(*, event: UserCreated) -> None: ...
 def unresolved(event: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 async def coroutine(event: UserCreated) -> None: ...
+async def asynchronous(event: UserCreated) -> AsyncIterator[None]:
+    yield
+
+
+def generator(event: UserCreated) -> Iterator[None]:
+    yield
+
+
 def another_type(event: UserCreated) -> None: ...
 
 
@@ -141,12 +151,51 @@ def another_type(event: UserCreated) -> None: ...
         (only_names, r"\(event\) or \(event, message\)"),
         (unresolved, "can't be resolved"),
         (coroutine, "is async"),
+        (asynchronous, "is async"),
+        (generator, "is a generator"),
+        (partial(wrong_annotation), "above a function"),
     ],
 )
 def test_a_handler_s_signature_is_checked_at_import(function: Callable[..., object], says: str) -> None:
     """What could not be called later is refused now, with what to write instead."""
     with pytest.raises(ConfigurationError, match=says):
         subscription(function)
+
+
+async def run() -> None: ...
+
+
+@pytest.mark.parametrize(
+    "lazy", [run, lambda: generator(UserCreated(user_id="1")), lambda: asynchronous(UserCreated(user_id="1"))]
+)
+def test_a_handler_does_its_work_before_it_returns(lazy: Callable[[], object]) -> None:
+    """What it returns would never run, so the attempt has failed; a value is nobody's concern."""
+
+    def handle(event: UserCreated) -> object:
+        return lazy()
+
+    def answer(event: UserCreated) -> object:
+        return 7
+
+    event, message = UserCreated(user_id="1"), decode(body_of(UserCreated(user_id="1")))[0]
+    with pytest.raises(HandlerNotRun, match="has not run"):
+        subscription(handle).call(event, message)
+    subscription(answer).call(event, message)
+
+
+def test_a_view_that_fails_by_itself_does_not_fit() -> None:
+    """Whatever a view's own ``__post_init__`` raises, the event is one that it can't read."""
+
+    class Picky(Event, type="user.created", version=1):
+        user_id: str
+
+        def __post_init__(self) -> None:
+            raise KeyError(self.user_id)
+
+    def handle(event: Picky) -> None: ...
+
+    with pytest.raises(InvalidEvent, match=r"does not fit Picky: KeyError\('1'\)"):
+        subscription(handle).decode(*decode(body_of(UserCreated(user_id="1"))))
 
 
 def test_a_view_of_another_type_is_refused() -> None:

@@ -7,6 +7,7 @@ the ``Retrier`` goes on. So attempts and deaths are counted in one place, and th
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Final
 
 import msgspec
 from django.conf import settings as django_settings
+from django.db import Error as DatabaseError
 from django.db import connections, reset_queries
 
 from bandstand import failpoints
@@ -22,8 +24,9 @@ from bandstand.conf.settings import EventsSettings
 from bandstand.events.brokers import Binding, Broker, Incoming
 from bandstand.events.deliveries import Deliveries, Letter, lane_key
 from bandstand.events.envelope import Message, decode
+from bandstand.events.errors import HandlerFailed, describe, is_interrupt
 from bandstand.events.gathering import Gathering
-from bandstand.events.handling import HandlerFailed, Handling, Work
+from bandstand.events.handling import Handling, Work
 from bandstand.events.inbox import Entry, Inbox
 from bandstand.events.lanes import Lanes
 from bandstand.events.retrier import Retrier
@@ -35,6 +38,7 @@ __all__ = ["Consumer"]
 logger: Final = logging.getLogger(__name__)
 
 _RELEASE: Final = 1.0  # seconds until the broker brings an event again that this process could do nothing about
+_MAX_RETURNS: Final = 10  # returns to the broker in a row; the next one is a failed attempt
 
 _MAX_PREFETCH: Final = 1000
 _MAX_ID: Final = 200
@@ -76,6 +80,7 @@ class Consumer:
         )
         self._flights: dict[Flight, list[Incoming]] = {}
         self._released: set[Flight] = set()
+        self._returns: Counter[Flight] = Counter()  # how often each was returned to the broker in a row
         self._gatherings: dict[str, Gathering[Arrival]] = {}
         self._lock = Lock()
 
@@ -104,6 +109,10 @@ class Consumer:
         for incoming in left:
             incoming.release(0.0)
         return finished
+
+    def is_alive(self) -> bool:
+        """Return whether the threads run that handle events."""
+        return self._lanes.is_alive() and self.retrier.is_alive()
 
     def receive(self, incoming: Incoming) -> None:
         """Take a message from the broker, on the broker's thread."""
@@ -157,26 +166,51 @@ class Consumer:
             self._released.discard(flight)
         return len(copies) == 1
 
-    def _fly(self, flight: Flight, work: Callable[[], None]) -> None:
-        """Do ``work``, then settle the message. If even the bookkeeping fails, the broker keeps the message."""
+    def _fly(self, flight: Flight, work: Callable[[], None], letter: Callable[[], Letter] | None = None) -> None:
+        """Do ``work``, then settle the message. If even the bookkeeping fails, the broker keeps the message.
+
+        An event that is returned again and again while the database takes the record of it has failed.
+        """
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - most likely the database is down; nothing may be lost whatever it is
-            self._give_back([flight], error)
+        except BaseException as error:  # most likely the database is down; nothing may be lost whatever it is
+            if is_interrupt(error):
+                raise
+            if letter is None or not self._count_as_failed(flight, letter, error):
+                self._give_back([flight], error)
+                return
+            self._settle(flight)
         else:
             self._settle(flight)
         finally:
             _forget_queries()
 
     def _fly_alone(self, subscription: Subscription, arrival: Arrival) -> None:
-        self._fly((subscription.name, arrival.message.id), partial(self._first, subscription, arrival))
+        flight = (subscription.name, arrival.message.id)
+        letter = partial(Letter.of, subscription.name, arrival.message, arrival.body)  # which most events never need
+        self._fly(flight, partial(self._first, subscription, arrival, letter), letter)
+
+    def _count_as_failed(self, flight: Flight, letter: Callable[[], Letter], error: BaseException) -> bool:
+        with self._lock:
+            if self._returns[flight] < _MAX_RETURNS:
+                return False
+        connections[self._settings.database].close()
+        failure = HandlerFailed(f"{flight[0]} could not begin to handle the event: {describe(error)}")
+        failure.__cause__ = error
+        try:
+            self.retrier.after_first_failure(letter(), failure)
+        except DatabaseError:
+            return False
+        return True
 
     def _fly_together(self, subscription: Subscription, arrivals: list[Arrival]) -> None:
         """Handle in one transaction what can be, and the others one by one in their order."""
         flights = [(subscription.name, arrival.message.id) for arrival in arrivals]
         try:
             handled = self._together(subscription, arrivals)
-        except Exception as error:  # noqa: BLE001 - as in _fly
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self._give_back(flights, error)
             return
         finally:
@@ -191,16 +225,18 @@ class Consumer:
     def _settle(self, flight: Flight) -> None:
         with self._lock:
             copies = self._flights.pop(flight)
+            self._returns.pop(flight, None)
         failpoints.hit("consumer.before_acknowledge")
         for incoming in copies:
             incoming.acknowledge()
 
-    def _give_back(self, flights: Collection[Flight], error: Exception) -> None:
+    def _give_back(self, flights: Collection[Flight], error: BaseException) -> None:
         connections[self._settings.database].close()
         for flight in flights:
-            logger.warning("An event has to wait", extra={"subscription": flight[0], "error": repr(error)})
+            logger.warning("An event has to wait", extra={"subscription": flight[0], "error": describe(error)})
             with self._lock:
                 self._released.add(flight)
+                self._returns[flight] += 1
                 copies = self._flights.pop(flight)
             for incoming in copies:
                 incoming.release(_RELEASE)
@@ -208,9 +244,10 @@ class Consumer:
     def _together(self, subscription: Subscription, arrivals: Sequence[Arrival]) -> Collection[str]:
         """Return the ids of what was handled; nothing, if that has to be tried one by one.
 
-        One that may have ended its process is never handled with others, and those behind it keep behind it.
+        One that may have ended its process is never handled with others, and those behind it keep behind it. Neither
+        is one that had to be returned.
         """
-        if len(arrivals) == 1 or any(arrival.repeated for arrival in arrivals):
+        if len(arrivals) == 1 or any(self._is_suspicious(subscription, arrival) for arrival in arrivals):
             return ()
         works = list(_readable(subscription, arrivals))
         if not works:
@@ -228,9 +265,11 @@ class Consumer:
             )
             return ()
 
-    def _first(self, subscription: Subscription, arrival: Arrival) -> None:
+    def _is_suspicious(self, subscription: Subscription, arrival: Arrival) -> bool:
+        return arrival.repeated or (subscription.name, arrival.message.id) in self._returns
+
+    def _first(self, subscription: Subscription, arrival: Arrival, letter: Callable[[], Letter]) -> None:
         message, key = arrival.message, lane_key(arrival.message)
-        letter = partial(Letter.of, subscription.name, message, arrival.body)  # which most events never need
         if arrival.repeated:
             self._suspect(letter())
             return

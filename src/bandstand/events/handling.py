@@ -4,6 +4,7 @@ Of a handler that takes batches it is many inbox rows and one handler; such an a
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +20,20 @@ from bandstand import failpoints
 from bandstand.context import bind, new_context
 from bandstand.events import metrics
 from bandstand.events.envelope import Message
+from bandstand.events.errors import BrokenTransaction, HandlerFailed, TransactionEnded, describe, is_interrupt
 from bandstand.events.inbox import Entry
 from bandstand.events.subscriptions import Subscription
-from bandstand.exceptions import EventError
 
-__all__ = ["HandlerFailed", "Handling", "Work"]
+__all__ = ["Handling", "Work"]
 
 _DEADLOCK: Final = 1213  # of MySQL
+_ENDS_TRANSACTION: Final = re.compile(
+    r"\s*(COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+((WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
+)
+_ENDED: Final = (
+    "The transaction of the handler was ended by {}, so its effects and the record that the event was handled are no "
+    "unit. Leave commit, rollback and close to Bandstand; raise an exception to undo."
+)
 
 logger: Final = logging.getLogger(__name__)
 
@@ -33,18 +41,6 @@ logger: Final = logging.getLogger(__name__)
 _attempts: Final = cache(metrics.attempts.labels)
 _seconds: Final = cache(metrics.handler_seconds.labels)
 _lag: Final = cache(metrics.lag_seconds.labels)
-
-
-class HandlerFailed(EventError):
-    """The handler raised, or its transaction could not be committed; the cause is chained."""
-
-    code = "handler_failed"
-
-
-class BrokenTransaction(EventError):
-    """The handler swallowed a database error that had ended its transaction, so that nothing of it would last."""
-
-    code = "broken_transaction"
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,18 +154,20 @@ class _Attempt:
                 begun = entry is Entry.FIRST
                 if begun:
                     failpoints.hit("consumer.before_handler")
-                    with _watched(connection) as victim:
+                    with _watched(connection) as ends:
                         self._call()
                     failpoints.hit("consumer.after_handler")
-                    _refuse_broken(connection, victim)
+                    _refuse_broken(connection, ends)
                 self._leave()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             if connection.errors_occurred and not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             if not begun:
                 raise
             _seconds(self._name, "failed").observe(time.perf_counter() - started)
-            raise HandlerFailed(f"{self._name} failed: {error!r}") from error
+            raise HandlerFailed(f"{self._name} failed: {describe(error)}") from error
         failpoints.hit("consumer.after_commit")
         if begun:
             self._tell(time.perf_counter() - started)
@@ -232,38 +230,44 @@ def _observe_lag(subscription: Subscription, message: Message) -> None:
 
 
 @contextmanager
-def _watched(connection: BaseDatabaseWrapper) -> Iterator[list[Exception]]:
-    """Yield what will hold the errors that ended the transaction of MySQL: its victim of a deadlock loses all of it.
+def _watched(connection: BaseDatabaseWrapper) -> Iterator[list[str]]:
+    """Refuse statements that end the transaction; yield the list of what ended it all the same.
 
-    Whoever catches such an error goes on in a transaction that knows nothing of the inbox row.
+    The victim of a deadlock loses all of its transaction on MySQL: whoever catches that error goes on in another one,
+    which knows nothing of the inbox row.
     """
-    victim: list[Exception] = []
-    if connection.vendor != "mysql":
-        yield victim
-        return
+    ends: list[str] = []
 
-    def watch(execute: Callable[..., Any], *arguments: Any) -> Any:
+    def watch(execute: Callable[..., Any], sql: Any, *arguments: Any) -> Any:
+        if isinstance(sql, str) and _ENDS_TRANSACTION.match(sql):
+            ends.append(f"the handler's own statement {sql.strip()[:40]!r}")
+            raise BrokenTransaction(f"A handler can't end its own transaction: {sql.strip()[:40]!r} was not executed.")
         try:
-            return execute(*arguments)
+            return execute(sql, *arguments)
         except OperationalError as error:
-            if error.args[:1] == (_DEADLOCK,):
-                victim.append(error)
+            if connection.vendor == "mysql" and error.args[:1] == (_DEADLOCK,):
+                ends.append("a deadlock")
             raise
 
     with connection.execute_wrapper(watch):
-        yield victim
+        yield ends
 
 
-def _refuse_broken(connection: BaseDatabaseWrapper, victim: Sequence[Exception]) -> None:
+def _refuse_broken(connection: BaseDatabaseWrapper, ends: Sequence[str]) -> None:
     """PostgreSQL answers COMMIT of a failed transaction with a silent rollback, and so does Django in some cases.
 
     The event would count as handled, and nothing of it would be there.
 
     Raises:
-        BrokenTransaction: it is such a transaction.
+        BrokenTransaction: it is such a transaction, or it is over.
     """
     status = getattr(getattr(connection.connection, "info", None), "transaction_status", None)
-    if victim or connection.needs_rollback or getattr(status, "name", "") == "INERROR":
+    state = getattr(status, "name", "")
+    if state == "IDLE":
+        raise TransactionEnded(_ENDED.format("the handler through the driver"))
+    if ends or connection.closed_in_transaction or connection.connection is None:
+        raise BrokenTransaction(_ENDED.format(ends[0] if ends else "the handler, which closed the connection"))
+    if connection.needs_rollback or state == "INERROR":
         raise BrokenTransaction(
             "The transaction was broken by a database error that the handler caught, so it can't be committed. "
             "Wrap the statement that may fail in `with transaction.atomic():`, and catch the error outside of it."

@@ -39,6 +39,10 @@ class Lanes:
         for thread in self._threads:
             thread.start()
 
+    def is_alive(self) -> bool:
+        """Return whether all threads run."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def submit(self, group: str, key: str, job: Job) -> None:
         """Run ``job`` when a thread is free and all jobs submitted before it to the lane are done."""
         with self._changed:
@@ -73,7 +77,7 @@ class Lanes:
             group, key, job = taken
             try:
                 job()
-            except Exception:
+            except BaseException:  # whatever it is, the thread has to serve others
                 logger.exception("A job failed that must not")
             finally:
                 self._done(group, key)

@@ -16,7 +16,8 @@ from bandstand import failpoints
 from bandstand.conf.settings import EventsSettings
 from bandstand.events.deliveries import Deliveries, DeliveryRow, Letter
 from bandstand.events.envelope import Message, decode
-from bandstand.events.handling import HandlerFailed, Handling
+from bandstand.events.errors import HandlerFailed, TransactionEnded, describe, is_interrupt
+from bandstand.events.handling import Handling
 from bandstand.events.inbox import Entry, HandledElsewhere, Inbox
 from bandstand.events.lanes import Lanes
 from bandstand.events.subscriptions import Registry, Subscription
@@ -28,7 +29,7 @@ logger: Final = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 5.0  # for rows whose process died, and for replays that nobody told us of
 _PAUSE: Final = 1.0  # after the database failed, and the least after the last of the delays
-_PURGE_BATCH: Final = 500
+_MAX_RETURNS: Final = 10  # times in a row that a row is given back; the next one is a failed attempt
 
 
 class Retrier:
@@ -56,11 +57,16 @@ class Retrier:
         self._lock = Lock()
         self._held: dict[int, tuple[str, bool]] = {}  # position -> its subscription, and whether it is a suspect
         self._abandoned: set[int] = set()  # held, but the database failed before it could be settled
+        self._returns: Counter[int] = Counter()  # how often each row was abandoned in a row
         self._thread = Thread(target=self._run, name="bandstand-retrier", daemon=True)
 
     def start(self) -> None:
         """Begin to claim."""
         self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Return whether its thread runs."""
+        return self._thread.is_alive()
 
     def wake(self) -> None:
         """A row was added that may be due at once."""
@@ -88,6 +94,8 @@ class Retrier:
 
     def _delay_after(self, attempts: int, error: HandlerFailed) -> float | None:
         """Return how many seconds to wait after so many failed attempts, or None when there is to be no further one."""
+        if isinstance(error.__cause__, TransactionEnded):
+            return None
         delays = self._settings.retry_delays
         if attempts < len(delays):
             return delays[attempts]
@@ -162,16 +170,42 @@ class Retrier:
         """Handle a row, on a handler's thread."""
         try:
             self._handle(row)
-        except Exception as error:  # noqa: BLE001 - most likely the database is down; nothing may be lost whatever it is
-            logger.warning("An event has to wait", extra={"subscription": row.subscription, "error": repr(error)})
+        except BaseException as error:  # most likely the database is down; nothing may be lost whatever it is
+            if is_interrupt(error):
+                raise
+            logger.warning("An event has to wait", extra={"subscription": row.subscription, "error": describe(error)})
             connections[self._settings.database].close()
+            self._abandon(row, error)
+        else:
             with self._lock:
-                self._abandoned.add(row.position)
+                self._returns.pop(row.position, None)
         finally:
             with self._lock:
                 self._held.pop(row.position, None)
             self.wake()
             reset_queries()
+
+    def _abandon(self, row: DeliveryRow, error: BaseException) -> None:
+        """Let it be claimed again; if that never helps while the database takes the record of it, it has failed."""
+        with self._lock:
+            self._returns[row.position] += 1
+            hopeless = self._returns[row.position] > _MAX_RETURNS
+        if hopeless and self._count_as_failed(row, error):
+            with self._lock:
+                self._returns.pop(row.position, None)
+            return
+        with self._lock:
+            self._abandoned.add(row.position)
+
+    def _count_as_failed(self, row: DeliveryRow, error: BaseException) -> bool:
+        failure = HandlerFailed(f"{row.subscription} could not begin to handle the event: {describe(error)}")
+        failure.__cause__ = error
+        try:
+            message, _ = decode(row.body)
+            self._fail(row, Letter.of(row.subscription, message, row.body), failure)
+        except (DatabaseError, InvalidEvent):
+            return False
+        return True
 
     def _settle_abandoned(self) -> None:
         with self._lock:
@@ -211,11 +245,14 @@ class Retrier:
         except HandledElsewhere:
             self._deliveries.release([row.position], delay=self._settings.lease)
         except HandlerFailed as error:
-            delay = self._delay_after(row.attempts + 1, error)
-            if delay is None:
-                self._give_up(letter, error, attempts=row.attempts + 1, deaths=row.deaths)
-            else:
-                self._deliveries.postpone(row, delay=delay, error=_told(error))
+            self._fail(row, letter, error)
+
+    def _fail(self, row: DeliveryRow, letter: Letter, error: HandlerFailed) -> None:
+        delay = self._delay_after(row.attempts + 1, error)
+        if delay is None:
+            self._give_up(letter, error, attempts=row.attempts + 1, deaths=row.deaths)
+        else:
+            self._deliveries.postpone(row, delay=delay, error=_told(error))
 
     def _entrance(self, row: DeliveryRow) -> Callable[[], Entry]:
         def enter() -> Entry:

@@ -14,6 +14,7 @@ from django.apps import apps
 from django.utils.module_loading import module_has_submodule
 
 from bandstand.events.envelope import Message
+from bandstand.events.errors import HandlerNotRun, describe
 from bandstand.events.event import Event
 from bandstand.events.publications import PUBLICATIONS
 from bandstand.exceptions import ConfigurationError, InvalidEvent
@@ -91,22 +92,29 @@ class Subscription:
             return decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEvent(f"{message.type} does not fit {decoder.type.__name__}: {error}") from error
+        except Exception as error:  # of the application's own ``__post_init__``
+            raise InvalidEvent(f"{message.type} does not fit {decoder.type.__name__}: {describe(error)}") from error
 
     def call(self, event: Any, message: Message) -> None:
         """Run the handler; one that takes batches gets a batch of one."""
         if self.batch:
             self.call_together([event], [message])
-        elif self._wants_message:
-            self.handler(event, message)
         else:
-            self.handler(event)
+            self._call(event, message)
 
     def call_together(self, events: list[Any], messages: list[Message]) -> None:
         """Run a handler that takes batches."""
-        if self._wants_message:
-            self.handler(events, messages)
-        else:
-            self.handler(events)
+        self._call(events, messages)
+
+    def _call(self, *arguments: Any) -> None:
+        result = self.handler(*arguments[: 1 + self._wants_message])
+        if result is not None and _is_lazy(result):
+            if inspect.iscoroutine(result):
+                result.close()  # or Python warns that it was never awaited
+            raise HandlerNotRun(
+                f"{_place(self.handler)} returned a {type(result).__name__}, whose code has not run. A handler does "
+                f"its work before it returns."
+            )
 
 
 class Registry:
@@ -234,6 +242,10 @@ def _place(handler: Callable[..., object]) -> str:
     return f"{handler.__module__}.{handler.__qualname__}"
 
 
+def _is_lazy(result: object) -> bool:
+    return inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result)
+
+
 def _version(view: type[Any]) -> int | None:
     """The only version that ``view`` reads, or None if it reads all."""
     return view.__event_version__ if issubclass(view, Event) and view.__event_type__ else None
@@ -245,8 +257,12 @@ def _signature(handler: Callable[..., object], *, batch: int | None) -> tuple[tu
         raise ConfigurationError(
             f"{_place(handler)} takes batches of {batch}; write batch=50, or another number from 2 to {_MAX_BATCH}."
         )
-    if inspect.iscoroutinefunction(handler):
+    if not inspect.isroutine(handler):
+        raise ConfigurationError(f"{handler!r:.200} can't handle events: @subscribe stands above a function.")
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
         raise ConfigurationError(f"{_place(handler)} is async; handlers run on threads. Write `def`, not `async def`.")
+    if inspect.isgeneratorfunction(handler):
+        raise ConfigurationError(f"{_place(handler)} is a generator, so calling it runs nothing. Leave `yield` out.")
     parameters = list(inspect.signature(handler).parameters.values())
     positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
     required = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]

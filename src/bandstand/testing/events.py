@@ -24,7 +24,8 @@ from bandstand.events import Event, Message
 from bandstand.events.brokers import Binding, Broker, BrokerOptions, Incoming, Outgoing, build_broker
 from bandstand.events.deliveries import lane_key
 from bandstand.events.envelope import decode, encode, uuid7
-from bandstand.events.handling import HandlerFailed, Handling
+from bandstand.events.errors import HandlerFailed
+from bandstand.events.handling import Handling
 from bandstand.events.inbox import Entry, Inbox
 from bandstand.events.models import OutboxMessage
 from bandstand.events.outbox import open_outbox

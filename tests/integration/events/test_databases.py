@@ -17,7 +17,8 @@ from django.db import OperationalError, connections, transaction
 from bandstand import failpoints
 from bandstand.events.checks import check_transactions, tell_shortcomings
 from bandstand.events.envelope import decode
-from bandstand.events.handling import BrokenTransaction, HandlerFailed, Handling
+from bandstand.events.errors import BrokenTransaction, HandlerFailed
+from bandstand.events.handling import Handling
 from bandstand.events.history import History
 from bandstand.events.inbox import Entry, HandledElsewhere, Inbox
 from bandstand.events.models import HistoryEntry, InboxMessage, OutboxMessage

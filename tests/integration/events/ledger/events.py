@@ -6,12 +6,14 @@ the handler's transaction, as a ledger must.
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 from django.db import connection
 
 from bandstand.events import Message, publish, subscribe
+from tests.integration.events.ledger.misbehaviours import LAZY, MISBEHAVIOURS
 from tests.integration.events.ledger.shapes import Answered, Counted
 from tests.waiting import until
 
@@ -51,29 +53,42 @@ def meet(attempts: int) -> None:
         )
 
 
+def die(value: str, number: int, _message: Message) -> None:
+    if number <= int(value):
+        os._exit(9)
+
+
+def fail(value: str, number: int, message: Message) -> None:
+    if number <= int(value):
+        raise ValueError(f"attempt {number} of {message.id}")
+
+
+def fail_and_wait(value: str, number: int, message: Message) -> None:
+    fail("1", number, message)
+    until(Path(value).exists, "the test to open the gate")
+
+
+ACTIONS: dict[str, Callable[[str, int, Message], object]] = {
+    "wait": lambda value, *_: until(Path(value).exists, "the test to open the gate"),
+    "sleep": lambda value, *_: time.sleep(float(value)),
+    "meet": lambda value, *_: meet(int(value)),
+    "die": die,
+    "fail": fail,
+    "fail-and-wait": fail_and_wait,
+    "lazy": lambda *_: None,
+    "misbehave": lambda value, *_: MISBEHAVIOURS[value](),
+}
+"""What an event tells its handler to do: called with what stands behind the colon, and the number of the attempt."""
+
+
 @subscribe(os.environ.get("LEDGER_PATTERN", "number.counted"), name="counted")
 def on_counted(event: dict, message: Message) -> None:  # type: ignore[type-arg]
     effect("counted", event["number"], message)
     action, _, value = event.get("do", "").partition(":")
-    if not action:
-        return
-    number = attempt("counted", message)
-    if action == "wait":
-        until(Path(value).exists, "the test to open the gate")
-    elif action == "sleep":
-        time.sleep(float(value))
-    elif action == "meet":
-        meet(int(value))
-    elif action == "die" and number <= int(value):
-        os._exit(9)
-    elif action == "fail" and number <= int(value):
-        raise ValueError(f"attempt {number} of {message.id}")
-    elif action == "fail-and-wait":
-        if number == 1:
-            raise ValueError(f"attempt {number} of {message.id}")
-        until(Path(value).exists, "the test to open the gate")
-    elif action == "answer":
+    if action == "answer":
         publish(Answered(number=event["number"]), key=message.key)
+    elif action:
+        ACTIONS[action](value, attempt("counted", message), message)
 
 
 @subscribe("number.*", name="watcher")
@@ -95,3 +110,12 @@ if batch := os.environ.get("LEDGER_BATCH"):
             effect("batched", event["number"], message)
             if event.get("do") == "poison":
                 raise ValueError(f"{event['number']} is poison")
+
+
+if os.environ.get("LEDGER_LAZY"):
+
+    @subscribe("number.counted", name="lazy")
+    def on_lazy(event: dict) -> object:  # type: ignore[type-arg]
+        """Returns what has not run."""
+        action, _, value = event.get("do", "").partition(":")
+        return LAZY[value]() if action == "lazy" else None
