@@ -12,14 +12,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bandstand.conf import get_settings, wire
 from bandstand.context.binding import bound
-from bandstand.context.redaction import HIDDEN, escaped, is_secret, masked, safe_json
+from bandstand.context.redaction import HIDDEN, escaped, is_secret, masked, may_hold_secret, safe_json, without_secrets
 from bandstand.context.values import REQUEST_ATTRIBUTE, Context
 
 __all__ = ["ConsoleFormatter", "JsonFormatter"]
 
 _MAX_TEXT: Final = 8 * 1024  # characters of a message or of one extra field
 _MAX_TRACEBACK: Final = 16 * 1024
-_MAX_DEPTH: Final = 8  # of dictionaries in an extra field
 
 # What logging itself puts on a record (taskName from Python 3.12 on); everything else came with `extra`.
 _STANDARD: Final = {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "asctime", "message", "taskName"}
@@ -81,7 +80,10 @@ class JsonFormatter(_Formatter):
             fields["exception"] = self.traceback(record)
         if record.stack_info:
             fields["stack"] = record.stack_info[-_MAX_TRACEBACK:]
-        return masked(safe_json(self._encode(fields)))
+        line = self._encode(fields)
+        if may_hold_secret(line):  # seldom, and then each text is masked by itself, so that the line stays JSON
+            line = self._encode(without_secrets(msgspec.json.decode(line)))
+        return safe_json(line)
 
     def _encode(self, fields: dict[str, Any]) -> str:
         try:
@@ -140,7 +142,7 @@ def _message(record: logging.LogRecord) -> str:
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {
-        _key(name): HIDDEN if is_secret(name) else _value(value)
+        _key(name): HIDDEN if is_secret(name) else without_secrets(value, _shortened)
         for name, value in record.__dict__.items()
         if name not in _OMITTED
     }
@@ -149,16 +151,6 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _key(name: str) -> str:
     return f"extra_{name}" if name in _RESERVED else name
-
-
-def _value(value: Any, depth: int = 0) -> Any:
-    if type(value) is str:
-        return _shortened(value)
-    if not isinstance(value, dict):
-        return value
-    if depth == _MAX_DEPTH:
-        return "{…}"
-    return {key: HIDDEN if is_secret(key) else _value(item, depth + 1) for key, item in value.items()}
 
 
 def _shortened(text: str) -> str:
