@@ -1,12 +1,17 @@
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
 from pytest_django.fixtures import Settings
-from rest_framework.test import APIClient
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.test import APIClient, APIRequestFactory
+
+from bandstand.api import CursorPagination
 
 from .test_problems import problem_in
 
@@ -80,13 +85,19 @@ def cursor(**parts: str) -> str:
     return b64encode(urlencode(parts).encode()).decode()
 
 
+def made(position: str) -> str:
+    return urlsafe_b64encode(position.encode()).decode()
+
+
 @pytest.mark.usefixtures("users")
 @pytest.mark.parametrize(
     "made_up",
     [
         "x", "%%%", "====", "\u00fc", cursor(p="x"), cursor(p="2026-13-45"), cursor(o="x"), cursor(p=""), cursor(r="x"),
         cursor(p="9" * 400), cursor(o="9" * 30, p="2026-01-01T00:00:00Z"), b64encode(b"\xff\xfe").decode(),
-        cursor(p="0000-00-00 00:00"),
+        cursor(p="0000-00-00 00:00"), made('[false,["-date_joined","-id"],["x","1"]]'), made("[]"), made("{}"),
+        made('[false,["-date_joined","-id"],["2026-01-01T00:00:00Z","9999999999999999999999"]]'),
+        made('[false,["-date_joined","-id"],["2026-01-01T00:00:00Z"]]'), made('[1,2,3]'), made("[" * 10_000),
     ],
 )  # fmt: skip
 def test_a_cursor_that_somebody_made_up(api: APIClient, made_up: str) -> None:
@@ -95,6 +106,79 @@ def test_a_cursor_that_somebody_made_up(api: APIClient, made_up: str) -> None:
     assert response.status_code in {200, 404}
     if response.status_code == 404:
         problem_in(response, 404)
+
+
+def walk(ordering: tuple[str, ...], size: int) -> tuple[list[int], list[int]]:
+    """The ids of all pages, forwards and then backwards from the last page."""
+
+    class Pages(CursorPagination):
+        pass
+
+    Pages.ordering = ordering
+    url: str | None = f"/?page_size={size}"
+    forwards: list[list[int]] = []
+    backwards: list[list[int]] = []
+    while url and len(forwards) < 100:
+        pages = Pages()
+        rows = pages.paginate_queryset(User.objects.all(), Request(APIRequestFactory().get(url)))
+        forwards.append([user.pk for user in rows or ()])
+        previous, url = pages.get_previous_link(), pages.get_next_link()
+    while previous and len(backwards) < 100:
+        pages = Pages()
+        rows = pages.paginate_queryset(User.objects.all(), Request(APIRequestFactory().get(previous)))
+        backwards.append([user.pk for user in rows or ()])
+        previous = pages.get_previous_link()
+    return list(chain(*forwards)), list(chain(*reversed(backwards), forwards[-1]))
+
+
+@pytest.mark.parametrize(
+    "ordering",
+    [("last_login",), ("-last_login",), ("-last_login", "id"), ("is_staff", "-last_login"), ("-id",), ("pk",)],
+)
+@pytest.mark.parametrize("size", [1, 7, 30, 100])
+def test_each_row_is_on_one_page(ordering: tuple[str, ...], size: int) -> None:
+    """In both directions, with rows that have no value and with many that are equal."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    User.objects.bulk_create(
+        User(
+            username=str(number),
+            is_staff=number % 2 == 0,
+            last_login=None if number % 3 else began + timedelta(hours=number // 9),
+        )
+        for number in range(30)
+    )
+    forwards, backwards = walk(ordering, size)
+    assert len(forwards) == 30
+    assert set(forwards) == set(User.objects.values_list("pk", flat=True))
+    assert backwards == forwards
+
+
+def test_any_number_of_rows_may_be_equal() -> None:
+    """As after an import, where all have one time."""
+    User.objects.bulk_create(User(username=str(n), date_joined=datetime(2026, 1, 1, tzinfo=UTC)) for n in range(2500))
+    forwards, _ = walk(("-date_joined",), 100)
+    assert forwards == sorted(User.objects.values_list("pk", flat=True), reverse=True)
+
+
+def test_rows_without_a_value_are_where_postgresql_has_them() -> None:
+    """So that its indexes serve: last in ascending order, first in descending."""
+    for name, login in (("none", None), ("some", datetime(2026, 1, 1, tzinfo=UTC))):
+        User.objects.create(username=name, last_login=login)
+    none, some = User.objects.order_by("username").values_list("pk", flat=True)
+    assert walk(("last_login",), 1)[0] == [some, none]
+    assert walk(("-last_login",), 1)[0] == [none, some]
+
+
+def test_a_cursor_belongs_to_its_order() -> None:
+    """In another order its values mean nothing, so it is 404."""
+    User.objects.bulk_create(User(username=str(number)) for number in range(3))
+    pages = CursorPagination()
+    pages.ordering = ("username",)
+    pages.paginate_queryset(User.objects.all(), Request(APIRequestFactory().get("/?page_size=1")))
+    following = pages.get_next_link()
+    pages.ordering = ("-username",)
+    with pytest.raises(NotFound):
+        pages.paginate_queryset(User.objects.all(), Request(APIRequestFactory().get(following)))
 
 
 @pytest.mark.parametrize("identifier", ["0", "-1", "9" * 40, "x", "1.0", "%ff", "\u0663", "a b", "'", "1;--"])
