@@ -5,6 +5,7 @@
     BandstandError
     ├── ConfigurationError          also Django's ImproperlyConfigured; lists every fault at once
     ├── DeadlineExceeded            nobody waits for this work any more
+    ├── Overloaded                  as much of this is going on as the process can bear
     ├── MigrationBlocked            somebody else migrates, or holds a table, for too long
     ├── IdentityError
     │   ├── InvalidToken            expired, forged, for somebody else: 401
@@ -69,6 +70,7 @@ __all__ = [
     "NoInstances",
     "NotInTransaction",
     "NotRunning",
+    "Overloaded",
     "ServerFailed",
     "ServerMissing",
     "ServiceCallError",
@@ -104,6 +106,12 @@ class DeadlineExceeded(BandstandError):
     """The caller's deadline has passed, so the work was not begun or was given up."""
 
     code = "deadline_exceeded"
+
+
+class Overloaded(BandstandError):
+    """As much of this kind of work is going on as the process can bear; another try may succeed soon."""
+
+    code = "overloaded"
 
 
 class MigrationBlocked(BandstandError):

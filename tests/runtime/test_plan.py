@@ -205,7 +205,7 @@ def test_a_service_gets_every_variable_of_the_wire(plan: Plan) -> None:
     }
     only_in_fault_tests = {wire.TESTING, wire.FAILPOINTS}
     registration = {wire.DISCOVERY_TOKEN, wire.ADVERTISE, wire.REGISTER, wire.TAGS}  # `up` writes its file itself
-    for_who_deploys = {wire.WORKER_PORT, wire.FILE_SUFFIX, *registration}
+    for_who_deploys = {wire.WORKER_PORT, wire.FILE_SUFFIX, wire.MEMORY, wire.HSTS_PRELOAD, *registration}
     worker = process(plan, "user-service-worker").command.environment
     assert variables - only_in_fault_tests - for_who_deploys <= set(worker)
 

@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import Argon2PasswordHasher
+from bandstand.identity.hashers import Argon2PasswordHasher
 from rest_framework.test import APIClient
 
 from users import sign_in

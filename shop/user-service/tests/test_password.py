@@ -94,7 +94,7 @@ def test_a_password_set_by_staff_ends_sign_ins_too(alice: User) -> None:
 
 def test_a_stronger_hash_ends_no_sign_in(alice: User, password: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Storing the same password under a newer hash, as signing in does by itself, is no change of password."""
-    from django.contrib.auth.hashers import Argon2PasswordHasher
+    from bandstand.identity.hashers import Argon2PasswordHasher
 
     tokens = sign_in.sign_in(alice)
     assert tokens is not None

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bandstand.identity.hashers import Argon2PasswordHasher
 from bandstand.testing.races import run_at_once
-from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient

@@ -17,6 +17,6 @@ class BandstandApiConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, and look at charsets before Django does."""
-        from bandstand.api import checks  # noqa: F401, PLC0415 - REST framework may be imported only once apps are ready
+        from bandstand.api import checks, memory  # noqa: F401, PLC0415 - REST framework may be imported only once apps are ready
 
         charsets.connect()

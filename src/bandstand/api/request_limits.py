@@ -1,7 +1,9 @@
 """RequestLimitsMiddleware: what no view should ever see is refused before any view runs."""
 
 import re
+from functools import lru_cache
 from io import BytesIO
+from threading import BoundedSemaphore
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +19,8 @@ from bandstand.conf import get_settings
 
 __all__ = ["RequestLimitsMiddleware"]
 
+_WAIT: Final = 0.2  # seconds for a place among the readers of bodies; a body that is all there takes far less
+_BUSY: Final = "Too many requests are still sending their bodies. Try again soon."
 _PATIENCE: Final = 4  # a body of up to so many times the limit is read to its end before it is refused
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 
@@ -25,8 +29,10 @@ _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 def RequestLimitsMiddleware(get_response: Any) -> Any:  # noqa: N802 - Django names middleware as classes
     """Refuse bodies that are too large (413), too deep, in another charset, or with NUL, and addresses with NUL.
 
-    Limits: ``BANDSTAND["API"]``. A body sent in chunks, without ``Content-Length``, is read within the same limit;
-    Django alone would take it for empty. Put it after ``ProblemDetailsMiddleware``.
+    Limits: ``BANDSTAND["API"]``. Bodies are read here, by at most half of the ``THREADS``; a request for which none is
+    free is answered 503, so that slow clients leave threads to requests without a body. A body sent in chunks, without
+    ``Content-Length``, is read within the same limit; Django alone would take it for empty. Put it after
+    ``ProblemDetailsMiddleware``.
     """
     if iscoroutinefunction(get_response):
 
@@ -48,10 +54,28 @@ def _refusal(request: HttpRequest) -> Problem | None:
         return refusal
     if not request.META.get("CONTENT_LENGTH") and not request.META.get("HTTP_TRANSFER_ENCODING"):
         return None
+    if not hasattr(request, "environ"):  # ASGI, where the server has read the body before
+        return _of_body(request)
+    readers = _readers(max(1, get_settings().api.threads // 2))
+    if not readers.acquire(timeout=_WAIT):
+        return Problem(status=503, code="busy", detail=_BUSY, retry_after=1.0)
+    try:
+        return _of_body(request)
+    finally:
+        readers.release()
+
+
+def _of_body(request: HttpRequest) -> Problem | None:
     try:
         return _of_size(request) or _of_content(request)
     except UnreadablePostError:
         return Problem(status=400, code="body_unreadable", detail="The connection ended before the whole body arrived.")
+
+
+@lru_cache
+def _readers(most: int) -> BoundedSemaphore:
+    """Clients that send slowly hold the threads that read their bodies, so some threads never read any."""
+    return BoundedSemaphore(most)
 
 
 def _of_address(request: HttpRequest) -> Problem | None:
@@ -98,9 +122,14 @@ def _of_chunks(request: HttpRequest, limit: int) -> Problem | None:
         _discard(source, (_PATIENCE - 1) * limit)
         return _too_large(limit)
     request.META["CONTENT_LENGTH"] = str(len(body))
-    request._stream = BytesIO(body)  # noqa: SLF001 - where Django's body comes from; made before any middleware
-    request._read_started = False  # type: ignore[attr-defined]  # noqa: SLF001
+    _replace_stream(request, body)
     return None
+
+
+def _replace_stream(request: HttpRequest, body: bytes) -> None:
+    """Let views and parsers read ``body``: Django made the request's stream before any middleware."""
+    request._stream = BytesIO(body)  # noqa: SLF001
+    request._read_started = False  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _discard(source: Any, size: int) -> None:
@@ -114,9 +143,10 @@ def _too_large(limit: int) -> Problem:
 
 
 def _of_content(request: HttpRequest) -> Problem | None:
-    """Look into JSON alone: forms and files are read by parsers of their own."""
+    """Look into JSON alone: forms and files are for parsers of their own, which read them from memory."""
     media_type = request.content_type or ""
     if media_type != "application/json" and not media_type.endswith("+json"):
+        _replace_stream(request, request.read())
         return None
     depth = get_settings().api.max_json_depth
     body = request.body

@@ -47,6 +47,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Problem], ...]] = (
     (DataError, _problem(400, "value_out_of_range", "A value is too large, too long or of the wrong form.")),
     (OperationalError, _DATABASE_DOWN),
     (InterfaceError, _DATABASE_DOWN),
+    (ours.Overloaded, _problem(503, "overloaded", "Too many requests of this kind are under way.", _BUSY)),
     (ours.DeadlineExceeded, _problem(504, "deadline_exceeded", "The time given for this request is over.")),
     (ours.CircuitOpen, _problem(503, "circuit_open", _PEER_DOWN.detail, _CIRCUIT_OPEN)),
     (

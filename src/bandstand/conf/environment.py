@@ -61,6 +61,7 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     email: dict[str, Any]
     log_format: str
     log_level: str
+    hsts_preload: bool
     rooms: dict[str, Any]
 
     @classmethod
@@ -100,18 +101,20 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         """Django's own protections, as ``check --deploy`` asks for them: nothing while ``DEBUG`` is on.
 
         TLS ends at the gateway, which redirects to it and says so in ``X-Forwarded-Proto``. Services and probes speak
-        plain HTTP to each other on the inner network, so a service must never redirect: that one check is silenced.
+        plain HTTP to each other on the inner network, so a service must never redirect: that check is silenced. So is
+        the one that wants HSTS preload, which browsers keep for months once a domain has asked for it: set
+        ``BANDSTAND_HSTS_PRELOAD=true`` when every subdomain is on TLS for good.
         """
         if self.debug:
             return {}
         return {
             "CSRF_COOKIE_SECURE": True,
             "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
-            "SECURE_HSTS_PRELOAD": True,
+            "SECURE_HSTS_PRELOAD": self.hsts_preload,
             "SECURE_HSTS_SECONDS": 365 * 24 * 3600,
             "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
             "SESSION_COOKIE_SECURE": True,
-            "SILENCED_SYSTEM_CHECKS": ["security.W008"],
+            "SILENCED_SYSTEM_CHECKS": ["security.W008", "security.W021"],
         }
 
     def bandstand(self, **overrides: Any) -> dict[str, Any]:
@@ -275,6 +278,7 @@ class _Reader:
                 "TAGS": self.names(wire.TAGS),
             },
             "EVENTS": {"BROKER_URL": broker_url},
+            "API": {"THREADS": self.number(wire.THREADS, 8), "MEMORY": self.number(wire.MEMORY, 0, least=0)},
         }
 
     def client_policies(self) -> dict[str, Any]:
@@ -340,6 +344,7 @@ class _Reader:
             email=self.email(),
             log_format=self.choice(wire.LOG_FORMAT, "json", ("json", "console")),
             log_level=self.choice(wire.LOG_LEVEL, "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            hsts_preload=self.boolean(wire.HSTS_PRELOAD, default=False),
             rooms=self.rooms(),
         )
         if not debug:

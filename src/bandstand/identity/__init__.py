@@ -11,6 +11,7 @@
 - ``generate_key(service)`` makes a ``PrivateKey``, whose ``public`` half is a ``PublicKey``; ``key_set(keys)`` is a
   JWKS of such. ``load_keys()`` reads every key file that the settings name, or says what is wrong with them;
   ``prefetch_user_keys()`` fetches what others publish before a request needs it.
+- ``"bandstand.identity.hashers.Argon2PasswordHasher"`` in ``PASSWORD_HASHERS`` keeps passwords.
 """
 
 from bandstand.identity.authentication import UserTokenAuthentication

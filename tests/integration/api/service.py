@@ -1,6 +1,6 @@
 """A service of one file on real servers: `python -m tests.integration.api.service migrate`, or under granian.
 
-Environment: DATABASE_URL, CACHE_URL, PROTECTION (off: no idempotency keys), BANDSTAND_LOG.
+Environment: DATABASE_URL, CACHE_URL, PROTECTION (off: no idempotency keys), THREADS, BANDSTAND_LOG.
 """
 
 import os
@@ -40,7 +40,11 @@ settings.configure(
         "bandstand.api.RequestLimitsMiddleware",
         "django.middleware.common.CommonMiddleware",
     ],
-    BANDSTAND={"SERVICE": "user-service", "HEALTH": {"CACHE": 0.0}},
+    BANDSTAND={
+        "SERVICE": "user-service",
+        "HEALTH": {"CACHE": 0.0},
+        "API": {"THREADS": int(os.environ.get("THREADS", "8"))},
+    },
     REST_FRAMEWORK=rest_framework_settings(
         DEFAULT_THROTTLE_RATES={"client": None, "login": "10/15min", "login-address": None}
     ),

@@ -72,7 +72,12 @@ def _identity(workspace: Workspace, service: Service) -> dict[str, str]:
 def _process(service: Service, role: Role) -> dict[str, str]:
     match role:
         case "web":
-            return {wire.DRAIN_SECONDS: str(DRAIN_SECONDS), wire.DATABASE_POOL_SIZE: str(web_pool(service))}
+            return {
+                wire.DRAIN_SECONDS: str(DRAIN_SECONDS),
+                wire.DATABASE_POOL_SIZE: str(web_pool(service)),
+                wire.THREADS: str(service.threads),
+                wire.MEMORY: str(service.memory),
+            }
         case "worker":
             return {
                 wire.WORKER_PORT: f"0.0.0.0:{WORKER_PORT}",

@@ -167,6 +167,7 @@ def _workspace(manifest: Manifest, root: Path) -> Workspace:
     written = [canonical(route.path) for service in manifest.services.values() for route in service.routes]
     limit = _limit(manifest.gateway.rate_limit, RateLimit())
     gateway = manifest.gateway
+    production = _production(manifest.production, manifest.platform.name)
     return Workspace(
         name=manifest.platform.name,
         root=root,
@@ -180,15 +181,24 @@ def _workspace(manifest: Manifest, root: Path) -> Workspace:
             trusted_proxies=gateway.trusted_proxies,
         ),
         servers=_servers(manifest.servers),
-        production=_production(manifest.production, manifest.platform.name),
+        production=production,
         services=tuple(
-            _service(name, service, root, limit, aliases(written)) for name, service in manifest.services.items()
+            _service(name, service, root, limit=limit, alias=aliases(written), production=production)
+            for name, service in manifest.services.items()
         ),
         policy=manifest.policy,
     )
 
 
-def _service(name: str, table: ServiceTable, root: Path, limit: RateLimit, alias: dict[str, str]) -> Service:
+def _service(
+    name: str,
+    table: ServiceTable,
+    root: Path,
+    *,
+    limit: RateLimit,
+    alias: dict[str, str],
+    production: Production,
+) -> Service:
     return Service(
         name=name,
         folder=_folder(name, table, root),
@@ -198,6 +208,9 @@ def _service(name: str, table: ServiceTable, root: Path, limit: RateLimit, alias
         seed=table.seed,
         worker=table.worker,
         threads=table.threads,
+        cpu=table.cpu or production.cpu,
+        cpu_limit=table.cpu_limit or production.cpu_limit,
+        memory=table.memory or production.memory,
         policies=table.policies,
         routes=tuple(
             Route(

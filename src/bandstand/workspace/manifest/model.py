@@ -127,6 +127,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One Django project of the platform. ``folder`` holds its ``manage.py``; ``seed`` names management commands.
 
     ``policies`` has what the policy of calls to a service (``bandstand.resilience.Policy``) is to say, by its name.
+    ``cpu``, ``cpu_limit`` (cores) and ``memory`` (MiB) are what each of its processes gets in production.
     """
 
     name: str
@@ -137,6 +138,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     seed: tuple[str, ...] = ()
     worker: bool = True
     threads: int = 8
+    cpu: float = 0.25
+    cpu_limit: float = 1.0
+    memory: int = 384
     routes: tuple[Route, ...] = ()
     policies: dict[str, dict[str, Any]] = {}
 

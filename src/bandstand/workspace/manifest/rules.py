@@ -152,6 +152,12 @@ def _production_faults(manifest: Manifest) -> Iterator[Fault]:
     if production.cpu_limit < production.cpu:
         text = f"is {production.cpu_limit:g}, less than cpu; write at least {production.cpu:g}."
         yield Fault(("production", "cpu_limit"), text)
+    for name, service in manifest.services.items():
+        cpu, limit = service.cpu or production.cpu, service.cpu_limit or production.cpu_limit
+        if limit < cpu and (service.cpu or service.cpu_limit):
+            key = "cpu_limit" if service.cpu_limit else "cpu"
+            text = f"leads to a cpu_limit of {limit:g}, less than its cpu of {cpu:g}; write both for this service."
+            yield Fault(("services", name, key), text)
     for index, network in enumerate(production.data_networks):
         if not _is_network(network):
             text = f'is {shown(network)}; write a network such as "10.20.0.0/16".'

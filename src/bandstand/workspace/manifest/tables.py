@@ -227,6 +227,9 @@ class ServiceTable(Table, frozen=True, kw_only=True):
     seed: Commands = ()
     worker: Flag = True
     threads: Threads = 8
+    cpu: Cores | None = None
+    cpu_limit: Cores | None = None
+    memory: Mebibytes | None = None
     routes: tuple[RouteTable, ...] = ()
     policies: dict[Name, PolicyKeys] = {}
 

@@ -60,6 +60,7 @@ def service_environment(
         wire.SECRET_KEY: addresses.secret_key,
         wire.DATABASE_URL: addresses.database_url,
         wire.DATABASE_POOL_SIZE: str(web_pool(service)),
+        wire.THREADS: str(service.threads),
         wire.CACHE_URL: addresses.cache_url,
         wire.BROKER_URL: addresses.broker_url,
         wire.DISCOVERY_URL: _file_url(folder.registry),

@@ -54,7 +54,7 @@ def _migrate(workspace: Workspace, service: Service) -> Json:
         "networks": [DATA],
         "depends_on": {"databases": {"condition": "service_completed_successfully"}},
         "healthcheck": {"disable": True},
-        "deploy": app_limits(workspace.production),
+        "deploy": app_limits(service),
     }
 
 
@@ -63,7 +63,7 @@ def _web(workspace: Workspace, service: Service) -> Json:
         "stop_grace_period": f"{stop_seconds(workspace)}s",
         "depends_on": _after(workspace, service),
         "healthcheck": healthcheck(*probe_command(WEB_PORT)),
-        "deploy": app_limits(workspace.production, replicas=workspace.production.replicas),
+        "deploy": app_limits(service, replicas=workspace.production.replicas),
     }
 
 
@@ -73,7 +73,7 @@ def _worker(workspace: Workspace, service: Service) -> Json:
         "stop_grace_period": f"{worker_stop_seconds()}s",
         "depends_on": _after(workspace, service, workspace.production.broker),
         "healthcheck": healthcheck(*probe_command(WORKER_PORT)),
-        "deploy": app_limits(workspace.production),
+        "deploy": app_limits(service),
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
-from bandstand.workspace.manifest import Production
+from bandstand.workspace.manifest import Service
 
 __all__ = ["DATA", "SERVICES", "Json", "app_limits", "container", "healthcheck", "limits", "secrets"]
 
@@ -38,9 +38,9 @@ def limits(cpus: float, mebibytes: int, *, replicas: int | None = None, pids: in
     return {**({"replicas": replicas} if replicas else {}), "resources": {"limits": bounds}}
 
 
-def app_limits(production: Production, *, replicas: int | None = None) -> Json:
-    """Return the bounds of a service's container."""
-    return limits(production.cpu_limit, production.memory, replicas=replicas)
+def app_limits(service: Service, *, replicas: int | None = None) -> Json:
+    """Return the bounds of a container of ``service``."""
+    return limits(service.cpu_limit, service.memory, replicas=replicas)
 
 
 def healthcheck(*command: str, start: int = 60, interval: int = 10) -> Json:

@@ -5,7 +5,7 @@ from typing import Any
 from bandstand.workspace.export.deployment import SECRETS_FOLDER, USER_ID, WEB_PORT
 from bandstand.workspace.export.environment import Role, container_environment
 from bandstand.workspace.export.kubernetes.objects import Json, labels
-from bandstand.workspace.manifest import Production, Service, Workspace
+from bandstand.workspace.manifest import Service, Workspace
 
 __all__ = ["SECURITY", "app_container", "app_pod", "http_probe", "pod", "resources", "spread", "template"]
 
@@ -59,7 +59,7 @@ def app_container(workspace: Workspace, service: Service, role: Role, **more: An
         "image": workspace.production.image.name(service.name),
         "imagePullPolicy": "IfNotPresent",
         "env": [{"name": name, "value": value} for name, value in variables.items()],
-        "resources": resources(workspace.production),
+        "resources": resources(service),
         "securityContext": SECURITY,
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - of the container
@@ -69,12 +69,12 @@ def app_container(workspace: Workspace, service: Service, role: Role, **more: An
     }
 
 
-def resources(production: Production) -> Json:
+def resources(service: Service) -> Json:
     """Return what a container is promised and may use. Memory is both, so that nobody is killed for another's."""
-    memory = f"{production.memory}Mi"
+    memory = f"{service.memory}Mi"
     return {
-        "requests": {"cpu": f"{production.cpu:g}", "memory": memory},
-        "limits": {"cpu": f"{production.cpu_limit:g}", "memory": memory},
+        "requests": {"cpu": f"{service.cpu:g}", "memory": memory},
+        "limits": {"cpu": f"{service.cpu_limit:g}", "memory": memory},
     }
 
 
