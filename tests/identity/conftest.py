@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import json
 import socket
 import time
@@ -10,7 +11,8 @@ from typing import Any, NoReturn
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bandstand.identity import PrivateKey, generate_key, key_set, keyring, set_key_fetcher
+from bandstand.identity import PrivateKey, generate_key, key_set, set_key_fetcher
+from bandstand.identity import user_keys as user_keys_module
 
 
 class Clock:
@@ -57,11 +59,12 @@ class World:
     stranger: PrivateKey = field(default_factory=lambda: generate_key("order-service"))
     uninvited: PrivateKey = field(default_factory=lambda: generate_key("product-service"))
     users: PrivateKey = field(default_factory=lambda: generate_key("user-service"))
+    issuer: PrivateKey = field(default_factory=lambda: generate_key("user-service"))  # its key as a service
 
     def __post_init__(self) -> None:
         self.write("own.json", self.own.to_jwk())
         self.write("users.json", self.users.to_jwk())
-        self.write("trusted.json", key_set(key.public for key in (self.own, self.caller, self.uninvited)))
+        self.write("trusted.json", key_set(key.public for key in (self.own, self.caller, self.uninvited, self.issuer)))
         self.write("jwks.json", key_set([self.users.public]))
 
     def write(self, name: str, content: Any) -> Path:
@@ -104,6 +107,21 @@ class World:
         claims = {"iss": "user-service", "aud": "tests", "iat": now, "exp": now + 900, "jti": "0123456789abcdef"}
         return without_none({**claims, "sub": "u-1", "staff": False, "email": "ann@example.com", **changes})
 
+    def signed_set(self, document: dict[str, Any], key: PrivateKey | None = None, **changes: Any) -> dict[str, Any]:
+        """The JWKS with the signature of its issuer, written by hand."""
+        key, now = key or self.issuer, int(time.time())
+        canonical = json.dumps(document.get("keys"), sort_keys=True, separators=(",", ":")).encode()
+        claims = {
+            "iss": key.service,
+            "aud": "tests",
+            "iat": now,
+            "exp": now + 600,
+            "jti": "0123456789abcdef",
+            "keys": hashlib.sha256(canonical).hexdigest(),
+        }
+        header = {"typ": changes.pop("typ", "key-set+jwt"), "alg": "EdDSA", "kid": key.kid}
+        return {**document, "signature": forge(header, without_none({**claims, **changes}), key)}
+
     def user_token(self, now: float | None = None, **changes: Any) -> str:
         return forge(self.user_header(), self.user_claims(now, **changes), self.users)
 
@@ -115,9 +133,9 @@ def without_none(values: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def fetcher() -> Iterator[None]:
     """What a test says of fetching keys ends with the test."""
-    before = keyring._fetcher
+    before = user_keys_module._fetcher
     yield
-    if before is not None and keyring._fetcher is not before:
+    if before is not None and user_keys_module._fetcher is not before:
         set_key_fetcher(before)
 
 

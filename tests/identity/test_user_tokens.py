@@ -1,5 +1,7 @@
 import json
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -18,6 +20,7 @@ from bandstand.identity import (
     verify_service_token,
     verify_user_token,
 )
+from bandstand.identity.signed_sets import verify_signed
 from tests.identity.conftest import World, forge
 
 URL = "http://user-service/.well-known/jwks.json"
@@ -98,7 +101,11 @@ def test_a_service_token_is_made_for_one_callee(configured: World, settings: Any
 def test_the_set_is_published(issuing: World) -> None:
     """The view answers with the public keys alone, which others may keep for a while."""
     response = jwks_view(RequestFactory().get("/.well-known/jwks.json"))
-    assert json.loads(response.content) == key_set([issuing.users.public])
+    published = json.loads(response.content)
+    assert {"keys": published["keys"]} == key_set([issuing.users.public])
+    verify_signed(response.content, "test-service")
+    with pytest.raises(ValueError, match="is signed by test-service, not by user-service"):
+        verify_signed(response.content, "user-service")
     assert response.headers["Content-Type"] == "application/jwk-set+json"
     assert response.headers["Cache-Control"] == "public, max-age=30"
     assert issuing.users.d.encode() not in response.content
@@ -131,7 +138,7 @@ class TestFetching:
     def remote(self, world: World, settings: Any, asked: list[str], answer: dict[str, Any]) -> None:
         def fetch(url: str) -> bytes:
             asked.append(url)
-            return json.dumps(answer).encode()
+            return json.dumps(world.signed_set(answer)).encode()
 
         settings.BANDSTAND = world.setting(USER_JWKS_URL=URL)
         set_key_fetcher(fetch)
@@ -171,6 +178,37 @@ class TestFetching:
             answer["keys"] = [generate_key(kid_prefix="django-insecure-").public.to_jwk()]
         with pytest.raises(KeySetUnavailable):
             verify_user_token(world.user_token())
+
+    @pytest.mark.parametrize(
+        ("forged", "says"),
+        [
+            (lambda world, keys: keys, "is not signed"),
+            (lambda world, keys: {**keys, "signature": 7}, "is not signed"),
+            (lambda world, keys: {**keys, "signature": "a.b.c"}, "refused: malformed"),
+            (
+                lambda world, keys: world.signed_set(keys, world.caller),
+                "is signed by order-service, not by user-service",
+            ),
+            (lambda world, keys: world.signed_set(keys, world.caller, iss="user-service"), "refused: issuer"),
+            (lambda world, keys: world.signed_set(keys, world.stranger), "refused: key"),
+            (lambda world, keys: world.signed_set(keys, world.users), "refused: key"),
+            (lambda world, keys: world.signed_set(keys, aud="another"), "refused: audience"),
+            (lambda world, keys: world.signed_set(keys, iat=1, exp=601), "refused: expired"),
+            (lambda world, keys: world.signed_set(keys, exp=int(time.time()) + 9000), "refused: lifetime"),
+            (lambda world, keys: world.signed_set(keys, typ="service+jwt"), "refused: type"),
+            (lambda world, keys: {**world.signed_set({"keys": []}), **keys}, "holds other keys"),
+            (lambda world, keys: {**keys, "signature": world.service_token(world.issuer)}, "refused: type"),
+        ],
+    )
+    def test_a_registry_names_no_keys(
+        self, world: World, caplog: pytest.LogCaptureFixture, forged: Callable[..., Any], says: str
+    ) -> None:
+        """Whoever answers at the address that discovery names, only the issuer's own service key signs a set."""
+        evil = {"keys": [world.stranger.public.to_jwk()]}
+        set_key_fetcher(lambda _: json.dumps(forged(world, evil)).encode())
+        with pytest.raises(KeySetUnavailable):
+            verify_user_token(forge(world.user_header(kid=world.stranger.kid), world.user_claims(), world.stranger))
+        assert says in caplog.text
 
     def test_a_fetcher_that_fails_is_no_answer(self, world: World) -> None:
         """Whatever the fetcher raises, the caller learns that nobody can say."""

@@ -1,6 +1,9 @@
 """What the rooms need of each other is passed in by the app."""
 
 import asyncio
+import json
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -15,7 +18,8 @@ from bandstand.discovery.backends.static import StaticRegistry
 from bandstand.exceptions import ConfigurationError, KeySetUnavailable
 from bandstand.health import warming
 from bandstand.identity import generate_key, key_set
-from bandstand.identity.keyring import user_keys
+from bandstand.identity.signed_sets import signed
+from bandstand.identity.user_keys import user_keys
 from bandstand.testing.services import fake_services
 
 URL = "http://user-service/.well-known/jwks.json"
@@ -56,18 +60,33 @@ def test_a_url_that_names_no_service_is_a_fault_of_the_settings(url: str) -> Non
         fetch_keys(url)
 
 
-def test_the_first_request_finds_everything_loaded(settings: Settings) -> None:
+@pytest.fixture
+def published(settings: Settings, tmp_path: Path) -> dict[str, Any]:
+    """The key set of user-service, signed by it; this service trusts its service key."""
+    key = generate_key("user-service")
+    files = {"own": key.to_jwk(), "trusted": key_set([key.public])}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+        (tmp_path / name).chmod(0o600)
+    before = settings.BANDSTAND
+    settings.BANDSTAND = {**before, "SERVICE": "user-service", "IDENTITY": {"SERVICE_KEY_FILE": str(tmp_path / "own")}}
+    document = signed(key_set([generate_key("user-service").public]))
+    settings.BANDSTAND = {
+        **before,
+        "IDENTITY": {"USER_JWKS_URL": URL, "TRUSTED_KEYS_FILE": str(tmp_path / "trusted")},
+    }
+    return document
+
+
+def test_the_first_request_finds_everything_loaded(published: dict[str, Any]) -> None:
     """Before a process says that it is ready its cache, its calls and the keys of its users have been used once.
 
     A service that nobody serves yet is one that starts later.
     """
-    settings.BANDSTAND = settings.BANDSTAND | {"IDENTITY": {"USER_JWKS_URL": URL}}
     ServiceClient("starts-later")
     registry = Asked()
     with fake_services() as fake, use_registry(registry), patch.object(LocMemCache, "get") as read:
-        keys = fake.on(
-            "user-service", "GET", "/.well-known/jwks.json", json=key_set([generate_key("user-service").public])
-        )
+        keys = fake.on("user-service", "GET", "/.well-known/jwks.json", json=published)
         for step in warming._warm_up._steps.values():
             step()
         assert user_keys().find("of nobody") is None

@@ -15,11 +15,12 @@
 """
 
 from bandstand.identity.authentication import UserTokenAuthentication
-from bandstand.identity.keyring import load_keys, prefetch_user_keys, set_key_fetcher
+from bandstand.identity.keyring import load_keys
 from bandstand.identity.keys import PrivateKey, PublicKey, generate_key, key_set
 from bandstand.identity.middleware import ServiceAuthMiddleware
 from bandstand.identity.permissions import IsService, IsStaff, ServiceOr, is_service, owner_or_staff
 from bandstand.identity.service_tokens import ServiceTokens, service_token, verify_service_token
+from bandstand.identity.user_keys import prefetch_user_keys, set_key_fetcher
 from bandstand.identity.user_tokens import UserClaims, issue_user_token, jwks, jwks_view, verify_user_token
 from bandstand.identity.users import TokenUser
 

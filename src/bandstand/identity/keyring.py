@@ -12,36 +12,30 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
 from bandstand.conf import get_settings, wire
-from bandstand.exceptions import ConfigurationError, KeySetUnavailable
-from bandstand.identity.key_sets import LocalKeySet, RemoteKeySet
+from bandstand.exceptions import ConfigurationError
+from bandstand.identity.key_sets import LocalKeySet
 from bandstand.identity.keys import PrivateKey, PublicKey, parse_private_keys, parse_public_keys
 from bandstand.identity.tokens import KeySet
 from bandstand.identity.watched import WatchedFile
 
 __all__ = [
-    "KeyFetcher",
     "SigningKeys",
+    "forget_all",
     "kept",
     "key_files",
     "load_keys",
     "own_user_keys",
-    "prefetch_user_keys",
+    "read_public_keys",
     "service_keys",
-    "set_key_fetcher",
     "trusted_keys",
     "user_key",
-    "user_keys",
 ]
 
 T = TypeVar("T")
-KeyFetcher = Callable[[str], bytes]
-
-_MAX_KEY_SET_BYTES: Final = 256 * 1024
 
 _logger: Final = logging.getLogger(__name__)
 _kept: Final[list[Callable[[], None]]] = []
 _building = RLock()
-_fetcher: KeyFetcher | None = None
 
 
 class SigningKeys(NamedTuple):
@@ -69,16 +63,6 @@ def kept(build: Callable[[], T]) -> Callable[[], T]:
 
     _kept.append(forget)
     return functools.wraps(build)(get)
-
-
-def set_key_fetcher(fetch: KeyFetcher) -> None:
-    """Say how the bytes behind ``BANDSTAND_USER_JWKS_URL`` are fetched when it is not a file.
-
-    ``fetch`` gets the URL, has a time-out of its own, and raises when it can't have the bytes.
-    """
-    global _fetcher  # noqa: PLW0603 - one for the process, set once while it starts
-    _fetcher = fetch
-    _forget_all()
 
 
 def service_keys() -> WatchedFile[SigningKeys]:
@@ -116,32 +100,6 @@ def trusted_keys() -> KeySet:
 
 
 @kept
-def user_keys() -> KeySet:
-    """Return the keys that verify user tokens: our own where we issue them, else the published ones."""
-    files = key_files()
-    if wire.USER_KEY_FILE in files:
-        file = files[wire.USER_KEY_FILE]
-        return LocalKeySet(lambda: file.get().published)
-    if wire.USER_JWKS_URL in files:
-        return LocalKeySet(files[wire.USER_JWKS_URL].get)
-    identity = get_settings().identity
-    if not identity.user_jwks_url:
-        return LocalKeySet(dict)
-    return RemoteKeySet(functools.partial(_fetch, identity.user_jwks_url), interval=identity.jwks_refresh_interval)
-
-
-def prefetch_user_keys() -> None:
-    """Fetch the published keys that verify user tokens, where there are such and they were not fetched yet.
-
-    Raises:
-        KeySetUnavailable: they could not be fetched; the first request that needs them tries again.
-    """
-    keys = user_keys()
-    if isinstance(keys, RemoteKeySet):
-        keys.prefetch()
-
-
-@kept
 def key_files() -> dict[str, WatchedFile[Any]]:
     """Return the key files that the settings name, by the variable that names each."""
     settings = get_settings()
@@ -149,9 +107,12 @@ def key_files() -> dict[str, WatchedFile[Any]]:
     url = urlsplit(identity.user_jwks_url)
     readers: dict[str, tuple[str, Callable[[bytes], Any]]] = {
         wire.SERVICE_KEY_FILE: (identity.service_key_file, functools.partial(_read_signing, service=settings.service)),
-        wire.TRUSTED_KEYS_FILE: (identity.trusted_keys_file, functools.partial(_read_public, service_required=True)),
+        wire.TRUSTED_KEYS_FILE: (
+            identity.trusted_keys_file,
+            functools.partial(read_public_keys, service_required=True),
+        ),
         wire.USER_KEY_FILE: (identity.user_key_file, _read_signing),
-        wire.USER_JWKS_URL: (unquote(url.path) if url.scheme == "file" else "", _read_public),
+        wire.USER_JWKS_URL: (unquote(url.path) if url.scheme == "file" else "", read_public_keys),
     }
     return {name: WatchedFile(path, read, variable=name) for name, (path, read) in readers.items() if path}
 
@@ -191,7 +152,12 @@ def _read_signing(content: bytes, *, service: str = "") -> SigningKeys:
     return SigningKeys(keys[0], {key.kid: key.public for key in keys})
 
 
-def _read_public(content: bytes, *, service_required: bool = False) -> Mapping[str, PublicKey]:
+def read_public_keys(content: bytes, *, service_required: bool = False) -> Mapping[str, PublicKey]:
+    """Return the keys of a JWKS by their ids.
+
+    Raises:
+        ValueError: it is none, or holds a development key while DEBUG is off; the text begins with a verb.
+    """
     keys = parse_public_keys(content, service_required=service_required)
     _refuse_for_development(keys.values())
     return keys
@@ -205,19 +171,8 @@ def _refuse_for_development(keys: Iterable[PrivateKey | PublicKey]) -> None:
             raise ValueError(f"holds {key.kid!r}, a key made for development, but DEBUG is off; make a new key")
 
 
-def _fetch(url: str) -> Mapping[str, PublicKey]:
-    if _fetcher is None:
-        raise KeySetUnavailable(f"Nothing can fetch {url}: set_key_fetcher() was not called. Is 'bandstand' installed?")
-    content = _fetcher(url)
-    if len(content) > _MAX_KEY_SET_BYTES:
-        raise ValueError(f"{url} answered {len(content)} bytes; at most {_MAX_KEY_SET_BYTES} are read")
-    try:
-        return _read_public(content)
-    except ValueError as error:
-        raise ValueError(f"{url} {error}") from error
-
-
-def _forget_all() -> None:
+def forget_all() -> None:
+    """Build anew what is kept, when it is asked for next."""
     for forget in _kept:
         forget()
 
@@ -226,12 +181,12 @@ def _begin_anew() -> None:
     """In a forked child: another thread of the parent may have held a lock that nobody here will release."""
     global _building  # noqa: PLW0603 - as above
     _building = RLock()
-    _forget_all()
+    forget_all()
 
 
 def _forget_changed(*, setting: str, **_: object) -> None:
     if setting in {"BANDSTAND", "DEBUG"}:
-        _forget_all()
+        forget_all()
 
 
 setting_changed.connect(_forget_changed, dispatch_uid="bandstand.identity")

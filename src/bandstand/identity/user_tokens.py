@@ -11,9 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from bandstand.conf import get_settings
-from bandstand.identity.keyring import kept, own_user_keys, user_key, user_keys
+from bandstand.identity.keyring import kept, own_user_keys, user_key
 from bandstand.identity.keys import PublicKey, key_set
+from bandstand.identity.signed_sets import signed
 from bandstand.identity.tokens import Claims, TokenKind, Verifier, new_token_id, sign
+from bandstand.identity.user_keys import user_keys
 from bandstand.structs import build_type
 
 __all__ = [
@@ -126,6 +128,6 @@ def jwks() -> dict[str, list[dict[str, str]]]:
 
 @require_safe
 def jwks_view(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django calls it with the request
-    """Answer ``/.well-known/jwks.json``; the service that issues user tokens mounts it."""
+    """Answer ``/.well-known/jwks.json``, signed by this service; the one that issues user tokens mounts it."""
     headers = {"Cache-Control": f"public, max-age={_KEY_SET_MAX_AGE}"}
-    return HttpResponse(msgspec.json.encode(jwks()), content_type="application/jwk-set+json", headers=headers)
+    return HttpResponse(msgspec.json.encode(signed(jwks())), content_type="application/jwk-set+json", headers=headers)
