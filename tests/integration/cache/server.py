@@ -10,11 +10,12 @@ from typing import Any
 import redis
 
 from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
 from bandstand.workspace.runtime.wheels import find_valkey
 from tests.integration.servers import Server, tied
 from tests.waiting import GUARD
 
-SERVICE = "user-service"
+SERVICE, OTHER = "user-service", "other-service"
 PASSWORD = "cache-password"
 
 
@@ -26,13 +27,9 @@ class Valkey(Server):
     def __init__(self, *, durable: bool = False) -> None:
         super().__init__()
         self.durable = durable
-        rules = "+@all -@admin -@dangerous"
-        (self.folder / "users.acl").write_text(
-            "user default off\n"
-            f"user {SERVICE} on >{PASSWORD} resetkeys ~{SERVICE}:* resetchannels {rules}\n"
-            f"user other-service on >{PASSWORD} resetkeys ~other-service:* resetchannels {rules}\n"
-            f"user admin on >{PASSWORD} ~* &* +@all\n"
-        )
+        users = [RedisUser(name=name, password=PASSWORD) for name in (SERVICE, OTHER)]
+        rules = "".join(access_rules(PASSWORD, users))
+        (self.folder / "users.acl").write_text(f"{rules}user admin on >{PASSWORD} ~* &* +@all\n")
 
     def url(self, user: str = SERVICE, port: int | None = None) -> str:
         return f"redis://{user}:{PASSWORD}@{LOOPBACK}:{port or self.port}/0"

@@ -11,7 +11,7 @@ BATCH = {"LEDGER_BATCH": "50"}
 
 
 def arrived(rig: Rig, count: int) -> bool:
-    return len(set(rig.effects("batched"))) == count and not rig.count("bandstand_delivery")
+    return len(set(rig.effects("batched"))) == count and not rig.stuck()
 
 
 def test_a_batch_is_one_transaction_and_keeps_the_order(rig: Rig) -> None:
