@@ -132,6 +132,7 @@ def declare(rabbitmq_url: str, nats: Nats) -> None:
         await jetstream.add_stream(StreamConfig(name="peers", subjects=["peers.>"], storage=StorageType.FILE))
 
     nats.jetstream(stream)
+    nats.declare("bench", "order-service")
 
 
 class Ceiling:

@@ -79,6 +79,7 @@ def broker_found(rounds: int) -> list[float]:
     broker = NatsBroker(server.url(), BrokerOptions(platform="bench", service="order-service"))
     with contextlib.closing(server), contextlib.closing(broker):
         server.start()
+        server.declare("bench", "order-service")
         broker.open(lambda: None)
         for _ in range(rounds):
             until(lambda: broker.connected, "a connection")

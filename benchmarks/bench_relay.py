@@ -136,9 +136,11 @@ def main() -> None:
     with service() as postgres:
         with started(Nats()) as nats:
             url = nats.url()
+            nats.declare("bench", "order-service")
             compare(report, postgres, bare_nats(url), name="nats", url=url)
         with started(SafeNats()) as nats:
             url, name = nats.url(), "nats_sync_always"
+            nats.declare("bench", "order-service")
             compare(report, postgres, bare_nats(url), name=name, url=url, count=SLOW_ROWS, target=SAFE_RATE)
         if has_rabbitmq():
             with rabbitmq() as server:

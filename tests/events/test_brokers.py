@@ -33,10 +33,11 @@ def test_an_unknown_broker_is_a_fault_of_the_configuration(url: str) -> None:
 
 
 def test_names_are_those_of_the_platform_s_permissions() -> None:
-    """Subjects, stream and consumers are called what the server's permissions are written for."""
+    """Subjects, streams and consumers are called what the server's permissions are written for."""
     names = Names(platform="shop", service="order-service")
     assert names.stream == "shop-events"
-    assert names.subjects == "shop.events.>"
+    assert names.inbound == "shop-events-order-service"
+    assert names.inbox_prefix == b"_INBOX.order-service"
     assert names.subject("order.placed") == "shop.events.order-service.order.placed"
     assert names.filter("order.*") == "shop.events.*.order.*"
     assert names.durable("orders.reserve_stock") == "order-service__orders-reserve_stock"

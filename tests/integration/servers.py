@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 from bandstand.testing import require_server
+from bandstand.topology.nats import declare_streams, inbox_prefix
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.servers.postgres import clear_remains
 from bandstand.workspace.runtime.wheels import find_nats, find_postgres
@@ -155,7 +156,7 @@ class Nats(Server):
             {"user": "admin", "password": "admin", "permissions": {"publish": ">", "subscribe": ">"}}
         ]
         for user, subjects in self.users.items():
-            rights = {"publish": {"allow": list(subjects)}, "subscribe": {"allow": ["_INBOX.>"]}}
+            rights = {"publish": {"allow": list(subjects)}, "subscribe": {"allow": [f"{inbox_prefix(user)}.>"]}}
             accounts.append({"user": user, "password": "pass word", "permissions": rights})
         configuration = {
             "listen": f"{LOOPBACK}:{self.port}",
@@ -176,6 +177,10 @@ class Nats(Server):
                 return connection.recv(5) == b"INFO "
         except OSError:
             return False
+
+    def declare(self, platform: str, *services: str) -> None:
+        """Declare the streams of a platform, as its administrator does."""
+        asyncio.run(declare_streams(self.url(), platform, services))
 
     def jetstream(self, work: Any) -> Any:
         """Run the coroutine function ``work`` with a JetStream context of the administrator and return its result."""

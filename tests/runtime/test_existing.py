@@ -65,13 +65,13 @@ def test_what_a_url_asks_of_connections_holds_for_every_service() -> None:
 
 def test_the_usual_port_is_taken_where_the_url_names_none() -> None:
     """And the password stays out of what people see."""
-    step = plan_existing(Server(kind="redis", url="redis://:secret@cache.example/0"))
+    step = plan_existing(Server(kind="redis", url="redis://:secret@cache.example/0"), "shop", ())
     assert step.action == ReachServer(kind="redis", host="cache.example", port=6379)
     assert "secret" not in repr(step)
     for scheme, port in (("amqp", 5672), ("amqps", 5671)):
-        assert plan_existing(Server(kind="rabbitmq", url=f"{scheme}://u:secret@mq.example")).action == ReachServer(
-            kind="rabbitmq", host="mq.example", port=port
-        )
+        assert plan_existing(
+            Server(kind="rabbitmq", url=f"{scheme}://u:secret@mq.example"), "shop", ()
+        ).action == ReachServer(kind="rabbitmq", host="mq.example", port=port)
 
 
 def test_all_services_share_the_url_of_a_broker_that_exists() -> None:
@@ -91,7 +91,7 @@ PAGE = Path(__file__).parents[2] / "docs/how-to/use-existing-servers.md"
 def test_the_page_is_true() -> None:
     """Its manifest names three servers that are waited for, and its rule for connections is the one that is used."""
     servers = tomllib.loads(PAGE.read_text().split("```toml")[1].split("```")[0])["servers"]
-    steps = [plan_existing(Server(kind=kind, url=url)) for kind, url in servers.items()]
+    steps = [plan_existing(Server(kind=kind, url=url), "shop", ()) for kind, url in servers.items()]
     assert [step.label for step in steps] == [
         "PostgreSQL at 127.0.0.1:5432",
         "Redis at 127.0.0.1:6379",

@@ -205,7 +205,14 @@ def test_a_service_gets_every_variable_of_the_wire(plan: Plan) -> None:
     }
     only_in_fault_tests = {wire.TESTING, wire.FAILPOINTS}
     registration = {wire.DISCOVERY_TOKEN, wire.ADVERTISE, wire.REGISTER, wire.TAGS}  # `up` writes its file itself
-    for_who_deploys = {wire.WORKER_PORT, wire.FILE_SUFFIX, wire.MEMORY, wire.HSTS_PRELOAD, *registration}
+    for_who_deploys = {
+        wire.WORKER_PORT,
+        wire.FILE_SUFFIX,
+        wire.MEMORY,
+        wire.HSTS_PRELOAD,
+        wire.BROKER_ADMIN_URL,
+        *registration,
+    }
     worker = process(plan, "user-service-worker").command.environment
     assert variables - only_in_fault_tests - for_who_deploys <= set(worker)
 
@@ -251,9 +258,12 @@ def test_the_broker_lets_a_service_publish_its_own_events_alone(plan: Plan) -> N
     users = {user["user"]: user["permissions"] for user in msgspec.json.decode(content)["authorization"]["users"]}
     allowed = users["order-service"]["publish"]["allow"]
     assert allowed[0] == "shop.events.order-service.>"
-    assert all(subject.startswith("$JS.") for subject in allowed[1:])
-    assert not [subject for subject in allowed if "DELETE" in subject or "PURGE" in subject or "API.>" in subject]
-    assert users["order-service"]["subscribe"] == {"allow": ["_INBOX.>"]}
+    own = "shop-events-order-service"
+    assert all(subject.startswith(("$JS.API.", "$JS.ACK.")) and own in subject for subject in allowed[1:])
+    assert not [
+        subject for subject in allowed if "STREAM.DELETE" in subject or "PURGE" in subject or "UPDATE" in subject
+    ]
+    assert users["order-service"]["subscribe"] == {"allow": ["_INBOX.order-service.>"]}
     assert set(users) == {"bandstand", "user-service", "order-service"}
 
 

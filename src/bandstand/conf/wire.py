@@ -21,6 +21,7 @@ ALLOWED_HOSTS: Final = "ALLOWED_HOSTS"
 DATABASE_URL: Final = "DATABASE_URL"
 CACHE_URL: Final = "CACHE_URL"
 BROKER_URL: Final = "BROKER_URL"
+BROKER_ADMIN_URL: Final = "BROKER_ADMIN_URL"  # of the step that declares what services share; no service has it
 DISCOVERY_URL: Final = "DISCOVERY_URL"
 EMAIL_URL: Final = "EMAIL_URL"
 

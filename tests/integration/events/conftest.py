@@ -17,12 +17,14 @@ from django.db import connections, transaction
 from django.test import override_settings
 
 from bandstand.events import publish
+from bandstand.topology.nats import inbound_stream, published_stream
 from tests.integration.events.databases import database_settings
 from tests.integration.events.ledger.shapes import Counted
 from tests.integration.events.rabbit import Rabbit
 from tests.integration.servers import Nats, Postgres, has_servers, tied
 from tests.waiting import GUARD, until
 
+SERVICE = "ledger-service"
 ROOT = Path(__file__).parents[3]
 SETTINGS = "tests.integration.events.settings"
 TABLES = """
@@ -69,6 +71,7 @@ def nats() -> Iterator[Nats]:
     server = Nats()
     with contextlib.closing(server):
         server.start()
+        server.declare("shop", "order-service")  # of the tests of the broker alone
         yield server
 
 
@@ -135,6 +138,8 @@ class Rig:
         self.workers: list[subprocess.Popen[str]] = []
         self.log = server.folder / f"{self.platform}.log"
         server.copy(template, self.platform)
+        if isinstance(nats, Nats):
+            nats.declare(self.platform, SERVICE)
         database = database_settings(server.url(self.platform))
         database["ENGINE"] = engine or database["ENGINE"]
         database["OPTIONS"] = {name: value for name, value in database.get("OPTIONS", {}).items() if name != "pool"}
@@ -247,7 +252,7 @@ class Rig:
             found = [await stream.consumer_info(name, f"ledger-service__{each}") for each in subscriptions]
             return sum(each.num_pending + each.num_ack_pending for each in found)
 
-        return int(self.stream(left))
+        return int(self.inbound(left))
 
     def gate(self) -> Path:
         """A file that is not there yet: a handler told to ``wait`` for it goes on once the test makes it."""
@@ -281,7 +286,11 @@ class Rig:
 
     def stream(self, work: Callable[[Any, str], Any]) -> Any:
         """Run ``work(jetstream, stream name)`` as the administrator."""
-        return self.nats.jetstream(lambda context: work(context, f"{self.platform}-events"))
+        return self.nats.jetstream(lambda context: work(context, published_stream(self.platform)))
+
+    def inbound(self, work: Callable[[Any, str], Any]) -> Any:
+        """The same with the name of the stream where the service's consumers are."""
+        return self.nats.jetstream(lambda context: work(context, inbound_stream(self.platform, SERVICE)))
 
 
 @pytest.fixture

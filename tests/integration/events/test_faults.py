@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
-from tests.integration.events.conftest import ZERO, Rig
+from tests.integration.events.conftest import SERVICE, ZERO, Rig
 from tests.integration.servers import Nats, Postgres
 from tests.waiting import GUARD
 
@@ -30,6 +30,7 @@ def own_nats(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> Iterator[Nats]:
     server = Nats()
     with contextlib.closing(server):
         server.start()
+        server.declare(rig.platform, SERVICE)
         rig.nats = server
         yield server
 
@@ -71,7 +72,8 @@ def test_what_the_broker_forgot_is_known_to_the_inbox(rig: Rig) -> None:
 
     async def make(stream: Any, name: str) -> None:
         # Shorter than the lease of the killed relay, after which alone another one sends what it had claimed.
-        await stream.add_stream(name=name, subjects=[f"{rig.platform}.events.>"], duplicate_window=0.1)
+        config = (await stream.stream_info(name)).config
+        await stream.update_stream(config, duplicate_window=0.1)
 
     rig.stream(make)
     rig.write_many(30)
@@ -237,9 +239,9 @@ def test_a_worker_that_was_paused_soon_draws_nothing(rig: Rig) -> None:
         return int((await stream.consumer_info(name, "ledger-service__counted")).num_waiting or 0)
 
     process = rig.ready_worker()
-    assert rig.stream(requests) == 1
+    assert rig.inbound(requests) == 1
     process.send_signal(signal.SIGSTOP)
-    rig.until(lambda: rig.stream(requests) == 0, "the requests have ended")
+    rig.until(lambda: rig.inbound(requests) == 0, "the requests have ended")
 
 
 def test_without_the_inbox_a_late_wake_would_repeat(rig: Rig) -> None:
@@ -309,7 +311,7 @@ def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
         consumers = [f"ledger-service__{each}" for each in ("counted", "watcher", "typed")]
         return sum([(await stream.consumer_info(name, each)).num_redelivered for each in consumers])
 
-    assert rig.stream(redelivered) == 0
+    assert rig.inbound(redelivered) == 0
     rig.ready_worker()
     rig.until(rig.settled, "all effects")
     assert rig.ledger() == ZERO
@@ -348,7 +350,8 @@ def test_a_broker_that_is_down_for_longer_than_it_remembers(rig: Rig, own_nats: 
 
     async def make(stream: Any, name: str) -> None:
         # Shorter than the lease of the killed relay, after which alone another one sends what it had claimed.
-        await stream.add_stream(name=name, subjects=[f"{rig.platform}.events.>"], duplicate_window=0.5)
+        config = (await stream.stream_info(name)).config
+        await stream.update_stream(config, duplicate_window=0.5)
 
     rig.stream(make)
     rig.write_many(30)
@@ -412,17 +415,19 @@ def test_a_commit_wakes_the_relay(rig: Rig) -> None:
 
 
 def test_a_deleted_stream_comes_back(rig: Rig) -> None:
-    """A stream that somebody deletes is declared again, and events that were not sent yet arrive."""
+    """One that somebody deletes is declared again by the administrator, and events that were not sent yet arrive."""
     rig.ready_worker()
-    rig.write(0)
+    rig.write_many(30)
     rig.until(rig.settled, "the first")
 
     async def delete(stream: Any, name: str) -> None:
         await stream.delete_stream(name)
 
-    rig.stream(delete)
-    rig.write_many(20, 1)
-    rig.until(rig.settled, "the others")
+    for number, deleted in enumerate((rig.stream, rig.inbound, rig.stream), 1):
+        deleted(delete)
+        rig.write_many(5, number * 100)
+        rig.nats.declare(rig.platform, SERVICE)
+        rig.until(rig.settled, "the others")
     assert rig.ledger() == ZERO
 
 

@@ -20,8 +20,12 @@ from bandstand.events.brokers.nats import NatsBroker, publisher, pull
 from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
+from bandstand.topology.nats import permissions
 from tests.integration.servers import Nats
 from tests.waiting import GUARD, until
+
+RIGHTS = permissions("shop", "order-service")["publish"]["allow"]  # the first is what it may publish
+INBOUND = "shop-events-order-service"
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +40,11 @@ class TestNatsBroker(BrokerConformance):
 
     @pytest.fixture(autouse=True)
     def server(self, nats: Nats) -> None:
-        self.url = nats.url()
+        self.nats = nats
 
     def build(self, options: BrokerOptions) -> Broker:
-        return NatsBroker(self.url, options)
+        self.nats.declare(options.platform, options.service)
+        return NatsBroker(self.nats.url(), options)
 
 
 def test_without_an_id_a_repetition_would_be_delivered(
@@ -68,7 +73,7 @@ def test_without_reconciling_a_changed_filter_would_leave_a_service_deaf(
 
     async def only_make(self: Session, binding: Binding) -> None:
         name = self._names.durable(binding.subscription)
-        if name not in {each.name for each in await self._stream.consumers_info(self._names.stream)}:
+        if name not in {each.name for each in await self._stream.consumers_info(self._names.inbound)}:
             await declare(self, binding)
 
     declare = Session.declare_consumer
@@ -94,9 +99,10 @@ def test_without_reconciling_a_changed_filter_would_leave_a_service_deaf(
 @pytest.fixture
 def own() -> Iterator[Nats]:
     """A server that a test may kill."""
-    server = Nats({"order-service": ["shop.events.order-service.>", "$JS.API.>", "$JS.ACK.>"]})
+    server = Nats({"order-service": RIGHTS})
     with contextlib.closing(server):
         server.start()
+        server.declare("shop", "order-service")
         yield server
 
 
@@ -185,9 +191,9 @@ def test_messages_in_flight_when_the_server_dies_are_told_at_once(
     assert {type(error) for error in outcome[0]} == {BrokerUnavailable}, outcome[0][:3]
 
 
-@pytest.mark.parametrize("what", ["stream", "consumer"])
+@pytest.mark.parametrize("what", ["published", "inbound", "consumer"])
 def test_what_is_deleted_is_declared_again(own: Nats, connect: Callable[..., NatsBroker], what: str) -> None:
-    """A stream or consumer that somebody deletes comes back by itself, and messages flow again."""
+    """A consumer that somebody deletes comes back by itself, a stream by the administrator's step; messages flow on."""
     inbox = Inbox()
     broker = connect(own.url(), inbox)
     connected(broker)
@@ -195,12 +201,13 @@ def test_what_is_deleted_is_declared_again(own: Nats, connect: Callable[..., Nat
     inbox.wait(1)
 
     async def delete(stream: Any) -> None:
-        if what == "stream":
-            await stream.delete_stream("shop-events")
+        if what == "consumer":
+            await stream.delete_consumer(INBOUND, "order-service__a")
         else:
-            await stream.delete_consumer("shop-events", "order-service__a")
+            await stream.delete_stream("shop-events" if what == "published" else INBOUND)
 
     own.jetstream(delete)
+    own.declare("shop", "order-service")
     until(lambda: broker.publish([message("2")]) == [None], "it to be declared again")
     until(lambda: b"2" in inbox.bodies(), "the message")
 
@@ -223,7 +230,7 @@ def test_a_request_that_the_server_lost_is_made_again(
         await watch(self)
 
     async def state(stream: Any) -> tuple[int, int]:
-        found = await stream.consumer_info("shop-events", "order-service__a")
+        found = await stream.consumer_info(INBOUND, "order-service__a")
         return found.num_pending, found.num_waiting or 0
 
     monkeypatch.setattr(pull.Pull, "_say", lose_the_first)
@@ -283,9 +290,11 @@ def test_a_stream_of_the_operator_s_keeps_its_configuration(own: Nats, connect: 
     """A stream that was made with other limits is used as it is."""
 
     async def make(stream: Any) -> None:
+        await stream.delete_stream("shop-events")
         await stream.add_stream(name="shop-events", subjects=["shop.events.>"], max_age=3600)
 
     own.jetstream(make)
+    own.declare("shop", "order-service")
     broker = connect(own.url())
     connected(broker)
     assert broker.publish([message("1")]) == [None]
@@ -307,10 +316,11 @@ def test_a_service_speaks_in_its_own_name_only(own: Nats, connect: Callable[...,
 
 def test_what_a_user_may_not_publish_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """A permission that is missing is an error of the message, told at once and in words, never only a time-out."""
-    server = Nats({"order-service": ["$JS.API.>", "$JS.ACK.>"]})
+    server = Nats({"order-service": RIGHTS[1:]})
     broker = NatsBroker(server.url("order-service"), BrokerOptions(platform="shop", service="order-service"))
     with contextlib.closing(server), contextlib.closing(broker):
         server.start()
+        server.declare("shop", "order-service")
         broker.open(lambda: None)
         connected(broker)
         [error] = broker.publish([message("1", "order.placed")])
@@ -328,7 +338,7 @@ def test_a_user_without_jetstream_is_told_so(caplog: pytest.LogCaptureFixture) -
         server.start()
         broker.open(lambda: None)
         until(lambda: "refuses the user 'order-service'" in caplog.text, "the refusal")
-    assert "$js.api.stream.info.shop-events" in caplog.text  # the client writes it in lower case
+    assert "$js.api.stream.info.shop-events-order-service" in caplog.text  # the client writes it in lower case
 
 
 def test_a_wrong_password_is_told_so_once(
@@ -355,6 +365,8 @@ def test_a_server_that_is_not_there_is_waited_for(
         until(lambda: "NATS" in caplog.text, "the first attempt to fail")
         assert not broker.connected
         server.start()
+        until(lambda: "python -m bandstand.topology shop" in caplog.text, "the way out to be told")
+        server.declare("shop", "order-service")
         connected(broker)
 
 

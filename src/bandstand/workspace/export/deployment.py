@@ -90,6 +90,11 @@ def migrate_command() -> list[str]:
     return ["python", "manage.py", "migrate", "--no-input"]
 
 
+def streams_command(workspace: Workspace) -> list[str]:
+    """Return the command of the job that declares in NATS what the services share."""
+    return ["python", "-m", "bandstand.topology", workspace.name, *workspace.service_names]
+
+
 def probe_command(port: int, path: str = READY_PATH) -> list[str]:
     """Return a command that fails unless ``path`` answers 200: slim images have no curl, and need none."""
     program = (

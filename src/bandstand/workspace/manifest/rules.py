@@ -15,8 +15,8 @@ from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, Servic
 __all__ = ["faults"]
 
 RESERVED_NAMES: Final = frozenset({
-    "gateway", "envoy", "kong", "postgres", "databases", "redis", "valkey", "nats", "nats-volume", "rabbitmq", "consul",
-    "localhost",
+    "gateway", "envoy", "kong", "postgres", "databases", "redis", "valkey", "nats", "nats-volume", "nats-streams",
+    "rabbitmq", "consul", "localhost",
 })  # fmt: skip
 _SCHEMES: Final = {
     "postgres": ("postgresql", "postgres"),

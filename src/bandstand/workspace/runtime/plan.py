@@ -33,7 +33,11 @@ def make_plan(workspace: Workspace, facts: Facts, *, migrate_always: bool = Fals
     """
     resources: list[Resource] = []
     files: list[File] = []
-    resources += (plan_existing(server) for server in workspace.servers if server.is_external)
+    resources += (
+        plan_existing(server, workspace.name, workspace.service_names)
+        for server in workspace.servers
+        if server.is_external
+    )
     for more_resources, more_files in _servers(workspace, facts):
         resources += more_resources
         files += more_files

@@ -19,7 +19,7 @@ from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.folder import replace_file
 from bandstand.workspace.runtime.keys import kept_key, key_set
 from bandstand.workspace.runtime.servers.definitions import RabbitMqUser, definitions
-from bandstand.workspace.runtime.servers.nats import NatsUser, authorization
+from bandstand.workspace.runtime.servers.nats import ADMINISTRATOR, NatsUser, authorization
 from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
 
 __all__ = ["write_secrets"]
@@ -100,6 +100,7 @@ def _broker(workspace: Workspace, folder: Path) -> None:
     administrator = (broker / "administrator").read_text()
     passwords = list(_passwords(workspace, folder, wire.BROKER_URL))
     if workspace.production.broker == "nats":
+        _derive(broker / wire.BROKER_ADMIN_URL, f"nats://{ADMINISTRATOR}:{administrator}@nats:4222")
         _derive(broker / "nats.conf", _json(_nats(workspace, administrator, passwords)))
     else:
         users = [RabbitMqUser(name=name, password=password) for name, password in passwords]

@@ -46,12 +46,13 @@ async def _ask(url: SplitResult, names: Names, subscriptions: Collection[str], p
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 error_cb=_ignore,
+                inbox_prefix=names.inbox_prefix,
             )
             stream = client.jetstream(timeout=patience)
             waiting: dict[str, Waiting] = {}
             for subscription in subscriptions:
                 try:
-                    found = await stream.consumer_info(names.stream, names.durable(subscription))
+                    found = await stream.consumer_info(names.inbound, names.durable(subscription))
                 except NotFoundError:
                     continue
                 waiting[subscription] = Waiting(pending=found.num_pending or 0, unsettled=found.num_ack_pending or 0)

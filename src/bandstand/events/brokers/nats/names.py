@@ -1,37 +1,35 @@
 """What things are called in NATS."""
 
-import re
-from typing import Final
-
 import msgspec
 
-from bandstand.exceptions import ConfigurationError
+from bandstand.topology.nats import inbound_stream, inbox_prefix, published_stream
 
 __all__ = ["Names"]
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
-
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """Subjects, stream and consumers of one service in one platform."""
+    """Subjects, streams and consumers of one service in one platform."""
 
     platform: str
     service: str
 
     def __post_init__(self) -> None:
-        for what, value in (("platform", self.platform), ("service", self.service)):
-            if _TOKEN.fullmatch(value) is None:
-                raise ConfigurationError(
-                    f"The {what} is called {value!r}; in NATS that can only have letters, digits, '-' and '_'."
-                )
+        _ = self.inbound  # which refuses what can't be a name
 
     @property
     def stream(self) -> str:
-        return f"{self.platform}-events"
+        """Where all services publish."""
+        return published_stream(self.platform)
 
     @property
-    def subjects(self) -> str:
-        return f"{self.platform}.events.>"
+    def inbound(self) -> str:
+        """Where the consumers of this service are."""
+        return inbound_stream(self.platform, self.service)
+
+    @property
+    def inbox_prefix(self) -> bytes:
+        """What the subjects begin with on which this service gets answers."""
+        return inbox_prefix(self.service).encode()
 
     def subject(self, event_type: str) -> str:
         """Where this service publishes events of that type."""

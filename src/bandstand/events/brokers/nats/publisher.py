@@ -49,7 +49,7 @@ class Publisher:
     def __init__(self, client: Client, names: Names) -> None:
         self._client = client
         self._names = names
-        self._inbox = client.new_inbox()
+        self._inbox = ""
         self._flying: dict[int, tuple[Outcomes, int, str]] = {}  # by number: where the outcome goes, and the subject
         self._next = 0
 
@@ -59,6 +59,7 @@ class Publisher:
         Raises:
             OSError, nats.errors.Error: there is no connection.
         """
+        self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
@@ -121,7 +122,7 @@ class Publisher:
 
     def _meant_by(self, reply: Msg) -> BrokerError | None:
         if reply.headers and reply.headers.get("Status") == str(_UNAVAILABLE):
-            return Unroutable(f"No stream takes the subject; {self._names.stream} is declared again.")
+            return Unroutable(f"The stream {self._names.stream} is missing, which an administrator declares.")
         try:
             answer = _answers.decode(reply.data)
         except msgspec.MsgspecError as error:

@@ -10,22 +10,14 @@ from urllib.parse import SplitResult, unquote
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
 from bandstand.events.brokers.nats.names import Names
 from bandstand.events.brokers.nats.publisher import Publisher
 from bandstand.events.brokers.nats.pull import TROUBLE, Pull
-from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
+from bandstand.exceptions import BrokerError, BrokerUnavailable
 
 __all__ = ["Session"]
 
@@ -34,10 +26,7 @@ logger: Final = logging.getLogger(__name__)
 _CONNECT_TIMEOUT: Final = 2
 _API_TIMEOUT: Final = 5.0
 _PING_INTERVAL: Final = 4  # seconds; two pings without an answer and the connection counts as lost
-_RETENTION: Final = 7 * 24 * 3600.0
-_DUPLICATE_WINDOW: Final = 120.0
 _MAX_UNACKNOWLEDGED: Final = 4096
-_STREAM_EXISTS: Final = 10058  # with another configuration: the operator's, which we leave alone
 
 
 class Session:
@@ -69,7 +58,7 @@ class Session:
         """
         try:
             await self._connect()
-            await self._unless_refused(self.declare_stream())
+            await self._unless_refused(self._see_stream())
             await self._publisher.start()
         except TROUBLE as error:
             raise self._explained(error) from error
@@ -107,29 +96,22 @@ class Session:
             error_cb=self._on_error,
             disconnected_cb=self._on_lost,
             closed_cb=self._on_lost,
+            inbox_prefix=self._names.inbox_prefix,
         )
 
-    async def declare_stream(self) -> None:
-        """Make the platform's stream unless it exists. One that exists keeps its configuration."""
+    async def _see_stream(self) -> None:
+        """See that the stream of this service is there, which an administrator has to make.
+
+        Raises:
+            BrokerUnavailable: it is not.
+        """
         try:
-            await self._stream.stream_info(self._names.stream)
+            await self._stream.stream_info(self._names.inbound)
         except NotFoundError:
-            try:
-                await self._stream.add_stream(self._stream_config())
-            except BadRequestError as error:
-                if error.err_code != _STREAM_EXISTS:
-                    raise
-
-    def _stream_config(self) -> StreamConfig:
-        return StreamConfig(
-            name=self._names.stream,
-            subjects=[self._names.subjects],
-            storage=StorageType.FILE,
-            retention=RetentionPolicy.LIMITS,
-            discard=DiscardPolicy.OLD,
-            max_age=_RETENTION,
-            duplicate_window=_DUPLICATE_WINDOW,
-        )
+            raise BrokerUnavailable(
+                f"The stream {self._names.inbound} is missing. `bandstand up` declares it; elsewhere an administrator "
+                f"does: python -m bandstand.topology {self._names.platform} {self._names.service} …"
+            ) from None
 
     async def consume(self, bindings: Collection[Binding], receiver: Receiver) -> None:
         """Declare the consumers and ask for their messages.
@@ -141,7 +123,7 @@ class Session:
             name = self._names.durable(binding.subscription)
             pull = Pull(
                 client=self._client,
-                stream=self._names.stream,
+                stream=self._names.inbound,
                 consumer=name,
                 subscription=binding.subscription,
                 capacity=binding.room(self._options),
@@ -157,9 +139,8 @@ class Session:
 
     async def declare_consumer(self, binding: Binding) -> None:
         """Make the durable consumer, or give the one that exists the filter and limits of now."""
-        await self.declare_stream()
         await self._stream.add_consumer(
-            self._names.stream,
+            self._names.inbound,
             ConsumerConfig(
                 name=self._names.durable(binding.subscription),
                 durable_name=self._names.durable(binding.subscription),
@@ -174,16 +155,7 @@ class Session:
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
         """Send all ``messages``, then wait for their confirmations."""
-        errors = await self._publisher.publish(messages)
-        if any(isinstance(error, Unroutable) for error in errors):
-            await self._declare_again()
-        return errors
-
-    async def _declare_again(self) -> None:
-        try:
-            await self.declare_stream()
-        except TROUBLE as error:
-            logger.warning("The stream can't be declared", extra={"error": str(self._explained(error))})
+        return await self._publisher.publish(messages)
 
     async def stop_consuming(self) -> None:
         """Ask for no more messages."""

@@ -11,6 +11,7 @@ from bandstand.workspace.export.compose.hardening import (
     healthcheck,
     secrets,
 )
+from bandstand.workspace.export.compose.stores import NATS_STREAMS
 from bandstand.workspace.export.deployment import (
     WEB_PORT,
     WORKER_PORT,
@@ -79,8 +80,9 @@ def _worker(workspace: Workspace, service: Service) -> Json:
 
 def _after(workspace: Workspace, service: Service, *stores: str) -> Json:
     registry = ("consul",) if workspace.production.discovery == "consul" else ()
+    nats = (NATS_STREAMS,) if "nats" in stores else ()
     return {
-        migrate_name(service): {"condition": "service_completed_successfully"},
+        **{job: {"condition": "service_completed_successfully"} for job in (migrate_name(service), *nats)},
         **{store: {"condition": "service_healthy"} for store in ("valkey", *registry, *stores)},
     }
 

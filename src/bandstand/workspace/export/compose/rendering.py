@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
+from bandstand.conf import wire
 from bandstand.workspace.export.compose.apps import apps, secret_name
 from bandstand.workspace.export.compose.gateways import gateway, gateway_files
 from bandstand.workspace.export.compose.hardening import DATA, SERVICES, Json
 from bandstand.workspace.export.compose.stores import (
     DATABASES_SCRIPT,
+    NATS_ADMINISTRATOR,
     RABBITMQ_SETTINGS,
     RABBITMQ_SETTINGS_TEXT,
     databases_script,
@@ -65,6 +67,7 @@ def _secrets(workspace: Workspace) -> Iterator[tuple[str, str]]:
         yield "rabbitmq-definitions", "rabbitmq/definitions.json"
     else:
         yield "nats-configuration", "nats/nats.conf"
+        yield NATS_ADMINISTRATOR, f"nats/{wire.BROKER_ADMIN_URL}"
 
 
 def _file(path: str, content: str) -> File:

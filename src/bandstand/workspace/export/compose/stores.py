@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from bandstand.conf import wire
 from bandstand.workspace import versions
 from bandstand.workspace.export.compose.hardening import (
     DATA,
@@ -13,16 +14,28 @@ from bandstand.workspace.export.compose.hardening import (
     limits,
     secrets,
 )
+from bandstand.workspace.export.deployment import SECRETS_FOLDER, streams_command
 from bandstand.workspace.manifest import Images, Service, Workspace
 from bandstand.workspace.manifest.connections import max_connections
 
-__all__ = ["DATABASES_SCRIPT", "RABBITMQ_SETTINGS", "RABBITMQ_SETTINGS_TEXT", "databases_script", "stores", "volumes"]
+__all__ = [
+    "DATABASES_SCRIPT",
+    "NATS_ADMINISTRATOR",
+    "NATS_STREAMS",
+    "RABBITMQ_SETTINGS",
+    "RABBITMQ_SETTINGS_TEXT",
+    "databases_script",
+    "stores",
+    "volumes",
+]
 
 DATABASES_SCRIPT: Final = "postgres/databases.sql"
 RABBITMQ_SETTINGS: Final = "rabbitmq/rabbitmq.conf"
 
 _ADMINISTRATOR: Final = "postgres-administrator"
 _NATS_VOLUME: Final = "nats-volume"
+NATS_STREAMS: Final = "nats-streams"
+NATS_ADMINISTRATOR: Final = "nats-administrator"
 # The image of NATS has no user of its own.
 _NATS_USER: Final = "1000:1000"
 
@@ -38,6 +51,7 @@ def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
     else:
         yield _NATS_VOLUME, _nats_volume(images)
         yield "nats", _nats(images)
+        yield NATS_STREAMS, _nats_streams(workspace)
     if workspace.production.discovery == "consul":
         yield "consul", _consul(images)
 
@@ -184,6 +198,19 @@ def _nats_volume(images: Images) -> Json:
         entrypoint=["chown", "-R", _NATS_USER, "/data"],
         volumes=["nats:/data"],
         deploy=limits(0.5, 64),
+    ) | {"restart": "no"}
+
+
+def _nats_streams(workspace: Workspace) -> Json:
+    """A job: the administrator declares what the services share, and none of them may."""
+    return container(
+        workspace.production.image.name(workspace.service_names[0]),
+        networks=(DATA,),
+        command=streams_command(workspace),
+        environment={f"{wire.BROKER_ADMIN_URL}{wire.FILE_SUFFIX}": f"{SECRETS_FOLDER}/{wire.BROKER_ADMIN_URL}"},
+        secrets=secrets([(NATS_ADMINISTRATOR, wire.BROKER_ADMIN_URL)]),
+        depends_on={"nats": {"condition": "service_healthy"}},
+        deploy=limits(0.5, 128),
     ) | {"restart": "no"}
 
 

@@ -1,19 +1,21 @@
 """What migrates: a job for each service and release, applied before the new release is."""
 
-from bandstand.workspace.export.deployment import migrate_command
+from bandstand.conf import wire
+from bandstand.workspace.export.deployment import SECRETS_FOLDER, migrate_command, streams_command
 from bandstand.workspace.export.kubernetes.objects import Json, labels, named
-from bandstand.workspace.export.kubernetes.pods import app_container, app_pod, template
+from bandstand.workspace.export.kubernetes.pods import SECURITY, app_container, app_pod, pod, resources, template
 from bandstand.workspace.manifest import Service, Workspace
 
-__all__ = ["migration"]
+__all__ = ["migration", "streams"]
+
+_ADMINISTRATOR = "broker-administrator"  # the Secret with the URL of NATS' administrator
 
 _DAY = 24 * 3600
 
 
 def migration(workspace: Workspace, service: Service) -> Json:
     """Return the job; its name holds the release, since a job can't be changed."""
-    release = "".join(letter if letter.isalnum() else "-" for letter in workspace.production.image.tag.lower())
-    name = f"{service.name}-migrate-{release}"[:63].rstrip("-")
+    name = f"{service.name}-migrate-{_release(workspace)}"[:63].rstrip("-")
     container = app_container(workspace, service, "command", command=migrate_command())
     # The service's account may not be there yet: the job comes first.
     pods = app_pod(service, container, account="default", restartPolicy="Never")
@@ -24,3 +26,40 @@ def migration(workspace: Workspace, service: Service) -> Json:
         "template": template(workspace, service.name, "migrate", pods),
     }
     return named("batch/v1", "Job", name, labels(workspace, service.name, "migrate"), spec=spec)
+
+
+def streams(workspace: Workspace) -> Json:
+    """Return the job that declares in NATS what the services share, as its administrator."""
+    service = workspace.services[0]
+    container = {
+        "name": "streams",
+        "image": workspace.production.image.name(service.name),
+        "imagePullPolicy": "IfNotPresent",
+        "command": streams_command(workspace),
+        "env": [
+            {
+                "name": f"{wire.BROKER_ADMIN_URL}{wire.FILE_SUFFIX}",
+                "value": f"{SECRETS_FOLDER}/{wire.BROKER_ADMIN_URL}",
+            }
+        ],
+        "resources": resources(service),
+        "securityContext": SECURITY,
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - of the container
+            {"name": "secrets", "mountPath": SECRETS_FOLDER, "readOnly": True},
+        ],
+    }
+    secret = {"name": "secrets", "secret": {"secretName": _ADMINISTRATOR, "defaultMode": 0o440}}
+    pods = pod("default", container, volumes=(secret,), restartPolicy="Never")
+    spec = {
+        "backoffLimit": 3,
+        "activeDeadlineSeconds": 600,
+        "ttlSecondsAfterFinished": _DAY,
+        "template": template(workspace, service.name, "migrate", pods),
+    }
+    name = f"{workspace.name}-streams-{_release(workspace)}"[:63].rstrip("-")
+    return named("batch/v1", "Job", name, labels(workspace, service.name, "migrate"), spec=spec)
+
+
+def _release(workspace: Workspace) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in workspace.production.image.tag.lower())

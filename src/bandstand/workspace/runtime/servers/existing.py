@@ -1,10 +1,12 @@
 """A server that exists elsewhere: nothing is started, but whoever waits for it is told soon when it is not there."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
-from bandstand.exceptions import ServerFailed
+from bandstand.exceptions import BrokerError, ServerFailed
+from bandstand.topology.nats import declare_streams
 from bandstand.workspace.manifest import EMBEDDED, SYSTEM, Server
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import Action, Stage, Step
@@ -53,13 +55,37 @@ class ReachServer(Action, frozen=True, kw_only=True):
         return None
 
 
-def plan_existing(server: Server) -> Step:
-    """Plan to wait for ``server``, which has a URL."""
+class ReachNats(ReachServer, frozen=True, kw_only=True):
+    """The same, and declare the streams of the platform as the user in ``url``."""
+
+    url: str
+    platform: str
+    services: tuple[str, ...]
+
+    async def perform(self) -> tuple[str, ...]:
+        await super().perform()
+        try:
+            await declare_streams(self.url, self.platform, self.services)
+        except BrokerError as error:
+            raise ServerFailed(
+                f"The streams of the platform can't be declared. {error}",
+                hint="Write the URL of a user who may, or let an administrator do it: python -m bandstand.topology "
+                "--help.",
+            ) from error
+        return ()
+
+    def __repr__(self) -> str:
+        return f"ReachNats({self.host}:{self.port})"  # the URL may hold a password
+
+
+def plan_existing(server: Server, platform: str, services: Iterable[str]) -> Step:
+    """Plan to wait for ``server``, which has a URL, and to declare in it what ``services`` share."""
     parts = urlsplit(server.url or "")
     host, port = parts.hostname or LOOPBACK, parts.port or _TLS_PORTS.get(parts.scheme) or _PORTS[server.kind]
-    return Step(
-        name=server.kind,
-        label=f"{_LABELS[server.kind]} at {host}:{port}",
-        stage=Stage.TASK,
-        action=ReachServer(kind=server.kind, host=host, port=port),
-    )
+    action = ReachServer(kind=server.kind, host=host, port=port)
+    if server.kind == "nats":
+        action = ReachNats(
+            kind="nats", host=host, port=port, url=server.url or "", platform=platform, services=tuple(services)
+        )
+    label = f"{_LABELS[server.kind]} at {host}:{port}"
+    return Step(name=server.kind, label=label, stage=Stage.TASK, action=action)

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
+from bandstand.exceptions import BrokerError
+from bandstand.topology.nats import declare_streams, permissions
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage, Task
 from bandstand.workspace.runtime.servers.base import Place
 
-__all__ = ["NatsProbe", "NatsUser", "authorization", "plan_nats"]
+__all__ = ["ADMINISTRATOR", "NatsProbe", "NatsUser", "authorization", "plan_nats"]
 
 ADMINISTRATOR: Final = "bandstand"
 
@@ -31,12 +33,25 @@ class NatsUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NatsProbe(Probe, frozen=True, kw_only=True):
-    """Ready when it lets the administrator in, answers PING and has JetStream."""
+    """Ready when it lets the administrator in, answers PING, and has JetStream with the streams of the platform.
+
+    Those that are missing are made, so nobody but the administrator has to be able to.
+    """
 
     port: int
     password: str
+    platform: str
+    services: tuple[str, ...]
 
     async def check(self) -> None:
+        await self._greet()
+        administrator = NatsUser(name=ADMINISTRATOR, password=self.password)
+        try:
+            await declare_streams(administrator.url(self.port), self.platform, self.services)
+        except BrokerError as error:
+            raise NotReady(str(error)) from error
+
+    async def _greet(self) -> None:
         reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
         try:
             information = await reader.readline()
@@ -55,6 +70,7 @@ def plan_nats(
     place: Place, *, binary: Path, port: int, platform: str, password: str, users: Iterable[NatsUser]
 ) -> tuple[list[Resource], list[File]]:
     """Plan the server; ``platform`` is the first part of every subject, ``password`` is the administrator's."""
+    users = tuple(users)
     path = place.folder / "nats.json"
     configuration = {
         "server_name": f"{platform}-1",
@@ -79,7 +95,7 @@ def plan_nats(
         stage=Stage.SERVER,
         command=place.command(binary, "-c", str(path)),
         log=place.log,
-        probe=NatsProbe(port=port, password=password),
+        probe=NatsProbe(port=port, password=password, platform=platform, services=tuple(user.name for user in users)),
         port=port,
         data=place.folder,
         stop_signal=signal.SIGTERM,
@@ -98,26 +114,4 @@ def _administrator(password: str) -> dict[str, Any]:
 
 
 def _user(platform: str, user: NatsUser) -> dict[str, Any]:
-    own_events, stream = f"{platform}.events.{user.name}.>", f"{platform}-events"
-    return {
-        "user": user.name,
-        "password": user.password,
-        "permissions": {
-            "publish": {"allow": [own_events, *(f"$JS.{each}" for each in _jetstream(stream))]},
-            "subscribe": {"allow": ["_INBOX.>"]},
-        },
-    }
-
-
-def _jetstream(stream: str) -> list[str]:
-    """What a service asks of JetStream. With all of ``$JS.API`` each could delete the stream that all share."""
-    return [
-        "API.INFO",
-        f"API.STREAM.INFO.{stream}",
-        f"API.STREAM.CREATE.{stream}",
-        f"API.CONSUMER.CREATE.{stream}.>",
-        f"API.CONSUMER.DURABLE.CREATE.{stream}.*",
-        f"API.CONSUMER.INFO.{stream}.*",
-        f"API.CONSUMER.MSG.NEXT.{stream}.*",
-        "ACK.>",
-    ]
+    return {"user": user.name, "password": user.password, "permissions": permissions(platform, user.name)}

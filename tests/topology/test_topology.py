@@ -1,0 +1,71 @@
+"""What services share at their broker, and the job that declares it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bandstand.exceptions import ConfigurationError
+from bandstand.topology import __main__ as command
+from bandstand.topology import inbound_stream, permissions
+from bandstand.topology.nats import stream_configurations
+from tests.ports import held_port
+
+
+def test_one_stream_is_shared_and_each_service_has_one() -> None:
+    """Copied by the server, so nobody can publish there; and the copies of the shared one's configuration agree."""
+    shared, *own = stream_configurations("shop", ["a", "b"], replicas=3)
+    assert (shared["name"], shared["subjects"]) == ("shop-events", ["shop.events.>"])
+    assert [each["name"] for each in own] == ["shop-events-a", "shop-events-b"]
+    assert all(each["sources"] == [{"name": "shop-events"}] and "subjects" not in each for each in own)
+    assert {each["num_replicas"] for each in (shared, *own)} == {3}
+    assert len({each["max_age"] for each in (shared, *own)}) == 1
+
+
+def test_permissions_name_nothing_of_others() -> None:
+    """No wildcard reaches another service, however its name begins."""
+    rights = permissions("shop", "order")
+    subjects = [*rights["publish"]["allow"], *rights["subscribe"]["allow"]]
+    for subject in subjects:
+        pattern = subject.removesuffix(".>").removesuffix(".*")
+        assert "*" not in pattern
+        assert ">" not in pattern
+        assert {"order", "shop-events-order"} & set(pattern.split(".")), subject
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "*", ">", "", "a\nb"])
+def test_a_name_that_would_widen_a_subject_is_refused(name: str) -> None:
+    """Neither as a service nor as a platform."""
+    with pytest.raises(ConfigurationError):
+        inbound_stream("shop", name)
+    with pytest.raises(ConfigurationError):
+        inbound_stream(name, "order-service")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> int:
+    for name in ("BROKER_ADMIN_URL", "BROKER_ADMIN_URL_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["topology", *words])
+    return command.main()
+
+
+def test_without_a_url_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As any command that is written wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "shop", "a")
+    assert ended.value.code == 2
+    assert "BROKER_ADMIN_URL is not set" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """After the patience; the password stands in no message."""
+    file = tmp_path / "url"
+    file.write_text(f"nats://admin:hunter2@127.0.0.1:{held_port()}\n")
+    assert run(monkeypatch, "shop", "a", "--wait", "0", BROKER_ADMIN_URL_FILE=str(file)) == 1
+    error = capsys.readouterr().err
+    assert "NATS at 127.0.0.1:" in error
+    assert "hunter2" not in error
