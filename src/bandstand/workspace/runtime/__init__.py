@@ -31,7 +31,7 @@ from bandstand.workspace.runtime.resources import Plan
 from bandstand.workspace.runtime.runner import run_migrations, run_platform
 from bandstand.workspace.runtime.secrets import write_secrets
 from bandstand.workspace.runtime.services import log_names
-from bandstand.workspace.runtime.state import ProcessState
+from bandstand.workspace.runtime.state import ProcessState, foreign_state
 from bandstand.workspace.runtime.system import find_rabbitmq, find_system_postgres
 from bandstand.workspace.runtime.wheels import find_envoy, find_nats, find_postgres, find_valkey
 
@@ -59,6 +59,7 @@ __all__ = [
     "find_rabbitmq",
     "find_system_postgres",
     "find_valkey",
+    "foreign_state",
     "free_port",
     "last_lines",
     "log_names",

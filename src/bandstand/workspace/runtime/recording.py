@@ -9,6 +9,7 @@ import msgspec
 
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.messages import Phase
+from bandstand.workspace.runtime.origin import Origin
 from bandstand.workspace.runtime.resources import Process, Step
 from bandstand.workspace.runtime.state import ProcessState, Reloading, Restarting, RunState, started_at, write_state
 from bandstand.workspace.runtime.supervision import Status
@@ -32,6 +33,7 @@ class Recorder:
         self._processes: dict[str, ProcessState] = {}
         self._places: dict[str, str] = {}
         self._state = RunState(
+            origin=Origin.of(folder.root),
             platform=platform,
             pid=os.getpid(),
             started=started_at(os.getpid()) or 0.0,

@@ -24,7 +24,7 @@ from bandstand.workspace.runtime.restarting import Restarter
 from bandstand.workspace.runtime.servers.postgres import clear_remains, prepare_folder
 from bandstand.workspace.runtime.services import migrate_name
 from bandstand.workspace.runtime.session import Session
-from bandstand.workspace.runtime.state import claim, end_leftovers, read_state, running
+from bandstand.workspace.runtime.state import claim, end_leftovers, foreign_state, read_state, running
 from bandstand.workspace.runtime.supervision import Status
 
 __all__ = ["run_migrations", "run_platform"]
@@ -80,9 +80,10 @@ def run_migrations(workspace: Workspace, services: Iterable[Service], report: Re
 
 def _survey(workspace: Workspace, folder: StateFolder, report: Reporter, ports: Reservations) -> Facts:
     """Clean up after an earlier run that could not do so itself, then look at the machine."""
+    if foreign := foreign_state(folder):
+        report(Notice(text=foreign))
     earlier = read_state(folder)
-    left = end_leftovers(earlier)
-    if left:
+    if left := end_leftovers(folder):
         report(Notice(text=f"An earlier run had left {', '.join(left)} behind; ended now."))
     if orphans := clear_remains(folder.postgres / "data"):
         ids = ", ".join(map(str, orphans))

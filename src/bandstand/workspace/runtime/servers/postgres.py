@@ -14,6 +14,7 @@ import msgspec
 import psutil
 
 from bandstand.exceptions import ServerFailed
+from bandstand.workspace.runtime.origin import works_at
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import (
     Account,
@@ -199,7 +200,7 @@ def clear_remains(data: Path, *, grace: float = 10.0) -> tuple[int, ...]:
 
     A session that waits for the disk does not see at once that its server died, and keeps the shared memory. And the
     lock file counts as long as any process has the id in it: a zombie that nobody reaps, or a stranger after a reboot.
-    A server that runs is left alone.
+    A server that runs is left alone. PostgreSQL makes its data folder the working directory of all its processes.
 
     Raises:
         ServerFailed: sessions are still there after ``grace`` seconds.
@@ -209,7 +210,7 @@ def clear_remains(data: Path, *, grace: float = 10.0) -> tuple[int, ...]:
         server, _, _ = lock.read_text().partition("\n")
     except FileNotFoundError:  # a server that ended in peace left nothing
         return ()
-    members = {str(process.pid): process for process in psutil.process_iter() if _works_in(process, data)}
+    members = {str(process.pid): process for process in psutil.process_iter() if works_at(process, data)}
     if server in members:
         return ()
     _end(members.values(), data, grace)
@@ -222,7 +223,7 @@ def _end(orphans: Collection[psutil.Process], data: Path, grace: float) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     deadline = time.monotonic() + grace
-    while left := [process for process in orphans if _works_in(process, data)]:
+    while left := [process for process in orphans if works_at(process, data)]:
         if time.monotonic() > deadline:
             raise ServerFailed(
                 f"PostgreSQL can't start on {data}: of an earlier server, which was killed, "
@@ -230,11 +231,3 @@ def _end(orphans: Collection[psutil.Process], data: Path, grace: float) -> None:
                 hint="It most likely waits for the disk. Start again when it is gone.",
             )
         time.sleep(0.01)
-
-
-def _works_in(process: psutil.Process, data: Path) -> bool:
-    """PostgreSQL makes its data folder the working directory of all its processes; a zombie has none any more."""
-    try:
-        return process.cwd() == str(data)
-    except (psutil.Error, OSError):
-        return False
