@@ -17,6 +17,7 @@ from bandstand.exceptions import AlreadyRunning, WorkspaceError
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import stop_platform
 from bandstand.workspace.runtime.origin import Origin
+from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.state import (
     ProcessState,
     RunState,
@@ -30,6 +31,8 @@ from bandstand.workspace.runtime.state import (
     started_at,
     write_state,
 )
+from bandstand.workspace.runtime.writes import PendingWrites
+from tests.limits import full_disk
 
 
 def hard_links(source: Path, target: Path) -> None:
@@ -202,6 +205,32 @@ def test_a_holder_that_can_not_be_seen_is_not_signalled(folder: StateFolder) -> 
             stop_platform(folder)
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_a_full_disk_names_the_file(folder: StateFolder) -> None:
+    """A command that can't write says which file that was; the state that was there stays, and nothing is left over."""
+    write_state(folder, RunState(platform="shop"))
+    before = folder.state.read_bytes()
+    with full_disk(), pytest.raises(OSError, match=str(folder.state)):
+        write_state(folder, RunState(platform="other"))
+    assert folder.state.read_bytes() == before
+    assert not list(folder.root.glob(".state*"))
+    with full_disk(), pytest.raises(OSError, match=str(folder.lock)), claim(folder):
+        pass
+    assert running(folder) is None
+
+
+def test_a_record_is_made_up_for(folder: StateFolder) -> None:
+    """A state that could not be written is written when there is room again, as it is then."""
+    said: list[str] = []
+    writes = PendingWrites(said.append)
+    recorder = Recorder(folder, platform="shop", ports={"nats": 1}, pid_of=lambda _: None, writes=writes)
+    with full_disk():
+        recorder.ready()
+        recorder.reloads()
+    assert len(said) == 1
+    writes.retry()
+    assert (read_state(folder).ready, read_state(folder).reloading.begun) == (True, 1)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Session:
         self._watchdog = Watchdog()
         self._logs = Logs()
         self._logs.listener = lambda name, line: report(Output(name=name, line=line))
+        self._logs.report = lambda text: report(Notice(text=text))
         self._supervisor = Supervisor(plan, self._supervision, launcher=SystemLauncher(self._watchdog), logs=self._logs)
 
     def pid_of(self, name: str) -> int | None:

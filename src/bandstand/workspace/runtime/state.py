@@ -153,9 +153,11 @@ def claim(folder: StateFolder) -> Iterator[None]:
     with _locked(folder) as file:
         pid = os.getpid()
         holder = _Holder(pid=pid, started=started_at(pid) or 0.0, origin=Origin.of(folder.root))
-        file.truncate(0)
-        file.write(msgspec.json.encode(holder).decode())
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), msgspec.json.encode(holder))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder.lock)) from error
         yield
 
 
