@@ -197,7 +197,7 @@ def _nats(images: Images) -> Json:
         secrets=secrets([("nats-configuration", "nats.conf")]),
         volumes=["nats:/data"],
         stop_grace_period="60s",
-        healthcheck=healthcheck("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz?js-enabled-only=true"),
+        healthcheck=healthcheck("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz"),
         deploy=limits(1, 512),
     )
 

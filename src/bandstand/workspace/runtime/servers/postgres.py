@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from struct import pack
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -16,6 +17,7 @@ import psutil
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.runtime.origin import works_at
 from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import (
     Account,
     Action,
@@ -27,7 +29,7 @@ from bandstand.workspace.runtime.resources import (
     Stage,
     Task,
 )
-from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
 
 __all__ = [
     "Login",
@@ -60,6 +62,8 @@ _TUNING: Final[Mapping[str, str]] = {
     "log_min_duration_statement": "1s",
     "log_lock_waits": "on",
 }
+
+_SSL_REQUEST: Final = pack(">II", 8, 80_877_103)  # every server has an answer of one byte to it, also a full one
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +144,9 @@ def plan_postgres(
         stage=Stage.SERVER,
         command=place.command(binaries / "postgres", "-D", str(data), *_options(settings), account=account),
         log=place.log,
-        probe=PostgresProbe(login=administrator),
+        probe=PostgresProbe(login=administrator, again=ASKED_EVERY, timeout=10.0),
+        liveness=ReplyProbe(port=administrator.port, question=_SSL_REQUEST),
+        silence=SILENCE,
         port=administrator.port,
         data=data,
         stop_signal=signal.SIGINT,  # the "fast" shutdown: open sessions are rolled back
