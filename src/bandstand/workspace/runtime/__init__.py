@@ -13,6 +13,7 @@ it is made of), the rules by which it is brought up and kept up are pure (``supe
 
 from bandstand.workspace.runtime.background import Background, start_in_background
 from bandstand.workspace.runtime.differences import version_differences
+from bandstand.workspace.runtime.environment import remove_libpq_variables
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import (
     Overview,
@@ -66,6 +67,7 @@ __all__ = [
     "look",
     "make_plan",
     "reload_platform",
+    "remove_libpq_variables",
     "render_record",
     "restart_services",
     "run_migrations",
