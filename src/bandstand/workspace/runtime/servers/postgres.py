@@ -15,6 +15,7 @@ import msgspec
 import psutil
 
 from bandstand.exceptions import ServerFailed
+from bandstand.workspace.postgres_logging import LOG_SETTINGS
 from bandstand.workspace.runtime.origin import works_at
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import ReplyProbe
@@ -59,8 +60,8 @@ _TUNING: Final[Mapping[str, str]] = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m %u@%d ",
     "log_checkpoints": "off",
-    "log_min_duration_statement": "1s",
     "log_lock_waits": "on",
+    **LOG_SETTINGS,
 }
 
 _SSL_REQUEST: Final = pack(">II", 8, 80_877_103)  # every server has an answer of one byte to it, also a full one
