@@ -1,8 +1,13 @@
-"""Settings for all tests: how many cases Hypothesis generates, and that none of them has a time limit."""
+"""Settings for all tests: what of the shell they see, how many cases Hypothesis generates, and without a time limit."""
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from bandstand.workspace.runtime import remove_libpq_variables
+
+# The tests' own servers are reached by their URLs alone, whatever is set in the shell.
+remove_libpq_variables(os.environ)
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 

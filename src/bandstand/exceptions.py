@@ -311,6 +311,16 @@ class ManifestError(WorkspaceError):
         super().__init__("\n".join(self.faults))
 
 
+class StartInterrupted(WorkspaceError):
+    """A signal ended a start; ``status`` is the exit status that shells give for it (130 for Ctrl-C)."""
+
+    code = "interrupted"
+
+    def __init__(self, signal_number: int) -> None:
+        self.status = 128 + signal_number
+        super().__init__("Interrupted, and stopped: nothing of it runs any more.")
+
+
 class ServerMissing(WorkspaceError):
     """The binary of a server is not installed."""
 

@@ -288,6 +288,17 @@ def test_the_gateways_configuration_is_named_by_its_content(rendered: list[Json]
     assert "kong.yml" in configuration["data"]
 
 
+@pytest.mark.parametrize("tag", ["12e4567", "1.0", "0x1F", "0o17", "1_0", "V1", "1.0.0.", "a" * 128])
+def test_a_tag_is_text_that_a_cluster_takes(tmp_path: Path, tag: str) -> None:
+    """Also where it looks like a number, as the hash of a commit may, or has no form that a label can have."""
+    jobs = built(parse(re.sub('tag = "[^"]*"', f'tag = "{tag}"', SOURCE)), tmp_path, "migrations")
+    for job in jobs:
+        version = job["metadata"]["labels"]["app.kubernetes.io/version"]
+        assert isinstance(version, str)
+        assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", version)
+        assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":{tag}")
+
+
 def test_each_job_is_of_one_release(shop: Workspace, tmp_path: Path) -> None:
     """A job can't be changed, so the next release has another; it needs nothing that comes after it."""
     jobs = built(shop, tmp_path, "migrations")

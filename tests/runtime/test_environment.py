@@ -1,7 +1,7 @@
 """What processes inherit from the surroundings of the runner, and what not."""
 
 from bandstand.conf import wire
-from bandstand.workspace.runtime.environment import base_environment
+from bandstand.workspace.runtime.environment import base_environment, remove_libpq_variables
 
 
 def test_the_surroundings_decide_nothing_of_the_wire() -> None:
@@ -15,8 +15,21 @@ def test_the_surroundings_decide_nothing_of_the_wire() -> None:
         "DJANGO_SETTINGS_MODULE": "other.settings",
         "GRANIAN_PORT": "1",
         "PGHOST": "production",
+        "PGSSLMODE": "verify-full",
+        "PGSERVICE": "production",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONOPTIMIZE": "2",
+        "NATS_URL": "nats://production",
+        "RABBITMQ_NODENAME": "production",
     }
     assert base_environment(outer) == {"PATH": "/bin", "LANG": "C"}
+
+
+def test_the_client_library_of_the_runner_itself() -> None:
+    """Its own process would take them as defaults for each connection, too."""
+    environment = {"PATH": "/bin", "PGSERVICE": "production", "PGOPTIONS": "-c search_path=elsewhere"}
+    remove_libpq_variables(environment)
+    assert environment == {"PATH": "/bin"}
 
 
 def test_fault_tests_reach_the_services() -> None:

@@ -72,3 +72,12 @@ def test_servers_and_steps() -> None:
     server = explain(Failure(name="db", reason="x", status=1), process("db", service=""), ["FATAL"])
     assert isinstance(server, ServerFailed)
     assert isinstance(explain(Failure(name="databases", reason="no disk"), step("databases"), []), ServerFailed)
+
+
+def test_only_a_server_that_ended_may_have_damaged_data() -> None:
+    """Nobody is told to delete data because a server was late: that has another reason."""
+    server = msgspec.structs.replace(process("postgres", service=""), data=Path("/state/postgres/data"))
+    crash = explain(Failure(name="postgres", reason="it ended with status 1", status=1), server, [])
+    late = explain(Failure(name="postgres", reason="it was not ready after 60 s"), server, [])
+    assert "delete it" in crash.hint
+    assert "delete" not in late.hint

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bandstand.workspace.runtime.logs import LogFile, Logs
 from bandstand.workspace.runtime.reading import Follower, last_lines
+from tests.limits import full_disk
 
 
 def test_a_log_is_bounded(tmp_path: Path) -> None:
@@ -50,6 +51,38 @@ def test_each_run_has_its_own_tail(tmp_path: Path) -> None:
     logs.close()
     assert logs.tail("a") == ["new"]
     assert (tmp_path / "a.log").read_text() == "old\nnew\n"
+
+
+def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
+    """What is not written is dropped, counted and said once; when there is room again the file says what is missing."""
+    logs, heard, said = Logs(), [], []
+    logs.listener, logs.report = lambda _, line: heard.append(line), said.append
+    sinks = [logs.sink(name, tmp_path / f"{name}.log") for name in "ab"]
+    sinks[0](b"one\n")
+    with full_disk(room=6):
+        for number in range(3):
+            for sink in sinks:
+                sink(f"more {number}\n".encode())
+    assert len(said) == 1
+    assert f"{tmp_path}/a.log can't be written: " in said[0]
+    for sink in sinks:
+        sink(b"last\n")
+    logs.close()
+    assert said[1:] == ["The logs are written again; each says how many of its lines are missing."]
+    assert (tmp_path / "a.log").read_text() == ("one\nmo\n3 lines are missing here: they could not be written.\nlast\n")
+    assert heard.count("more 2") == 2
+    assert logs.tail("b") == ["more 0", "more 1", "more 2", "last"]
+
+
+def test_a_disk_without_any_room(tmp_path: Path) -> None:
+    """The system's own full device, and a folder that has gone: nothing is raised, and what is lost is counted."""
+    for path in (Path("/dev/full"), tmp_path / "gone" / "a.log"):
+        log = LogFile(path)
+        log.write(b"one\ntwo\nrest")
+        log.write(b"three\n")
+        assert log.lost == 3
+        assert log.failing is not None
+        log.close()
 
 
 def test_last_lines_come_in_the_order_of_time(tmp_path: Path) -> None:

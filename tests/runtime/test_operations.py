@@ -17,6 +17,7 @@ from bandstand.exceptions import NotRunning, WorkspaceError
 from bandstand.workspace.runtime import operations
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import reload_platform, restart_services, stop_platform
+from bandstand.workspace.runtime.origin import Origin
 from bandstand.workspace.runtime.state import Reloading, Restarting, RunState, claim, write_state
 
 Turn = Callable[[], None]
@@ -30,6 +31,7 @@ class Runner:
         self.folder.prepare()
         self.asked = 0
         self.turns: list[Turn] = []
+        self._state = RunState(origin=Origin.of(self.folder.root), pid=os.getpid())
         self._lock = ExitStack()
         self._lock.enter_context(claim(self.folder))
 
@@ -40,7 +42,7 @@ class Runner:
         self.turns.pop(0)()
 
     def write(self, **answers: Reloading | Restarting) -> None:
-        write_state(self.folder, msgspec.structs.replace(RunState(pid=os.getpid()), **answers))
+        write_state(self.folder, msgspec.structs.replace(self._state, **answers))
 
     def end(self) -> None:
         self._lock.close()

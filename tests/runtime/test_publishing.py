@@ -13,6 +13,8 @@ from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.publishing import Publisher, health_of
 from bandstand.workspace.runtime.resources import Process
 from bandstand.workspace.runtime.supervision import Status
+from bandstand.workspace.runtime.writes import PendingWrites
+from tests.limits import full_disk
 from tests.runtime.plans import facts, workspace
 
 
@@ -110,3 +112,28 @@ def test_an_instance_that_is_gone_for_good(published: Published) -> None:
     content = (published.folder.envoy / "eds-user-service.json").read_text()
     assert "29999" in content
     assert str(old.port) not in content
+
+
+def test_a_full_disk_is_said_once_and_made_up_for(tmp_path: Path) -> None:
+    """Nothing is raised and no half file is left; when there is room again, both files say how things are now."""
+    said: list[str] = []
+    published = Published(tmp_path)
+    writes = PendingWrites(said.append)
+    runtime = published.publisher.runtime
+    published.publisher = Publisher(workspace(tmp_path), runtime, published.folder, writes=writes)
+    published.tell("user-service-web", Phase.READY)
+    before = published.registry()
+    with full_disk():
+        published.tell("user-service-web", Phase.UNREADY)
+        published.tell("order-service-web", Phase.READY)
+        writes.retry()
+    assert len(said) == 1
+    assert f"{published.folder.registry} can't be written: " in said[0]
+    assert published.registry() == before
+    assert not list(published.folder.root.rglob(".registry*")) + list(published.folder.envoy.glob(".eds*"))
+    writes.retry()
+    assert published.registry()["services"]["user-service"] == []
+    assert published.registry()["services"]["order-service"]
+    assert published.health("user-service") == "UNHEALTHY"
+    assert published.health("order-service") == "HEALTHY"
+    assert said[1:] == ["The files of the run are up to date again."]

@@ -13,6 +13,7 @@ from bandstand.events.brokers.rabbitmq.topology import ARCHIVE
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.manifest import Workspace, parse
 from bandstand.workspace.runtime import write_secrets
+from bandstand.workspace.runtime.servers.scram import scram_verifier
 
 MANIFEST = """\
 [platform]
@@ -84,6 +85,18 @@ def test_each_service_trusts_all_and_knows_one_private_key(shop: Workspace, tmp_
     assert [key["service"] for key in keys] == list(shop.service_names)
     assert not any("d" in key for key in keys)
     assert [name for name in shop.service_names if (tmp_path / name / "USER_KEY").exists()] == ["user-service"]
+
+
+def test_postgres_is_given_no_password(shop: Workspace, tmp_path: Path) -> None:
+    """What its script sends is a verifier of the password in the URL, and the same one each time."""
+    write_secrets(shop, tmp_path)
+    password = (tmp_path / "order-service" / "DATABASE_URL").read_text().split(":")[2].split("@")[0]
+    verifier = (tmp_path / "postgres" / "order-service").read_text()
+    salt = base64.b64decode(verifier.split("$")[1].split(":")[1])
+    assert verifier == scram_verifier(password, salt)
+    assert password not in verifier
+    write_secrets(shop, tmp_path)
+    assert (tmp_path / "postgres" / "order-service").read_text() == verifier
 
 
 def test_rabbitmq_knows_each_service_and_its_rights(shop: Workspace, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from bandstand.workspace.runtime.messages import (
@@ -498,3 +499,15 @@ def test_a_stop_ends_those_that_joined_too() -> None:
     assert names(replay.last, Stop) == ["web", "web-2"]
     replay.done("web", "web-2")
     assert replay.rules.ended
+
+
+def test_a_server_has_a_longer_silence_of_its_own() -> None:
+    """What is only slow must not be started anew: a process that names a time is given that, not the policy's."""
+    web = msgspec.structs.replace(process("web"), silence=60.0)
+    replay = Replay(plan(web), policy=RestartPolicy(silence=30.0))
+    replay.ready("web")
+    replay.tell(Missed(name="web", reason="write error"))
+    for _ in range(6):
+        assert names(replay.tell(Silent(name="web", reason="write error"), after=10.0), Kill) == []
+    assert names(replay.tell(Silent(name="web", reason="write error"), after=10.0), Kill) == ["web"]
+    assert replay.rules.statuses["web"].killed_because == "it did not work for 60 s (write error)"

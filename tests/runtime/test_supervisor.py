@@ -130,6 +130,34 @@ def perform(plan: Plan, launcher: FakeLauncher) -> tuple[Watching, Supervision, 
     return watching, rules, logs
 
 
+class Failing:
+    """An observer that can do nothing right."""
+
+    def changed(self, status: Status) -> None:
+        raise OSError(28, "No space left on device")
+
+    def ready(self) -> None:
+        raise ValueError("no")
+
+
+def test_an_observer_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are told all the same, the platform comes up and ends in order, and the log has the traceback."""
+    failing, watching = Failing(), Watching()
+    plan = Plan(resources=(web(tmp_path),))
+    logs = Logs()
+
+    async def run() -> None:
+        supervisor = Supervisor(plan, Supervision(plan), launcher=FakeLauncher({}), logs=logs, clock=lambda: 0.0)
+        supervisor.observers = (failing, watching)
+        watching.stop = supervisor.stop
+        await asyncio.wait_for(supervisor.run(), 5)
+
+    asyncio.run(run())
+    logs.close()
+    assert watching.seen[-1] == ("web", Phase.STOPPED)
+    assert "No space left on device" in caplog.text
+
+
 def web(folder: Path, program: str = "web") -> Process:
     return Process(
         name="web", label="web", stage=Stage.WEB, command=command(program), log=folder / "web.log", probe=At_once()

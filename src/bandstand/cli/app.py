@@ -1,5 +1,6 @@
 """The command line as a whole: every command by its name, and what holds for all of them."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from bandstand.cli.reload import reload
 from bandstand.cli.restart import restart
 from bandstand.cli.secrets import secrets
 from bandstand.cli.up import up
+from bandstand.workspace.runtime import remove_libpq_variables
 
 __all__ = ["app"]
 
@@ -73,3 +75,4 @@ def options(
 ) -> None:
     """What is said before the command holds for it."""
     context.obj = folder
+    remove_libpq_variables(os.environ)

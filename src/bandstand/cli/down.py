@@ -6,7 +6,7 @@ import typer
 
 from bandstand.cli.failing import failing, print_json
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
-from bandstand.workspace.runtime import stop_platform
+from bandstand.workspace.runtime import foreign_state, stop_platform
 
 __all__ = ["down"]
 
@@ -15,6 +15,8 @@ def down(context: Context, folder: FolderOption = None, json: JsonOption = False
     """Stop the platform in good order: what is in flight is finished, and all data stays."""
     with failing(json=json):
         place = opened(context, folder)
+        if foreign := foreign_state(place.state):
+            typer.echo(foreign, err=True)
         began = time.monotonic()
         pid = stop_platform(place.state)
         seconds = round(time.monotonic() - began, 3)

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 import msgspec
 import typer
 
-from bandstand.exceptions import BandstandError, WorkspaceError
+from bandstand.exceptions import BandstandError, StartInterrupted, WorkspaceError
 
 __all__ = ["fail", "failing", "print_json"]
 
@@ -17,9 +17,11 @@ _FILE_HINT: Final = "Everything of a run lies in .bandstand/ beside bandstand.to
 
 @contextmanager
 def failing(*, json: bool = False) -> Iterator[None]:
-    """Turn an error of ours, and a file that can't be used, into its message and exit status 1."""
+    """Turn an error of ours, and a file that can't be used, into its message and exit status."""
     try:
         yield
+    except StartInterrupted as error:
+        fail(error.code, error.message, "", json=json, status=error.status)
     except WorkspaceError as error:
         fail(
             error.code,
@@ -35,14 +37,14 @@ def failing(*, json: bool = False) -> Iterator[None]:
         fail("file_error", f"{error.filename} can't be used: {error.strerror}.", _FILE_HINT, json=json)
 
 
-def fail(code: str, message: str, hint: str, *, json: bool) -> NoReturn:
-    """Say what went wrong and end the command."""
+def fail(code: str, message: str, hint: str, *, json: bool, status: int = 1) -> NoReturn:
+    """Say what went wrong and end the command with an exit ``status``."""
     if json:
         print_json({"error": {"code": code, "message": message, "hint": hint}})
     typer.secho(message, fg="red", err=True)
     if hint:
         typer.echo(hint, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 def print_json(value: object) -> None:

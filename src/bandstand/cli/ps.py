@@ -10,7 +10,7 @@ from rich.text import Text
 from bandstand.cli.failing import failing, print_json
 from bandstand.cli.terminal import console
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
-from bandstand.workspace.runtime import Overview, ProcessState, look
+from bandstand.workspace.runtime import Overview, ProcessState, foreign_state, look
 
 __all__ = ["ps"]
 
@@ -38,6 +38,8 @@ def ps(context: Context, folder: FolderOption = None, json: JsonOption = False) 
     """Show the processes of the platform: state, process id, port, restarts, uptime and memory."""
     with failing(json=json):
         place = opened(context, folder)
+        if foreign := foreign_state(place.state):
+            typer.echo(foreign, err=True)
         overview = look(place.state)
         rows = [_row(process, overview) for process in overview.processes if process.kind == "process"]
         if json:

@@ -1,8 +1,11 @@
 """``bandstand up``: start everything."""
 
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import psutil
@@ -11,6 +14,7 @@ import typer
 from bandstand.cli.failing import fail, failing, print_json
 from bandstand.cli.terminal import LogPrinter, TerminalReporter, Writer, console
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, Opened, opened
+from bandstand.exceptions import StartInterrupted
 from bandstand.workspace.runtime import (
     Background,
     Failed,
@@ -61,8 +65,11 @@ def _in_foreground(place: Opened) -> None:
 
 def _in_background(place: Opened, *, json: bool) -> None:
     began = time.time()
-    background = start_in_background(place.workspace, place.manifest)
+    with _interrupts_deferred() as interrupted:  # one that came now would leave a runner that nobody follows
+        background = start_in_background(place.workspace, place.manifest)
     try:
+        if interrupted:
+            raise KeyboardInterrupt
         if json:
             _follow(background, _ignore, began=_process_start(), json=True)
         else:
@@ -74,7 +81,19 @@ def _in_background(place: Opened, *, json: bool) -> None:
                 writer.close()
     except KeyboardInterrupt:
         background.stop()
-        fail("interrupted", "Interrupted, and stopped.", "", json=json)
+        stopped = StartInterrupted(signal.SIGINT)
+        fail(stopped.code, stopped.message, "", json=json, status=stopped.status)
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[list[int]]:
+    """Note Ctrl-C in the list instead of raising it."""
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _follow(background: Background, reporter: Reporter, *, began: float, json: bool) -> None:

@@ -33,6 +33,7 @@ from bandstand.testing.postgres import EphemeralPostgres
 from bandstand.testing.services import FakeServices
 from bandstand.testing.services import fake_services as _fake_services
 from bandstand.workspace import manifest
+from bandstand.workspace.runtime.environment import remove_libpq_variables
 from bandstand.workspace.runtime.system import find_system_postgres
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ _platform: Final = pytest.StashKey[Platform]()
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Put the environment in place before pytest-django, which runs inside this hook, reads the settings."""
+    remove_libpq_variables(os.environ)
     platform = Platform(early_config.rootpath)
     early_config.stash[_platform] = platform
     keys = Path(_resources.enter_context(tempfile.TemporaryDirectory(prefix="bandstand-keys-")))

@@ -16,6 +16,7 @@ from typing import Final
 import psycopg
 
 from bandstand.exceptions import ServerFailed
+from bandstand.workspace.runtime.launcher import has_name
 from bandstand.workspace.runtime.ports import LOOPBACK, Reservations, free_port
 from bandstand.workspace.runtime.wheels import find_postgres
 
@@ -101,7 +102,7 @@ def _prepared(command: list[object]) -> list[str]:
     words = [str(word) for word in command]
     if sys.platform != "linux":
         return words
-    account = "namespace" if os.geteuid() == 0 else "self"
+    account = "namespace" if os.geteuid() == 0 or not has_name(os.geteuid()) else "self"
     return [sys.executable, "-S", "-E", str(_SHIM), str(os.getpid()), str(int(signal.SIGINT)), account, *words]
 
 

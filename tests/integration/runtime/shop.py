@@ -179,6 +179,8 @@ class Platform:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.shell: dict[str, str] = {}  # more variables of the shell
+        self.before: tuple[str, ...] = ()  # what starts the command
 
     def run(self, *arguments: str, timeout: float = 2 * GUARD) -> subprocess.CompletedProcess[str]:
         """Run ``bandstand`` with ``arguments`` and return how it ended.
@@ -186,7 +188,13 @@ class Platform:
         ``timeout`` only bounds a test that hangs: the runner itself gives a server up to 120 s to start.
         """
         return subprocess.run(
-            [BANDSTAND, *arguments], cwd=self.root, capture_output=True, text=True, timeout=timeout, check=False
+            [*self.before, BANDSTAND, *arguments],
+            cwd=self.root,
+            env={**os.environ, **self.shell},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     def json(self, *arguments: str) -> Any:

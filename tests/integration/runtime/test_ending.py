@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -159,3 +160,50 @@ def test_a_closed_pipe_does_not_stop_the_platform(platform: Platform) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(GUARD)
     assert_nothing_left(platform)
+
+
+@pytest.mark.parametrize("moment", ["", "Starting tiny", "PostgreSQL: make the cluster", "Databases and roles"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_during_the_start(new_platform: Platform, moment: str, times: int) -> None:
+    """Whenever it comes, and however often, it ends with 130 and without a traceback, and nothing is left."""
+    with new_platform.foreground() as process:
+        if moment:
+            before = read_until(process.stdout, moment)
+        else:
+            before = ""
+            eventually(lambda: _imports_its_commands(process.pid))
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)  # two at once would be one
+        output, _ = process.communicate(timeout=GUARD)
+    assert "Traceback" not in before + output
+    assert "is ready in" not in output
+    assert process.returncode == 130
+    eventually(lambda: not new_platform.left())
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_during_a_start_in_the_background(new_platform: Platform, times: int) -> None:
+    """The command waits until the runner in the background has ended everything, and says so with 130."""
+    with subprocess.Popen(
+        [BANDSTAND, "up", "--detach"],
+        cwd=new_platform.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        read_until(process.stdout, "PostgreSQL: make the cluster")
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)  # two at once would be one
+        output, _ = process.communicate(timeout=GUARD)
+    assert "Traceback" not in output
+    assert "nothing of it runs any more" in output
+    assert process.returncode == 130
+    assert not new_platform.left()
+
+
+def _imports_its_commands(pid: int) -> bool:
+    """True once the program itself runs; what Python does before that no program can catch."""
+    return "psutil" in Path(f"/proc/{pid}/maps").read_text()

@@ -46,7 +46,7 @@ def _health(port: int, server: subprocess.Popen[bytes]) -> bytes:
 
     def answer() -> bytes | None:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/healthz?js-enabled-only=true", timeout=GUARD) as answer:
+            with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=GUARD) as answer:
                 return bytes(answer.read())
         except OSError:
             return None if server.poll() is None else b"(it has ended)"

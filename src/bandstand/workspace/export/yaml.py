@@ -1,6 +1,7 @@
 """YAML, the same bytes for the same values."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import yaml
 
@@ -15,9 +16,15 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Numbers for the readers of YAML 1.2, as those of Kubernetes and Compose, that are text for YAML 1.1: "12e4567" may be
+# the hash of a commit.
+_NUMBER: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+")
+
+
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    """Text of several lines stays readable."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    """Text of several lines stays readable, and text that looks like a number stays text."""
+    style = "|" if "\n" in value else "'" if _NUMBER.fullmatch(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -13,6 +13,7 @@ it is made of), the rules by which it is brought up and kept up are pure (``supe
 
 from bandstand.workspace.runtime.background import Background, start_in_background
 from bandstand.workspace.runtime.differences import version_differences
+from bandstand.workspace.runtime.environment import remove_libpq_variables
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.operations import (
     Overview,
@@ -31,7 +32,7 @@ from bandstand.workspace.runtime.resources import Plan
 from bandstand.workspace.runtime.runner import run_migrations, run_platform
 from bandstand.workspace.runtime.secrets import write_secrets
 from bandstand.workspace.runtime.services import log_names
-from bandstand.workspace.runtime.state import ProcessState
+from bandstand.workspace.runtime.state import ProcessState, foreign_state
 from bandstand.workspace.runtime.system import find_rabbitmq, find_system_postgres
 from bandstand.workspace.runtime.wheels import find_envoy, find_nats, find_postgres, find_valkey
 
@@ -59,12 +60,14 @@ __all__ = [
     "find_rabbitmq",
     "find_system_postgres",
     "find_valkey",
+    "foreign_state",
     "free_port",
     "last_lines",
     "log_names",
     "look",
     "make_plan",
     "reload_platform",
+    "remove_libpq_variables",
     "render_record",
     "restart_services",
     "run_migrations",

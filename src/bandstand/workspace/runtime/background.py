@@ -1,13 +1,14 @@
 """A runner in the background: started by `bandstand up --detach`, which follows it through a pipe until it is ready."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bandstand.exceptions import BandstandError
+from bandstand.exceptions import BandstandError, StartInterrupted
 from bandstand.workspace.manifest import Workspace, load
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.logs import LogFile
@@ -39,9 +40,13 @@ class Background:
                     return
 
     def stop(self) -> None:
-        """Stop it, and wait until everything has ended."""
-        self._process.terminate()
-        self._process.wait()
+        """Stop it, and wait until everything has ended; each Ctrl-C meanwhile asks it to hurry more."""
+        before = signal.signal(signal.SIGINT, lambda *_: self._process.terminate())
+        try:
+            self._process.terminate()
+            self._process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def start_in_background(workspace: Workspace, manifest: Path) -> Background:
@@ -69,6 +74,9 @@ def main(manifest: str, descriptor: str) -> int:
         workspace = load(Path(manifest))
         reporter.log = LogFile(StateFolder(workspace.state_folder).log("runner"))
         run_platform(workspace, Path(manifest), reporter)
+    except StartInterrupted as error:
+        reporter(Failed(code=error.code, message="The platform was stopped while it started."))
+        return error.status
     except BandstandError as error:
         hint = getattr(error, "hint", "")
         message = str(getattr(error, "message", error))
@@ -80,8 +88,6 @@ def main(manifest: str, descriptor: str) -> int:
     except Exception as error:
         reporter(_fault(error))
         raise  # the log has the traceback
-    if not reporter.told:
-        reporter(Failed(code="interrupted", message="The platform was stopped while it started."))
     return 0
 
 
@@ -100,7 +106,6 @@ class _PipeReporter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
-        self.told = False
         self.log: LogFile | None = None
 
     def __call__(self, report: Report) -> None:
@@ -110,8 +115,7 @@ class _PipeReporter:
         if self.log is not None:
             self.log.write(line)
         if self._descriptor is not None:
-            self.told = isinstance(report, Ready | Failed)
-            self._tell(self._descriptor, line, last=self.told)
+            self._tell(self._descriptor, line, last=isinstance(report, Ready | Failed))
 
     def _tell(self, descriptor: int, line: bytes, *, last: bool) -> None:
         try:

@@ -1,6 +1,6 @@
 """The environment of a service's processes: every variable that ``bandstand.conf.wire`` names, and little else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from bandstand.workspace.manifest.connections import web_pool
 from bandstand.workspace.runtime import keys
 from bandstand.workspace.runtime.folder import StateFolder
 
-__all__ = ["Addresses", "base_environment", "service_environment"]
+__all__ = ["Addresses", "base_environment", "remove_libpq_variables", "service_environment"]
 
 # What the surroundings of the runner must not decide: every variable of the wire, and what names another project.
 # The switches of fault tests are meant to come from outside.
@@ -20,7 +20,20 @@ _OWN: Final = (
     frozenset(value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str))
     | {f"{name}{wire.FILE_SUFFIX}" for name in wire.SECRETS}
 ) - {wire.TESTING, wire.FAILPOINTS}
-_FOREIGN: Final = ("GRANIAN_", "DJANGO_", "PYTEST_", "COVERAGE_", "PG", "REDIS", "NATS_", "RABBITMQ_", "ERL_")
+_FOREIGN: Final = ("GRANIAN_", "DJANGO_", "PYTEST_", "COVERAGE_", "PG", "REDIS", "VALKEY", "NATS_", "RABBITMQ_", "ERL_")
+# What changes how a Python process starts: where it looks for modules, which of its checks hold, whether it ends.
+_PYTHON: Final = frozenset(
+    {
+        "PYTHONHOME",
+        "PYTHONINSPECT",
+        "PYTHONIOENCODING",
+        "PYTHONOPTIMIZE",
+        "PYTHONSAFEPATH",
+        "PYTHONSTARTUP",
+        "PYTHONWARNINGS",
+    }
+)
+_LIBPQ: Final = "PG"
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +51,18 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
 
 def base_environment(outer: Mapping[str, str]) -> dict[str, str]:
     """Return what every process inherits from the environment ``outer`` of the runner."""
-    return {name: value for name, value in outer.items() if name not in _OWN and not name.startswith(_FOREIGN)}
+    kept = (name for name in outer if name not in _OWN | _PYTHON and not name.startswith(_FOREIGN))
+    return {name: outer[name] for name in kept}
+
+
+def remove_libpq_variables(environment: MutableMapping[str, str]) -> None:
+    """Remove the variables by which PostgreSQL's client library would connect otherwise than its caller says.
+
+    ``PGSSLMODE``, ``PGSERVICE``, ``PGOPTIONS`` and the like are defaults for every connection of a process; what the
+    runner and the services are to use is in their URLs.
+    """
+    for name in [name for name in environment if name.startswith(_LIBPQ)]:
+        del environment[name]
 
 
 def service_environment(

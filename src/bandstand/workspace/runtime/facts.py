@@ -13,7 +13,7 @@ from bandstand.workspace.runtime.credentials import Credentials, load_credential
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.fingerprint import environment_fingerprint, service_fingerprint
 from bandstand.workspace.runtime.folder import StateFolder
-from bandstand.workspace.runtime.launcher import choose_account
+from bandstand.workspace.runtime.launcher import choose_account, has_name
 from bandstand.workspace.runtime.ports import choose_ports, is_free, next_free
 from bandstand.workspace.runtime.resources import Account
 from bandstand.workspace.runtime.servers.rabbitmq import PORT_MAPPER
@@ -61,7 +61,8 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
 
     Raises:
         ServerMissing: a program that the runner is to start is not installed.
-        WorkspaceError: there are databases whose passwords were lost, or that another version of PostgreSQL made.
+        WorkspaceError: there are databases whose passwords were lost, or that another version of PostgreSQL made, or
+            PostgreSQL can't run as this user.
     """
     folder = StateFolder(workspace.state_folder)
     data = folder.postgres / "data"
@@ -73,12 +74,20 @@ def survey(workspace: Workspace, ports: Mapping[str, int]) -> Facts:
     check_granian()
     common = access(workspace, ports)
     environment = environment_fingerprint()
+    account, binaries = choose_account(), find_binaries(workspace.servers, data)
+    if binaries.postgres is not None and account == "self" and not has_name(os.geteuid()):
+        raise WorkspaceError(
+            f"PostgreSQL can't run as the user id {os.geteuid()}, which has no entry in /etc/passwd, and a user "
+            "namespace, in which it would have a name, is not allowed here.",
+            hint="Add an entry for it (in a container: RUN useradd --uid …), run as a user that has one, or name a "
+            "PostgreSQL that runs already under [servers] in bandstand.toml.",
+        )
     return Facts(
         **msgspec.structs.asdict(common),
         python=sys.executable,
         cores=os.cpu_count() or 1,
-        account=choose_account(),
-        binaries=find_binaries(workspace.servers, data),
+        account=account,
+        binaries=binaries,
         has_cluster=data.exists(),
         fingerprints={service.name: service_fingerprint(service.folder, environment) for service in workspace.services},
     )

@@ -15,7 +15,7 @@ def explain(failure: Failure, resource: Resource, tail: list[str]) -> WorkspaceE
     lines = "\n".join(f"    {line}" for line in cause(tail))
     log = resource.log if isinstance(resource, Process | Task) else ""
     message = f"{_what(resource, failure)}\n{lines or '    It wrote nothing.'}\nAll of it: {log}"
-    return _error_type(resource)(message, hint=_remedy(resource, tail) or _next_step(resource))
+    return _error_type(resource)(message, hint=_remedy(resource, tail) or _next_step(resource, failure))
 
 
 def reason_of(error: Exception) -> str:
@@ -43,8 +43,9 @@ def _remedy(resource: Resource, tail: list[str]) -> str | None:
     return f"Everything was stopped. {advice} Then `bandstand up` again." if advice else None
 
 
-def _next_step(resource: Resource) -> str:
-    if isinstance(resource, Process) and resource.data is not None:
+def _next_step(resource: Resource, failure: Failure) -> str:
+    # Only a server that ended may have found its data damaged; one that was late has another reason.
+    if isinstance(resource, Process) and resource.data is not None and failure.status is not None:
         return (
             "Everything was stopped. Mend the cause, then `bandstand up` again. "
             f"If its data is damaged, move {resource.data} away or delete it: "

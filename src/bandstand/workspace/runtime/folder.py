@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 from typing import Final
 
 import msgspec
@@ -29,7 +29,7 @@ class StateFolder(msgspec.Struct, frozen=True):
         self.root.chmod(0o700)
         ignore = self.root / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            replace_file(ignore, "*\n", mode=0o644)
 
     @property
     def state(self) -> Path:
@@ -101,12 +101,22 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
     """Put ``content`` in the place of ``path`` in one step, so that no reader ever sees half of it.
 
     ``durable`` waits until the disk has it: for what cannot be made anew, as the passwords of a database.
+
+    Raises:
+        OSError: it could not be written, with ``path`` as its file name; nothing is left behind.
     """
     data = content.encode() if isinstance(content, str) else content
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            os.fchmod(file.fileno(), mode)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            if durable:
+                os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        # The system names no file where a write fails, and the user is to know which one.
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from typing import Final, Protocol
 import psutil
 
 from bandstand.workspace.runtime.resources import Account, Command
+from bandstand.workspace.runtime.shim import NOBODY
 
-__all__ = ["Child", "Launcher", "SystemLauncher", "Watchdog", "adopt_orphans", "choose_account"]
+__all__ = ["Child", "Launcher", "SystemLauncher", "Watchdog", "adopt_orphans", "choose_account", "has_name"]
 
 _HERE: Final = Path(__file__).parent
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -231,8 +233,23 @@ def adopt_orphans(known: Callable[[], Collection[int]]) -> None:
 
 
 def choose_account() -> Account:
-    """Find out how PostgreSQL, which refuses to run as root, can be run here."""
-    if os.geteuid() != 0 or sys.platform != "linux":
+    """Find out how PostgreSQL can be run here.
+
+    It refuses to run as root, and as a user id without a name, which an account of the system must give. In a namespace
+    it runs under the name of nobody.
+    """
+    if sys.platform != "linux" or (os.geteuid() != 0 and has_name(os.geteuid())):
         return "self"
     probe = [*_BARE_PYTHON, str(_HERE / "shim.py"), str(os.getpid()), "9", "namespace", "/bin/true"]
-    return "namespace" if subprocess.run(probe, capture_output=True, check=False).returncode == 0 else "nobody"
+    if has_name(NOBODY) and subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        return "namespace"
+    return "nobody" if os.geteuid() == 0 else "self"
+
+
+def has_name(user: int) -> bool:
+    """Return whether the system has an account with the id ``user``."""
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True

@@ -18,9 +18,11 @@ from bandstand.workspace.runtime.plan import environment_of
 from bandstand.workspace.runtime.state import (
     ProcessState,
     end_leftovers,
+    foreign_state,
     is_same_process,
     memory,
     read_state,
+    runner_to_signal,
     running,
     started_at,
 )
@@ -60,9 +62,9 @@ def stop_platform(folder: StateFolder, *, patience: float = _STOP_PATIENCE) -> i
     Raises:
         WorkspaceError: it did not end.
     """
-    pid = _runner(folder)
+    pid = runner_to_signal(folder)
     if pid is None:
-        end_leftovers(read_state(folder))
+        end_leftovers(folder)
         return None
     started = started_at(pid)
 
@@ -73,9 +75,10 @@ def stop_platform(folder: StateFolder, *, patience: float = _STOP_PATIENCE) -> i
     # In order; then in a hurry; then by force, where the watchdog ends what the runner started.
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         with suppress(ProcessLookupError):
-            os.kill(pid, number)
+            if is_same_process(pid, started):
+                os.kill(pid, number)
         if _eventually(ended, seconds):
-            end_leftovers(read_state(folder))
+            end_leftovers(folder)
             return pid
     raise WorkspaceError(f"The runner (process {pid}) does not end.", hint=f"Look at {folder.log('runner')}.")
 
@@ -87,7 +90,7 @@ def reload_platform(folder: StateFolder, *, patience: float = 90.0) -> tuple[boo
         NotRunning: nothing runs.
         WorkspaceError: the manifest was refused, or there was no answer.
     """
-    pid = _runner(folder)
+    pid = runner_to_signal(folder)
     if pid is None:
         raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
     before = read_state(folder).reloading.begun  # the answer is to one that begins later, not to one under way
@@ -108,7 +111,7 @@ def restart_services(folder: StateFolder, services: Sequence[str], *, patience: 
         NotRunning: nothing runs.
         WorkspaceError: a new process did not become ready, so that the old one stays, or there was no answer.
     """
-    pid = _runner(folder)
+    pid = runner_to_signal(folder)
     if pid is None:
         raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
     with _turn(folder):
@@ -133,7 +136,7 @@ def command_environment(workspace: Workspace, service: Service) -> tuple[dict[st
     if not ports:
         raise NotRunning(
             "The platform was never started, so its services have no databases yet.",
-            hint="Start it with `bandstand up`.",
+            hint=f"{foreign_state(folder)} Start it with `bandstand up`.".strip(),
         )
     if not broker.is_external and broker.kind not in ports:
         raise NotRunning(
@@ -156,20 +159,6 @@ def _until_answered(folder: StateFolder, pid: int, answered: Callable[[], bool],
         raise WorkspaceError("The runner did not answer.", hint=f"Look at {folder.log('runner')}.")
     if not answered():
         raise NotRunning("The platform ended before it could do that.", hint="Start it with `bandstand up`.")
-
-
-def _runner(folder: StateFolder) -> int | None:
-    """Return the process to signal, or None.
-
-    Raises:
-        WorkspaceError: it does not say yet who it is; a signal to 0 would go to this command and its shell.
-    """
-    pid = running(folder)
-    if pid == 0:
-        raise WorkspaceError(
-            f"{folder.lock} is held, but does not say by which process.", hint="It begins just now: try again."
-        )
-    return pid
 
 
 def _eventually(condition: Callable[[], bool], seconds: float) -> bool:

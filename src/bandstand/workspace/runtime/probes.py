@@ -6,7 +6,7 @@ from typing import Final
 
 from bandstand.workspace.runtime.resources import NotReady, Probe
 
-__all__ = ["AnswerProbe", "FileProbe", "HttpProbe", "request"]
+__all__ = ["AnswerProbe", "FileProbe", "HttpProbe", "ReplyProbe", "request"]
 
 _LIMIT: Final = 64 * 1024
 
@@ -33,6 +33,28 @@ class AnswerProbe(Probe, frozen=True, kw_only=True):
 
     async def check(self) -> None:
         await request("GET", self.host, self.port, self.path)
+
+
+class ReplyProbe(Probe, frozen=True, kw_only=True):
+    """Alive when the server replies anything at all to ``question``: the cheapest that its protocol knows.
+
+    A refusal is a sign of life too, as that of a server with too many clients. ``timeout`` is long, since a server that
+    is only slow must not be started anew.
+    """
+
+    timeout: float = 10.0
+    host: str = "127.0.0.1"
+    port: int
+    question: bytes
+
+    async def check(self) -> None:
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        try:
+            writer.write(self.question)
+            if not await reader.read(1):
+                raise NotReady("it closed the connection without a reply")
+        finally:
+            writer.transport.abort()
 
 
 class FileProbe(Probe, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import Process, Stage
 from bandstand.workspace.runtime.servers.envoy_statistics import until_gateway_read
 from bandstand.workspace.runtime.supervision import Status
+from bandstand.workspace.runtime.writes import PendingWrites
 
 __all__ = ["Publisher", "health_of"]
 
@@ -26,13 +27,22 @@ def health_of(phase: Phase) -> Health:
 class Publisher:
     """Follows the web processes and writes both files when one of them becomes ready or ceases to be.
 
-    ``workspace`` and ``runtime`` are what the gateway runs on now; a reload replaces them.
+    ``workspace`` and ``runtime`` are what the gateway runs on now; a reload replaces them. ``writes`` repeats what the
+    disk does not take: a gateway that is not told keeps sending requests to a process that has gone.
     """
 
-    def __init__(self, workspace: Workspace, runtime: GatewayRuntime, folder: StateFolder) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        runtime: GatewayRuntime,
+        folder: StateFolder,
+        *,
+        writes: PendingWrites | None = None,
+    ) -> None:
         self.workspace = workspace
         self.runtime = runtime
         self._folder = folder
+        self._writes = writes or PendingWrites()
         self._webs: dict[str, tuple[Process, Phase]] = {}
 
     def begin(self) -> None:
@@ -69,9 +79,9 @@ class Publisher:
         """Nothing to add: each instance was published when it became ready."""
 
     def _publish(self, service: str) -> None:
-        self._write_registry()
         self.runtime = msgspec.structs.replace(self.runtime, endpoints=self._endpoints())
-        install(self._rendered(service), self._folder.envoy)
+        self._writes.attempt(self._folder.registry.name, self._write_registry)
+        self._writes.attempt(f"endpoints of {service}", lambda: install(self._rendered(service), self._folder.envoy))
 
     def _rendered(self, service: str) -> Iterator[File]:
         return render_endpoints(self.workspace, self.runtime, [service])

@@ -9,9 +9,11 @@ import msgspec
 
 from bandstand.workspace.runtime.folder import StateFolder
 from bandstand.workspace.runtime.messages import Phase
+from bandstand.workspace.runtime.origin import Origin
 from bandstand.workspace.runtime.resources import Process, Step
 from bandstand.workspace.runtime.state import ProcessState, Reloading, Restarting, RunState, started_at, write_state
 from bandstand.workspace.runtime.supervision import Status
+from bandstand.workspace.runtime.writes import PendingWrites
 
 __all__ = ["Recorder"]
 
@@ -21,17 +23,25 @@ _STEP: Final = Step.__name__.lower()
 class Recorder:
     """Writes the state of the run whenever something changes.
 
-    ``pid_of`` returns the process id of a resource that runs now.
+    ``pid_of`` returns the process id of a resource that runs now; ``writes`` repeats what the disk does not take.
     """
 
     def __init__(
-        self, folder: StateFolder, *, platform: str, ports: Mapping[str, int], pid_of: Callable[[str], int | None]
+        self,
+        folder: StateFolder,
+        *,
+        platform: str,
+        ports: Mapping[str, int],
+        pid_of: Callable[[str], int | None],
+        writes: PendingWrites | None = None,
     ) -> None:
         self._folder = folder
+        self._writes = writes or PendingWrites()
         self._pid_of = pid_of
         self._processes: dict[str, ProcessState] = {}
         self._places: dict[str, str] = {}
         self._state = RunState(
+            origin=Origin.of(folder.root),
             platform=platform,
             pid=os.getpid(),
             started=started_at(os.getpid()) or 0.0,
@@ -104,6 +114,9 @@ class Recorder:
         )
 
     def _write(self) -> None:
+        self._writes.attempt(self._folder.state.name, self._replace)
+
+    def _replace(self) -> None:
         shown = tuple(self._shown(process) for process in self._processes.values() if process.kind != _STEP)
         write_state(self._folder, msgspec.structs.replace(self._state, processes=shown))
 

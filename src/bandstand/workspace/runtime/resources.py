@@ -114,7 +114,7 @@ class Process(Resource, frozen=True, kw_only=True):
     """A process that stays.
 
     ``probe`` says whether others may use it. ``liveness`` is asked when that fails: a process that gives no answer to
-    it for long is stuck, and started anew.
+    it for ``silence`` seconds is stuck, and started anew.
 
     ``data`` is the folder that holds what it would lose if one began anew.
     To end it, ``drain`` is performed and then ``stop_signal`` sent; after ``grace`` seconds it is killed.
@@ -133,6 +133,7 @@ class Process(Resource, frozen=True, kw_only=True):
     drain: Action | None = None
     data: Path | None = None
     liveness: Probe | None = None
+    silence: float | None = None  # that of the policy
     place: str = ""
 
 

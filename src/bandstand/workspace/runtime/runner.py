@@ -24,8 +24,9 @@ from bandstand.workspace.runtime.restarting import Restarter
 from bandstand.workspace.runtime.servers.postgres import clear_remains, prepare_folder
 from bandstand.workspace.runtime.services import migrate_name
 from bandstand.workspace.runtime.session import Session
-from bandstand.workspace.runtime.state import claim, end_leftovers, read_state, running
+from bandstand.workspace.runtime.state import claim, end_leftovers, foreign_state, read_state, running
 from bandstand.workspace.runtime.supervision import Status
+from bandstand.workspace.runtime.writes import PendingWrites
 
 __all__ = ["run_migrations", "run_platform"]
 
@@ -80,9 +81,10 @@ def run_migrations(workspace: Workspace, services: Iterable[Service], report: Re
 
 def _survey(workspace: Workspace, folder: StateFolder, report: Reporter, ports: Reservations) -> Facts:
     """Clean up after an earlier run that could not do so itself, then look at the machine."""
+    if foreign := foreign_state(folder):
+        report(Notice(text=foreign))
     earlier = read_state(folder)
-    left = end_leftovers(earlier)
-    if left:
+    if left := end_leftovers(folder):
         report(Notice(text=f"An earlier run had left {', '.join(left)} behind; ended now."))
     if orphans := clear_remains(folder.postgres / "data"):
         ids = ", ".join(map(str, orphans))
@@ -113,8 +115,9 @@ async def _platform(
     hang_up_stops: bool,
 ) -> None:
     session = Session(plan, report, slots=facts.cores)
-    recorder = Recorder(facts.folder, platform=workspace.name, ports=facts.ports, pid_of=session.pid_of)
-    publisher = Publisher(workspace, gateway_runtime(facts), facts.folder)
+    writes = PendingWrites(lambda text: report(Notice(text=text)))
+    recorder = Recorder(facts.folder, platform=workspace.name, ports=facts.ports, pid_of=session.pid_of, writes=writes)
+    publisher = Publisher(workspace, gateway_runtime(facts), facts.folder, writes=writes)
     reloader = Reloader(manifest, publisher, recorder, facts, report)
     restarter = Restarter(session, publisher, recorder, facts, report, ports=ports)
     announcement = _Announcement(_ready(workspace, plan, facts), report, began)
@@ -122,7 +125,8 @@ async def _platform(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, reloader.request)
     loop.add_signal_handler(signal.SIGUSR2, restarter.request)
-    watching = [loop.create_task(reloader.watch(_WATCH_INTERVAL)), loop.create_task(restarter.watch())]
+    work = (reloader.watch(_WATCH_INTERVAL), restarter.watch(), writes.keep_trying())
+    watching = [loop.create_task(each) for each in work]
     observers = (publisher, recorder, restarter, announcement)
     try:
         await session.run(*observers, hang_up=None if hang_up_stops else reloader.request)

@@ -4,6 +4,7 @@ What a service reads is the truth (``user-service/DATABASE_URL``) and is never w
 know of it (roles, users, rights) is derived from it each time.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from secrets import token_urlsafe
@@ -21,6 +22,7 @@ from bandstand.workspace.runtime.keys import kept_key, key_set
 from bandstand.workspace.runtime.servers.definitions import RabbitMqUser, definitions
 from bandstand.workspace.runtime.servers.nats import ADMINISTRATOR, NatsUser, authorization
 from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
+from bandstand.workspace.runtime.servers.scram import scram_verifier
 
 __all__ = ["write_secrets"]
 
@@ -84,7 +86,7 @@ def _trust(workspace: Workspace, folder: Path) -> None:
 def _stores(workspace: Workspace, folder: Path) -> None:
     _make(folder / "postgres" / "administrator", _password())
     for service in workspace.services:
-        _derive(folder / "postgres" / service.name, _password_in(folder / service.name / wire.DATABASE_URL))
+        _derive(folder / "postgres" / service.name, _verifier(folder / service.name / wire.DATABASE_URL))
     _make(folder / "valkey" / "administrator", _password())
     users = [
         RedisUser(name=name, password=password) for name, password in _passwords(workspace, folder, wire.CACHE_URL)
@@ -92,6 +94,12 @@ def _stores(workspace: Workspace, folder: Path) -> None:
     rules = "".join(access_rules((folder / "valkey" / "administrator").read_text(), users))
     _derive(folder / "valkey" / "users.acl", rules + _HEALTH)
     _broker(workspace, folder)
+
+
+def _verifier(path: Path) -> str:
+    """The salt is made of the service's name, so that the same secrets give the same file."""
+    password = _password_in(path)
+    return scram_verifier(password, hashlib.sha256(path.parent.name.encode()).digest()[:16]) if password else ""
 
 
 def _broker(workspace: Workspace, folder: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from bandstand.exceptions import StartInterrupted
 from bandstand.workspace.runtime.failures import explain
 from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
 from bandstand.workspace.runtime.logs import Logs
@@ -26,12 +27,14 @@ class Session:
 
     def __init__(self, plan: Plan, report: Reporter, *, slots: int) -> None:
         self.began = time.monotonic()
+        self._interrupted_by: int | None = None
         self._plan = plan
         self._report = report
         self._supervision = Supervision(plan, slots=slots)
         self._watchdog = Watchdog()
         self._logs = Logs()
         self._logs.listener = lambda name, line: report(Output(name=name, line=line))
+        self._logs.report = lambda text: report(Notice(text=text))
         self._supervisor = Supervisor(plan, self._supervision, launcher=SystemLauncher(self._watchdog), logs=self._logs)
 
     def pid_of(self, name: str) -> int | None:
@@ -55,10 +58,11 @@ class Session:
 
         Raises:
             WorkspaceError: something failed before all was ready.
+            StartInterrupted: a signal came before all was ready.
         """
+        self._listen(hang_up)  # before anything runs that would have to be ended
         adopt_orphans(lambda: self._watchdog.pids)
         self._watchdog.start()
-        self._listen(hang_up)
         self._supervisor.observers = (*observers, _Progress(self._report, self.began))
         keeping = asyncio.create_task(self._watchdog.keep())
         telling = asyncio.create_task(self._tell_what_is_late())
@@ -72,6 +76,8 @@ class Session:
         failure = self._supervision.failure
         if failure is not None:
             raise explain(failure, self._plan.resource(failure.name), self._logs.tail(failure.name))
+        if self._interrupted_by is not None and not self._supervision.ready:
+            raise StartInterrupted(self._interrupted_by)
 
     async def _tell_what_is_late(self) -> None:
         """Until the start is over, one way or the other."""
@@ -86,12 +92,16 @@ class Session:
     def _listen(self, hang_up: Callable[[], None] | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupted)
-        loop.add_signal_handler(signal.SIGHUP, hang_up or self._interrupted)
+            loop.add_signal_handler(number, self._interrupted, number)
+        if hang_up is not None:
+            loop.add_signal_handler(signal.SIGHUP, hang_up)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, self._interrupted, signal.SIGHUP)
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, number: int) -> None:
         if self._supervisor.hurrying:
-            os._exit(130)  # asked a third time: the watchdog ends what is left
+            os._exit(128 + number)  # asked a third time: the watchdog ends what is left
+        self._interrupted_by = self._interrupted_by or number
         text = "Ending everything at once." if self._supervisor.stopping else "Stopping (once more to hurry)."
         self._report(Stopping(text=text))
         self.stop()

@@ -13,6 +13,7 @@ import psutil
 
 from bandstand.exceptions import AlreadyRunning, WorkspaceError
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
+from bandstand.workspace.runtime.origin import Origin, belongs_to, holds_open
 
 __all__ = [
     "ProcessState",
@@ -21,8 +22,10 @@ __all__ = [
     "RunState",
     "claim",
     "end_leftovers",
+    "foreign_state",
     "is_same_process",
     "read_state",
+    "runner_to_signal",
     "running",
     "started_at",
     "write_state",
@@ -71,9 +74,13 @@ class Restarting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of a workspace. ``ports`` outlives it, so that the next run has the same addresses."""
+    """A run of a workspace. ``ports`` outlives it, so that the next run has the same addresses.
+
+    ``origin`` is the folder that it was written in, which is another one where the file was copied.
+    """
 
     version: int = 1
+    origin: Origin | None = None
     platform: str = ""
     pid: int = 0
     started: float = 0.0
@@ -95,14 +102,44 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_state(folder: StateFolder) -> RunState:
-    """Return the last state that was written; an empty one when there is none, or when it can't be read."""
+    """Return the last state that was written in this folder.
+
+    It is empty when there is none, when it can't be read, and when it came from another folder: its processes and
+    ports are that folder's.
+    """
+    state = _written_state(folder)
+    return state if state is not None and _is_from_here(state, folder) else RunState()
+
+
+def foreign_state(folder: StateFolder) -> str:
+    """Return one sentence about a state file that came from another folder; nothing when it did not."""
+    state = _written_state(folder)
+    if state is None or _is_from_here(state, folder):
+        return ""
+    written = f"was written in {state.origin.path}" if state.origin else "does not say in which folder it was written"
+    return f"{folder.state} {written}, so it is ignored: no process of another folder is touched."
+
+
+def _written_state(folder: StateFolder) -> RunState | None:
     with suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode(folder.state.read_bytes(), type=RunState)
-    return RunState()
+    return None
+
+
+def _is_from_here(state: RunState, folder: StateFolder) -> bool:
+    return state.origin is not None and state.origin.is_at(folder.root)
 
 
 def write_state(folder: StateFolder, state: RunState) -> None:
     replace_file(folder.state, msgspec.json.format(msgspec.json.encode(state)))
+
+
+class _Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the lock file says of the process that holds the lock."""
+
+    pid: int
+    started: float
+    origin: Origin
 
 
 @contextmanager
@@ -113,13 +150,30 @@ def claim(folder: StateFolder) -> Iterator[None]:
         AlreadyRunning: another one is.
         WorkspaceError: the lock can't be opened.
     """
-    with _opened_lock(folder, "a+") as file:
-        if not any(_try_lock(file.fileno()) for _ in range(5)):
-            raise _already_running(folder)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    with _locked(folder) as file:
+        pid = os.getpid()
+        holder = _Holder(pid=pid, started=started_at(pid) or 0.0, origin=Origin.of(folder.root))
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), msgspec.json.encode(holder))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder.lock)) from error
         yield
+
+
+def _locked(folder: StateFolder) -> IO[str]:
+    """Return the lock file with the lock on it."""
+    file = _opened_lock(folder, "a+")
+    if _try_often(file):
+        return file
+    if _holder_is_elsewhere(folder):  # a copy by hard links shares the file with the original
+        file.close()
+        folder.lock.unlink()
+        file = _opened_lock(folder, "a+")
+        if _try_often(file):
+            return file
+    file.close()
+    raise _already_running(folder)
 
 
 def _opened_lock(folder: StateFolder, mode: str) -> IO[str]:
@@ -130,6 +184,10 @@ def _opened_lock(folder: StateFolder, mode: str) -> IO[str]:
             f"{folder.lock} can't be opened: {error.strerror}. It is the file that says whether the platform runs.",
             hint=f"Remove what is there in its place, or run as the owner of {folder.root}.",
         ) from error
+
+
+def _try_often(file: IO[str]) -> bool:
+    return any(_try_lock(file.fileno()) for _ in range(5))
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -150,18 +208,51 @@ def running(folder: StateFolder) -> int | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _written_pid(folder)
+            return None if _holder_is_elsewhere(folder) else _written_pid(folder)
+    return None
+
+
+def runner_to_signal(folder: StateFolder) -> int | None:
+    """Return the process id of the workspace's runner, which is the process that has this lock open; else None.
+
+    Raises:
+        WorkspaceError: the lock does not say yet by which process it is held, or that process can't be seen from here;
+            its id may be another one's.
+    """
+    pid = running(folder)
+    if pid is None:
+        return None
+    if pid == 0:  # a signal to it would go to this command and its shell
+        raise WorkspaceError(
+            f"{folder.lock} is held, but does not say by which process.", hint="It begins just now: try again."
+        )
+    if not holds_open(pid, folder.lock):
+        if running(folder) is None:  # it has ended meanwhile
+            return None
+        raise WorkspaceError(
+            f"{folder.lock} is held by a process that can't be seen from here; it calls itself {pid}.",
+            hint="It runs in another container or as another user: run this command there.",
+        )
+    return pid
+
+
+def _holder(folder: StateFolder) -> _Holder | None:
+    """Return who holds the lock: it says so a moment after taking it."""
+    for _ in range(50):
+        with suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(folder.lock.read_bytes(), type=_Holder)
+        time.sleep(0.01)
     return None
 
 
 def _written_pid(folder: StateFolder) -> int:
-    """The one who holds the lock writes its id a moment after taking it."""
-    for _ in range(50):
-        text = folder.lock.read_text().strip()
-        if text.isdigit():
-            return int(text)
-        time.sleep(0.01)
-    return 0
+    holder = _holder(folder)
+    return holder.pid if holder is not None else 0
+
+
+def _holder_is_elsewhere(folder: StateFolder) -> bool:
+    holder = _holder(folder)
+    return holder is not None and not holder.origin.is_at(folder.root)
 
 
 def _already_running(folder: StateFolder) -> AlreadyRunning:
@@ -193,21 +284,28 @@ def is_same_process(pid: int | None, started: float | None) -> bool:
         return False
 
 
-def end_leftovers(state: RunState, *, grace: float = 5.0) -> tuple[str, ...]:
-    """End what an earlier run left behind, which needs its runner and its watchdog killed; return the names."""
-    left = {process.name: process.pid for process in state.processes if process.pid and _still_runs(process)}
-    for pid in left.values():
-        _signal_group(pid, signal.SIGTERM)
-    for process in _outlasting(state, grace):
+def end_leftovers(folder: StateFolder, *, grace: float = 5.0) -> tuple[str, ...]:
+    """End what an earlier run left behind, which needs its runner and its watchdog killed; return the names.
+
+    Only processes of this very folder are signalled: a state that was copied names those of the original.
+    """
+    left = [process for process in read_state(folder).processes if _is_left(process, folder)]
+    for process in left:
+        _signal_group(cast("int", process.pid), signal.SIGTERM)
+    for process in _outlasting(left, grace):
         _signal_group(cast("int", process.pid), signal.SIGKILL)
-    _outlasting(state, _DYING)
-    return tuple(left)
+    _outlasting(left, _DYING)
+    return tuple(process.name for process in left)
 
 
-def _outlasting(state: RunState, seconds: float) -> list[ProcessState]:
-    """Wait until none of the processes runs any more; return those that still do after ``seconds``."""
+def _is_left(process: ProcessState, folder: StateFolder) -> bool:
+    return process.pid is not None and _still_runs(process) and belongs_to(psutil.Process(process.pid), folder.root)
+
+
+def _outlasting(processes: list[ProcessState], seconds: float) -> list[ProcessState]:
+    """Wait until none of ``processes`` runs any more; return those that still do after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while (left := [process for process in state.processes if _still_runs(process)]) and time.monotonic() < deadline:
+    while (left := [process for process in processes if _still_runs(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 

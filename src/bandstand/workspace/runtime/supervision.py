@@ -55,7 +55,8 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ``cap`` is the longest pause, and ``outside`` that of a process which could not begin for a reason outside of it: it
     works as soon as that is over, as a port that another program holds.
     ``patience`` is how often a process may die before it was ever ready; ``calm`` how long it must be ready for the
-    backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life, and ``questions``
+    backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life where that is not
+    its own, and ``questions``
     how many of them must have stayed without an answer meanwhile: one alone may fall into a pause of the machine.
     ``linger`` is how long a process that leaves and has a port still works, until nobody asks it any more: a service
     that makes a call has looked at the registry within the last 0.2 seconds, and then takes its time to connect.
@@ -223,10 +224,14 @@ class Supervision:
         if status.phase not in {Phase.READY, Phase.UNREADY} or status.killed_because:
             return
         status.silences += 1
+        own = status.resource.silence if isinstance(status.resource, Process) else None
         if status.silent_since is None:
             status.silent_since = self.now
-        elif self.now - status.silent_since >= self.policy.silence and status.silences >= self.policy.questions:
-            self._kill(status, f"it gave no sign of life for {self.now - status.silent_since:.0f} s ({reason})")
+            return
+        lasted = self.now - status.silent_since
+        if lasted >= (self.policy.silence if own is None else own) and status.silences >= self.policy.questions:
+            lacking = "gave no sign of life" if own is None else "did not work"
+            self._kill(status, f"it {lacking} for {lasted:.0f} s ({reason})")
 
     def _kill(self, status: Status, reason: str) -> None:
         """End a process in order to start it anew."""

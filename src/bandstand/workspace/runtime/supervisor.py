@@ -150,11 +150,19 @@ class Supervisor:
             self._ended = True
             return
         for observer in self.observers:
-            observer.ready()
+            self._inform(observer.ready)
 
     def _tell(self, name: str) -> None:
         for observer in self.observers:
-            observer.changed(self._supervision.statuses[name])
+            self._inform(observer.changed, self._supervision.statuses[name])
+
+    def _inform(self, hear: Callable[..., None], *statuses: Status) -> None:
+        """An observer that fails must not end the loop, and with it the platform; the traceback goes to the log."""
+        try:
+            hear(*statuses)
+        except Exception as error:  # noqa: BLE001 - whatever an observer did wrong, the platform goes on
+            context = {"message": "An observer of the runner failed; the platform goes on.", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _begin(self, act: Launch | Ask | Perform, resource: Resource) -> None:
         match act, resource:
@@ -179,9 +187,9 @@ class Supervisor:
         """Start a process and follow it to its end."""
         name = resource.name
         sink = self._logs.sink(name, resource.log)
-        if isinstance(resource, Process) and resource.ready_file is not None:
-            resource.ready_file.unlink(missing_ok=True)
         try:
+            if isinstance(resource, Process) and resource.ready_file is not None:
+                resource.ready_file.unlink(missing_ok=True)
             self._children[name] = child = await self._launcher.launch(
                 resource.command,
                 stop_signal=resource.stop_signal if isinstance(resource, Process) else Task.stop_signal,

@@ -17,6 +17,7 @@ from bandstand.workspace.export.compose.hardening import (
 from bandstand.workspace.export.deployment import SECRETS_FOLDER, streams_command
 from bandstand.workspace.manifest import Images, Service, Workspace
 from bandstand.workspace.manifest.connections import max_connections
+from bandstand.workspace.postgres_logging import LOG_SETTINGS
 
 __all__ = [
     "DATABASES_SCRIPT",
@@ -63,7 +64,10 @@ def volumes(workspace: Workspace) -> list[str]:
 
 
 def databases_script(workspace: Workspace) -> str:
-    """Return a script for psql that makes what is missing, and gives each role the password of its file."""
+    """Return a script for psql that makes what is missing, and gives each role the password of its file.
+
+    The file holds a verifier, so that no password is ever in a statement.
+    """
     parts = [_database(service) for service in workspace.services]
     return "\n".join([_CLOSED, *parts])
 
@@ -102,6 +106,7 @@ def _postgres(workspace: Workspace) -> Json:
             *("-c", "shared_buffers=256MB"),
             *("-c", "synchronous_commit=on"),
             *("-c", "idle_in_transaction_session_timeout=60s"),
+            *(word for name, value in LOG_SETTINGS.items() for word in ("-c", f"{name}={value}")),
         ],
         environment={
             "POSTGRES_PASSWORD_FILE": f"/run/secrets/{_ADMINISTRATOR}",
@@ -224,7 +229,7 @@ def _nats(images: Images) -> Json:
         secrets=secrets([("nats-configuration", "nats.conf")]),
         volumes=["nats:/data"],
         stop_grace_period="60s",
-        healthcheck=healthcheck("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz?js-enabled-only=true"),
+        healthcheck=healthcheck("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz"),
         deploy=limits(1, 512),
     )
 

@@ -4,6 +4,7 @@ from bandstand.conf import wire
 from bandstand.workspace.export.deployment import SECRETS_FOLDER, migrate_command, streams_command
 from bandstand.workspace.export.kubernetes.objects import Json, labels, named
 from bandstand.workspace.export.kubernetes.pods import SECURITY, app_container, app_pod, pod, resources, template
+from bandstand.workspace.export.kubernetes.releases import job_name
 from bandstand.workspace.manifest import Service, Workspace
 
 __all__ = ["migration", "streams"]
@@ -15,7 +16,7 @@ _DAY = 24 * 3600
 
 def migration(workspace: Workspace, service: Service) -> Json:
     """Return the job; its name holds the release, since a job can't be changed."""
-    name = f"{service.name}-migrate-{_release(workspace)}"[:63].rstrip("-")
+    name = job_name(f"{service.name}-migrate", workspace.production.image.tag)
     container = app_container(workspace, service, "command", command=migrate_command())
     # The service's account may not be there yet: the job comes first.
     pods = app_pod(service, container, account="default", restartPolicy="Never")
@@ -57,9 +58,5 @@ def streams(workspace: Workspace) -> Json:
         "ttlSecondsAfterFinished": _DAY,
         "template": template(workspace, service.name, "migrate", pods),
     }
-    name = f"{workspace.name}-streams-{_release(workspace)}"[:63].rstrip("-")
+    name = job_name(f"{workspace.name}-streams", workspace.production.image.tag)
     return named("batch/v1", "Job", name, labels(workspace, service.name, "migrate"), spec=spec)
-
-
-def _release(workspace: Workspace) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in workspace.production.image.tag.lower())

@@ -2,6 +2,7 @@
 
 from typing import Any, TypeAlias
 
+from bandstand.workspace.export.kubernetes.releases import version_label
 from bandstand.workspace.manifest import Process, Workspace
 
 __all__ = ["Json", "labels", "metadata", "named", "process_selector", "selector"]
@@ -21,7 +22,10 @@ def metadata(name: str, labels_: Json) -> Json:
 
 def labels(workspace: Workspace, name: str, component: str) -> Json:
     """Return the labels that Kubernetes recommends; ``component`` is web, worker, migrate or gateway."""
-    return {**selector(workspace, name, component), "app.kubernetes.io/version": workspace.production.image.tag}
+    return {
+        **selector(workspace, name, component),
+        "app.kubernetes.io/version": version_label(workspace.production.image.tag),
+    }
 
 
 def selector(workspace: Workspace, name: str, component: str) -> Json:

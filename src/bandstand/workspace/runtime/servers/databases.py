@@ -1,6 +1,7 @@
 """A database and a role for each service, and what is noted on the database about them."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 
 from bandstand.workspace.runtime.resources import Action
 from bandstand.workspace.runtime.servers.postgres import Login
+from bandstand.workspace.runtime.servers.scram import scram_verifier
 
 __all__ = ["DatabasePlan", "DatabaseRecord", "PrepareDatabases", "RecordDatabase", "read_record"]
 
@@ -125,12 +127,11 @@ async def _make_role(connection: Any, database: DatabasePlan, *, exists: bool) -
     from psycopg import sql  # noqa: PLC0415 - a driver, imported when it is needed
 
     verb = sql.SQL("ALTER" if exists else "CREATE")
+    verifier = scram_verifier(database.login.password, os.urandom(16))
     # What a new role may not is the default; only a superuser may say so of a role that exists.
     rights = "LOGIN PASSWORD" if exists else "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD"
     await connection.execute(
-        sql.SQL("{} ROLE {} {} {}").format(
-            verb, sql.Identifier(database.name), sql.SQL(rights), sql.Literal(database.login.password)
-        )
+        sql.SQL("{} ROLE {} {} {}").format(verb, sql.Identifier(database.name), sql.SQL(rights), sql.Literal(verifier))
     )
 
 

@@ -9,7 +9,7 @@ from bandstand.workspace.export import install
 from bandstand.workspace.export.envoy import GatewayRuntime, render_envoy, render_static
 from bandstand.workspace.manifest import Workspace
 from bandstand.workspace.runtime.ports import LOOPBACK
-from bandstand.workspace.runtime.probes import request
+from bandstand.workspace.runtime.probes import AnswerProbe, request
 from bandstand.workspace.runtime.resources import (
     Action,
     Command,
@@ -23,7 +23,7 @@ from bandstand.workspace.runtime.resources import (
     Step,
     Task,
 )
-from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
 from bandstand.workspace.runtime.servers.envoy_statistics import statistic, until_gateway_read
 
 __all__ = [
@@ -121,7 +121,15 @@ def plan_envoy(
             *("--file-flush-interval-msec", "100", "--disable-hot-restart"),
         ),
         log=place.log,
-        probe=GatewayProbe(host=workspace.gateway.host, port=runtime.port, admin_port=runtime.admin_port),
+        probe=GatewayProbe(
+            host=workspace.gateway.host,
+            port=runtime.port,
+            admin_port=runtime.admin_port,
+            again=ASKED_EVERY,
+            timeout=10.0,
+        ),
+        liveness=AnswerProbe(port=runtime.admin_port, path="/ready", timeout=10.0),
+        silence=SILENCE,
         port=runtime.port,
         url=f"http://{_shown(workspace.gateway.host)}:{runtime.port}",
         stop_signal=signal.SIGTERM,

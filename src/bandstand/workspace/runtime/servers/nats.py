@@ -12,11 +12,15 @@ from bandstand.exceptions import BrokerError
 from bandstand.topology.nats import declare_streams, permissions
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage, Task
-from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
 
-__all__ = ["ADMINISTRATOR", "NatsProbe", "NatsUser", "authorization", "plan_nats"]
+__all__ = ["ADMINISTRATOR", "NatsProbe", "NatsUser", "StreamsProbe", "authorization", "plan_nats"]
 
 ADMINISTRATOR: Final = "bandstand"
+HEALTH: Final = "bandstand-health"
+"""Who may ask the server how it is, in an account without a message of the platform."""
+_SYSTEM_ACCOUNT: Final = "$SYS"
+_QUESTION: Final = b"SUB _INBOX.health 1\r\nPUB $SYS.REQ.SERVER.PING.HEALTHZ _INBOX.health 0\r\n\r\n"
 
 
 class NatsUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,37 +37,63 @@ class NatsUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NatsProbe(Probe, frozen=True, kw_only=True):
-    """Ready when it lets the administrator in, answers PING, and has JetStream with the streams of the platform.
+    """Ready when it says that it is healthy, with JetStream and all streams.
 
-    Those that are missing are made, so nobody but the administrator has to be able to.
+    A stream whose file could not be written, because the disk was full, takes no message until the server is started
+    anew, also when there is room again: connections and PING say nothing of that.
     """
 
     port: int
     password: str
+
+    async def check(self) -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        try:
+            information = await reader.readline()
+            login = {"user": HEALTH, "pass": self.password, "verbose": False, "pedantic": False}
+            writer.write(b"CONNECT " + msgspec.json.encode(login) + b"\r\n" + _QUESTION)
+            answer = await _message(reader)
+        finally:
+            writer.transport.abort()
+        if not msgspec.json.decode(information.removeprefix(b"INFO ")).get("jetstream"):
+            raise NotReady("JetStream is not up yet")
+        if answer.data.status != "ok":
+            raise NotReady(answer.data.error or answer.data.status)
+
+
+class StreamsProbe(NatsProbe, frozen=True, kw_only=True):
+    """Ready when it also has the streams of the platform: those that are missing are declared by the administrator."""
+
     platform: str
     services: tuple[str, ...]
 
     async def check(self) -> None:
-        await self._greet()
+        await super().check()
         administrator = NatsUser(name=ADMINISTRATOR, password=self.password)
         try:
             await declare_streams(administrator.url(self.port), self.platform, self.services)
         except BrokerError as error:
             raise NotReady(str(error)) from error
 
-    async def _greet(self) -> None:
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        try:
-            information = await reader.readline()
-            login = {"user": ADMINISTRATOR, "pass": self.password, "verbose": False, "pedantic": False}
-            writer.write(b"CONNECT " + msgspec.json.encode(login) + b"\r\nPING\r\n")
-            answer = await reader.readline()
-        finally:
-            writer.transport.abort()
-        if answer != b"PONG\r\n":
-            raise NotReady(answer.decode(errors="replace").strip() or "it closed the connection")
-        if not msgspec.json.decode(information.removeprefix(b"INFO ")).get("jetstream"):
-            raise NotReady("JetStream is not up yet")
+
+class _Health(msgspec.Struct):
+    status: str
+    error: str = ""
+
+
+class _Answer(msgspec.Struct):
+    data: _Health
+
+
+async def _message(reader: asyncio.StreamReader) -> _Answer:
+    """Return the one message that comes, past what the server says besides (NATS client protocol)."""
+    while line := await reader.readline():
+        match line.split():
+            case [b"MSG", *_, size]:
+                return msgspec.json.decode(await reader.readexactly(int(size)), type=_Answer)
+            case [b"-ERR", *_]:
+                raise NotReady(line.decode(errors="replace").strip())
+    raise NotReady("it closed the connection")
 
 
 def plan_nats(
@@ -77,6 +107,7 @@ def plan_nats(
         "listen": f"{LOOPBACK}:{port}",
         "jetstream": {"store_dir": str(place.folder), "max_memory_store": 64 << 20, "max_file_store": 2 << 30},
         "authorization": authorization(platform, password, users),
+        "accounts": {_SYSTEM_ACCOUNT: {"users": [{"user": HEALTH, "password": password}]}},
         "max_payload": 1 << 20,
         "lame_duck_duration": "30s",
     }
@@ -95,7 +126,16 @@ def plan_nats(
         stage=Stage.SERVER,
         command=place.command(binary, "-c", str(path)),
         log=place.log,
-        probe=NatsProbe(port=port, password=password, platform=platform, services=tuple(user.name for user in users)),
+        probe=StreamsProbe(
+            port=port,
+            password=password,
+            platform=platform,
+            services=tuple(user.name for user in users),
+            again=ASKED_EVERY,
+            timeout=10.0,
+        ),
+        liveness=NatsProbe(port=port, password=password, timeout=10.0),
+        silence=SILENCE,
         port=port,
         data=place.folder,
         stop_signal=signal.SIGTERM,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from struct import pack
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -14,7 +15,10 @@ import msgspec
 import psutil
 
 from bandstand.exceptions import ServerFailed
+from bandstand.workspace.postgres_logging import LOG_SETTINGS
+from bandstand.workspace.runtime.origin import works_at
 from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import (
     Account,
     Action,
@@ -26,7 +30,7 @@ from bandstand.workspace.runtime.resources import (
     Stage,
     Task,
 )
-from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
 
 __all__ = [
     "Login",
@@ -56,9 +60,11 @@ _TUNING: Final[Mapping[str, str]] = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m %u@%d ",
     "log_checkpoints": "off",
-    "log_min_duration_statement": "1s",
     "log_lock_waits": "on",
+    **LOG_SETTINGS,
 }
+
+_SSL_REQUEST: Final = pack(">II", 8, 80_877_103)  # every server has an answer of one byte to it, also a full one
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +145,9 @@ def plan_postgres(
         stage=Stage.SERVER,
         command=place.command(binaries / "postgres", "-D", str(data), *_options(settings), account=account),
         log=place.log,
-        probe=PostgresProbe(login=administrator),
+        probe=PostgresProbe(login=administrator, again=ASKED_EVERY, timeout=10.0),
+        liveness=ReplyProbe(port=administrator.port, question=_SSL_REQUEST),
+        silence=SILENCE,
         port=administrator.port,
         data=data,
         stop_signal=signal.SIGINT,  # the "fast" shutdown: open sessions are rolled back
@@ -199,7 +207,7 @@ def clear_remains(data: Path, *, grace: float = 10.0) -> tuple[int, ...]:
 
     A session that waits for the disk does not see at once that its server died, and keeps the shared memory. And the
     lock file counts as long as any process has the id in it: a zombie that nobody reaps, or a stranger after a reboot.
-    A server that runs is left alone.
+    A server that runs is left alone. PostgreSQL makes its data folder the working directory of all its processes.
 
     Raises:
         ServerFailed: sessions are still there after ``grace`` seconds.
@@ -209,7 +217,7 @@ def clear_remains(data: Path, *, grace: float = 10.0) -> tuple[int, ...]:
         server, _, _ = lock.read_text().partition("\n")
     except FileNotFoundError:  # a server that ended in peace left nothing
         return ()
-    members = {str(process.pid): process for process in psutil.process_iter() if _works_in(process, data)}
+    members = {str(process.pid): process for process in psutil.process_iter() if works_at(process, data)}
     if server in members:
         return ()
     _end(members.values(), data, grace)
@@ -222,7 +230,7 @@ def _end(orphans: Collection[psutil.Process], data: Path, grace: float) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     deadline = time.monotonic() + grace
-    while left := [process for process in orphans if _works_in(process, data)]:
+    while left := [process for process in orphans if works_at(process, data)]:
         if time.monotonic() > deadline:
             raise ServerFailed(
                 f"PostgreSQL can't start on {data}: of an earlier server, which was killed, "
@@ -230,11 +238,3 @@ def _end(orphans: Collection[psutil.Process], data: Path, grace: float) -> None:
                 hint="It most likely waits for the disk. Start again when it is gone.",
             )
         time.sleep(0.01)
-
-
-def _works_in(process: psutil.Process, data: Path) -> bool:
-    """PostgreSQL makes its data folder the working directory of all its processes; a zombie has none any more."""
-    try:
-        return process.cwd() == str(data)
-    except (psutil.Error, OSError):
-        return False

@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
-from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
 from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, VIRTUAL_HOST, RabbitMqUser, definitions
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 
@@ -22,6 +23,7 @@ __all__ = ["PORT_MAPPER", "RabbitMqPorts", "RabbitMqProbe", "plan_rabbitmq"]
 
 PORT_MAPPER: Final = "rabbitmq-epmd"
 
+_PROTOCOL: Final = b"AMQP\x00\x00\x09\x01"
 _CONFIGURATION: Final = """\
 listeners.tcp.1 = {host}:{port}
 load_definitions = {definitions}
@@ -56,7 +58,7 @@ class RabbitMqProbe(Probe, frozen=True, kw_only=True):
     async def check(self) -> None:
         reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
         try:
-            writer.write(b"AMQP\x00\x00\x09\x01")
+            writer.write(_PROTOCOL)
             await _answer(reader, 10, "start")
             plain = f"\0{ADMINISTRATOR}\0{self.password}".encode()
             login = pack(">I", 0) + _short(b"PLAIN") + pack(">I", len(plain)) + plain + _short(b"en_US")
@@ -123,7 +125,9 @@ def plan_rabbitmq(
         stage=Stage.SERVER,
         command=place.command(programs.port_mapper, "-address", LOOPBACK, "-port", str(ports.mapper)),
         log=place.log.with_name(f"{PORT_MAPPER}.log"),
-        probe=PortMapperProbe(port=ports.mapper),
+        probe=PortMapperProbe(port=ports.mapper, again=3 * ASKED_EVERY, timeout=10.0),
+        liveness=PortMapperProbe(port=ports.mapper, timeout=10.0),
+        silence=SILENCE,
         port=ports.mapper,
     )
     server = Process(
@@ -132,7 +136,9 @@ def plan_rabbitmq(
         stage=Stage.SERVER,
         command=place.command(programs.server),
         log=place.log,
-        probe=RabbitMqProbe(port=ports.clients, password=password),
+        probe=RabbitMqProbe(port=ports.clients, password=password, again=3 * ASKED_EVERY, timeout=10.0),
+        liveness=ReplyProbe(port=ports.clients, question=_PROTOCOL),
+        silence=SILENCE,
         port=ports.clients,
         data=folder,
         after=(mapper.name,),

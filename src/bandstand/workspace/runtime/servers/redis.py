@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 
 from bandstand.workspace.runtime.ports import LOOPBACK
+from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
-from bandstand.workspace.runtime.servers.base import Place
+from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
 
 __all__ = ["RedisProbe", "RedisUser", "access_rules", "plan_redis"]
 
@@ -90,7 +91,9 @@ def plan_redis(
         stage=Stage.SERVER,
         command=place.command(binary, str(configuration)),
         log=place.log,
-        probe=RedisProbe(port=port, password=password),
+        probe=RedisProbe(port=port, password=password, again=ASKED_EVERY, timeout=10.0),
+        liveness=ReplyProbe(port=port, question=b"PING\r\n"),
+        silence=SILENCE,
         port=port,
         data=place.folder,
     )

@@ -1,0 +1,62 @@
+"""Whatever the shell, the user and the folder are, the platform starts as it always does."""
+
+import json
+import subprocess
+import urllib.request
+
+import pytest
+
+from tests.integration.runtime.shop import Platform
+from tests.waiting import GUARD
+
+pytestmark = pytest.mark.integration
+
+HOSTILE = {
+    "PGAPPNAME": "elsewhere",
+    "PGDATABASE": "elsewhere",
+    "PGHOST": "elsewhere.example",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGOPTIONS": "-c search_path=elsewhere",
+    "PGPASSFILE": "/elsewhere",
+    "PGPORT": "1",
+    "PGSERVICE": "elsewhere",
+    "PGSSLMODE": "verify-full",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGCONNECT_TIMEOUT": "0",
+    "NATS_URL": "nats://elsewhere.example",
+    "REDIS_URL": "redis://elsewhere.example",
+    "RABBITMQ_NODENAME": "elsewhere",
+    "http_proxy": "http://127.0.0.1:9",
+    "all_proxy": "http://127.0.0.1:9",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONWARNINGS": "error",
+}
+
+
+def served(platform: Platform) -> object:
+    with urllib.request.urlopen(platform.state["gateway"] + "/api/users/", timeout=GUARD) as answer:
+        return json.loads(answer.read())["things"]
+
+
+def test_variables_of_the_shell_decide_nothing(new_platform: Platform) -> None:
+    """Those of libpq, the brokers, proxies and Python reach neither the runner nor a server nor a service."""
+    new_platform.shell = HOSTILE
+    new_platform.up()
+    assert served(new_platform) == 1
+    program = "import os; print(sorted(name for name in os.environ if name.startswith(('PG', 'NATS', 'REDIS'))))"
+    ended = new_platform.run("exec", "user-service", "python", "-c", program)
+    assert ended.stdout.strip() == "[]"
+    assert new_platform.json("down")["stopped"] is True
+
+
+def test_a_user_without_a_name(new_platform: Platform) -> None:
+    """PostgreSQL asks the system for the name of its user: where there is none, it gets that of nobody."""
+    new_platform.before = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
+    try:
+        subprocess.run([*new_platform.before, *new_platform.before, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"user namespaces can't be nested here: {error}")
+    new_platform.up()
+    assert served(new_platform) == 1
+    new_platform.before = ()  # another namespace would not see the runner
+    assert new_platform.json("down")["stopped"] is True
