@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from django.http import HttpResponse
@@ -12,9 +13,11 @@ from bandstand.conf import get_settings, wire
 from bandstand.context import current
 from bandstand.structs import build_type
 
-__all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response"]
+__all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response", "uri_reference"]
 
 PROBLEM_TYPE: Final = "application/problem+json"
+
+_PATH_CHARACTERS: Final = "/:@!$&'()*+,;="  # RFC 3986, section 3.3: what a path holds besides letters, digits and -._~
 
 
 class FieldFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +45,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     do_not_retry: bool = False
 
     def document(self, instance: str | None = None) -> dict[str, Any]:
-        """Return the body, with this service's name and the bound correlation id; ``instance`` is the path asked."""
+        """Return the body, with this service's name and the bound correlation id.
+
+        ``instance`` is the path of the request as Django has it, decoded; in the body it is a URI reference.
+        """
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": _phrase(self.status),
@@ -50,7 +56,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             "detail": self.detail,
         }
         if instance is not None:
-            body["instance"] = instance
+            body["instance"] = uri_reference(instance)
         body["code"] = self.code
         body["service"] = get_settings().service
         body["correlation_id"] = current().correlation_id
@@ -75,6 +81,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def uri_reference(path: str) -> str:
+    """Return a decoded path, such as ``request.path``, as a URI reference (RFC 3986).
+
+    Each character that a path can't hold is percent-encoded, a percent sign as well. Of several slashes at the
+    beginning the second is encoded, as ``HttpRequest.get_full_path`` does it: two would begin the name of a host.
+    """
+    reference = quote(path, safe=_PATH_CHARACTERS, errors="surrogatepass")
+    return f"/%2F{reference[2:]}" if reference.startswith("//") else reference
+
+
 def problem_response(
     status: int,
     code: str,
@@ -87,7 +103,8 @@ def problem_response(
     """Return an ``application/problem+json`` answer of this service.
 
     ``code`` is the fault's name for machines (it never changes), ``detail`` a sentence for people (it may), ``errors``
-    the faults of single fields, ``instance`` the path asked, ``retry_after`` the seconds to wait before another try.
+    the faults of single fields, ``instance`` the decoded path of the request, ``retry_after`` the seconds to wait
+    before another try.
     """
     faults = tuple(msgspec.convert(error, FieldFault, from_attributes=True) for error in errors or ())
     problem = Problem(status=status, code=code, detail=detail, errors=faults, retry_after=retry_after)
