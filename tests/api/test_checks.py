@@ -4,7 +4,9 @@ import pytest
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django_filters.rest_framework import DjangoFilterBackend
 from pytest_django.fixtures import Settings
+from rest_framework import serializers
 from rest_framework.decorators import action, api_view, permission_classes
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
 from rest_framework.response import Response
@@ -12,7 +14,8 @@ from rest_framework.routers import DefaultRouter
 from rest_framework.views import APIView
 from rest_framework.viewsets import ModelViewSet, ViewSet
 
-from bandstand.api.checks import check_cache, check_cache_is_shared, check_permission_policies
+from bandstand.api import FilterBackend, IntegerField, ModelSerializer
+from bandstand.api.checks import check_cache, check_cache_is_shared, check_lenient_fields, check_permission_policies
 from bandstand.identity import IsService, IsStaff, owner_or_staff
 
 
@@ -194,3 +197,48 @@ def test_a_cache_that_keeps_nothing_is_an_error(settings: Settings) -> None:
 def test_a_cache_for_each_process_is_a_warning_in_production(settings: Settings) -> None:
     """`check --deploy` says so."""
     assert [fault.id for fault in check_cache_is_shared()] == ["bandstand.api.W001"]
+
+
+class Line(serializers.Serializer[Any]):
+    quantity = serializers.IntegerField()
+    ids = serializers.ListField(child=serializers.UUIDField())
+    count = serializers.IntegerField(read_only=True)
+    strict = IntegerField()
+    text = serializers.CharField()
+
+
+class GroupLine(serializers.ModelSerializer[Group]):
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+
+class StrictGroup(ModelSerializer[Group]):
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+
+class Abstract(serializers.ModelSerializer[Group]):
+    pass
+
+
+class Filtered(Public):
+    filter_backends = (DjangoFilterBackend,)
+
+
+class FilteredStrictly(Public):
+    filter_backends = (FilterBackend,)
+
+
+def test_fields_that_read_more_than_json_are_found(settings: Settings) -> None:
+    """Also inside lists and relations; not what is only sent, and not Bandstand's own."""
+    assert faults(settings, path("x/", Filtered.as_view()), path("y/", FilteredStrictly.as_view())) == []
+    found = [fault for fault in check_lenient_fields() if str(fault.obj).startswith(__name__)]
+    assert [(fault.id, str(fault.obj).removeprefix(f"{__name__}.")) for fault in found] == [
+        ("bandstand.api.W002", "GroupLine.permissions"),
+        ("bandstand.api.W002", "Line.quantity"),
+        ("bandstand.api.W002", "Line.ids"),
+        ("bandstand.api.W003", "Filtered"),
+    ]
+    assert "bandstand.api.UUIDField" in str(found[2].hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from bandstand.api import IntegerField, UUIDField
 from rest_framework import serializers
 
 from orders.models import MAX_ITEMS, MAX_QUANTITY, Order, OrderItem
@@ -13,8 +14,8 @@ from orders.models import MAX_ITEMS, MAX_QUANTITY, Order, OrderItem
 class WantedItemSerializer(serializers.Serializer[Any]):
     """How many pieces of which product somebody wants."""
 
-    product_id = serializers.UUIDField()
-    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    product_id = UUIDField()
+    quantity = IntegerField(min_value=1, max_value=MAX_QUANTITY)
 
 
 class PlacementSerializer(serializers.Serializer[Any]):

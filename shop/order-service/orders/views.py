@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from bandstand.api import PolicyTable, idempotent
+from bandstand.api import FilterBackend, PolicyTable, idempotent
 from bandstand.identity import owner_or_staff
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
@@ -62,7 +62,7 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
     lookup_value_converter = "uuid"
     queryset = Order.objects.all()
     serializer_class = OrderSerializer
-    filter_backends = (filters.DjangoFilterBackend,)
+    filter_backends = (FilterBackend,)
     filterset_class = OrderFilter
 
     def get_queryset(self) -> QuerySet[Order]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bandstand.api import ChangesOnlySerializer
+from bandstand.api import ChangesOnlySerializer, IntegerField
 from rest_framework import serializers
 
 from products.models import MAX_STOCK, Product
@@ -30,10 +30,10 @@ class NewProductSerializer(ProductSerializer):
 class StockChangeSerializer(serializers.Serializer[Any]):
     """A change of stock: pieces that came in, or, below zero, went out."""
 
-    quantity = serializers.IntegerField(min_value=-MAX_STOCK, max_value=MAX_STOCK)
+    quantity = IntegerField(min_value=-MAX_STOCK, max_value=MAX_STOCK)
 
 
 class StockSerializer(serializers.Serializer[Any]):
     """The stock after a change."""
 
-    inventory_count = serializers.IntegerField(read_only=True)
+    inventory_count = IntegerField(read_only=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bandstand.api import PolicyTable, StableOrderingFilter, idempotent, save_unique
+from bandstand.api import FilterBackend, PolicyTable, StableOrderingFilter, idempotent, save_unique
 from bandstand.identity import IsStaff
 from django.db import transaction
 from django.db.models import ProtectedError, QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -57,7 +56,7 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
     lookup_value_converter = "uuid"
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
-    filter_backends = (DjangoFilterBackend, SearchFilter, StableOrderingFilter)
+    filter_backends = (FilterBackend, SearchFilter, StableOrderingFilter)
     filterset_class = ProductFilter
     search_fields = ("name", "description", "sku")
     ordering_fields = ("name", "price", "created_at", "inventory_count")

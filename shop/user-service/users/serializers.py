@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bandstand.api import ChangesOnlySerializer
+from bandstand.api import ChangesOnlySerializer, IntegerField
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
@@ -143,7 +143,7 @@ class TokensSerializer(serializers.Serializer[Any]):
 class OrderPageSerializer(serializers.Serializer[Any]):
     """A page of orders, each as the order service describes it."""
 
-    count = serializers.IntegerField()
+    count = IntegerField()
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
     results = serializers.ListField(child=serializers.DictField())

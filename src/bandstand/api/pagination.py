@@ -8,15 +8,17 @@ from rest_framework import pagination
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
+from bandstand.api.fields import is_integer
 from bandstand.conf import get_settings
 
 __all__ = ["CursorPagination", "PageNumberPagination"]
 
 
-def _limited(paginator: Any) -> None:
-    """Take the sizes of pages from the settings as they are now."""
+def _sized(paginator: Any, request: Request) -> bool:
+    """Take the sizes of pages from the settings as they are now; return whether the request asks for one of its own."""
     limits = get_settings().api
     paginator.page_size, paginator.max_page_size = limits.page_size, limits.max_page_size
+    return is_integer(request.query_params.get(paginator.page_size_query_param, ""))
 
 
 class PageNumberPagination(pagination.PageNumberPagination):
@@ -29,8 +31,18 @@ class PageNumberPagination(pagination.PageNumberPagination):
 
     def get_page_size(self, request: Request) -> int | None:
         """Return how many results a page holds."""
-        _limited(self)
-        return super().get_page_size(request)
+        return super().get_page_size(request) if _sized(self, request) else self.page_size
+
+    def get_page_number(self, request: Request, paginator: Any) -> Any:
+        """Return the number of the page, or ``last``.
+
+        Raises:
+            NotFound: it is not written in ASCII digits.
+        """
+        number = super().get_page_number(request, paginator)
+        if isinstance(number, str) and not is_integer(number):
+            raise NotFound(self.invalid_page_message.format(page_number=number, message="That is no number."))
+        return number
 
 
 class CursorPagination(pagination.CursorPagination):
@@ -45,8 +57,7 @@ class CursorPagination(pagination.CursorPagination):
 
     def get_page_size(self, request: Request) -> int | None:
         """Return how many results a page holds."""
-        _limited(self)
-        return super().get_page_size(request)
+        return super().get_page_size(request) if _sized(self, request) else self.page_size
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         """Return one page.
