@@ -1,6 +1,7 @@
 """A small service for the tests of this room: groups that are made under a key, and views that fail in all ways."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -177,6 +178,20 @@ def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse(repr((request.GET.dict(), len(request.body))))
 
 
+class Thing(APIView):
+    """Something that a UUID names, counted by how often its work was done."""
+
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+
+    def get(self, request: Request, pk: UUID) -> Response:
+        return Response({"id": pk, "type": type(pk).__name__})
+
+    @idempotent
+    def post(self, request: Request, pk: UUID) -> Response:
+        return Response({"id": pk, "group": Group.objects.create(name=f"{pk}-{Group.objects.count()}").pk}, status=201)
+
+
 class Hidden(GenericViewSet):
     permission_classes = (AllowAny,)
 
@@ -188,6 +203,7 @@ router.register("users", CursorViewSet, basename="user")
 urlpatterns = [
     path("api/v1/", include(router.urls)),
     path("api/v1/sign-in/", SignIn.as_view()),
+    path("api/v1/things/<any_case_uuid:pk>/", Thing.as_view()),
     path("api/v1/reading/", Reading.as_view()),
     path("api/v1/echo/", Echo.as_view()),
     path("api/v1/members/", Members.as_view()),

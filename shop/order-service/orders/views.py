@@ -59,7 +59,7 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
         "retrieve": [IsCustomer & owner_or_staff("user_id")],
         "cancel": [IsBuyer],
     }
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "any_case_uuid"
     queryset = Order.objects.all()
     serializer_class = OrderSerializer
     filter_backends = (FilterBackend,)

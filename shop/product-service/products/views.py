@@ -53,7 +53,7 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
         "destroy": [IsStaff],
         "update_inventory": [IsStaff],
     }
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "any_case_uuid"
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
     filter_backends = (FilterBackend, SearchFilter, StableOrderingFilter)

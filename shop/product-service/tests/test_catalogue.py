@@ -263,3 +263,8 @@ def test_the_demonstration_has_a_catalogue() -> None:
     assert Product.objects.get(pk=sold.pk).inventory_count == 1
     for product in Product.objects.all():
         product.full_clean()
+
+
+def test_a_product_is_found_by_its_id_in_any_case(api_client: APIClient, lamp: Product) -> None:
+    """A client that writes UUIDs in capital letters asks for the same product."""
+    assert api_client.get(f"{URL}{str(lamp.pk).upper()}/").json()["id"] == str(lamp.pk)

@@ -59,7 +59,7 @@ class UserViewSet(
         "change_password": [IsSelf],
         "orders": self_or_staff,
     }
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "any_case_uuid"
     queryset = User.objects.all()
     serializer_class = UserSerializer
     filter_backends = (SearchFilter, StableOrderingFilter)

@@ -1,12 +1,12 @@
 """System checks: no view without a permission policy of its own, no access to single objects by being signed in alone,
-no field that reads numbers as only Python does.
+no field that reads numbers as only Python does, no address that finds an object under one spelling of its id alone.
 
 The commonest hole in APIs is that any signed-in user may read and change every object (OWASP API1:2023). A policy that
 is left out can't be seen in a review; so it must be written down, and `manage.py check` looks at each route.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from django.conf import settings
@@ -19,11 +19,17 @@ from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser
 from rest_framework.serializers import BaseSerializer, Serializer
 from rest_framework.views import APIView
 
-from bandstand.api.fields import LENIENT_FIELDS
+from bandstand.api.fields import LENIENT_FIELDS, is_integer, key_reader
 from bandstand.api.policies import PolicyTable
 from bandstand.conf import get_settings
 
-__all__ = ["check_cache", "check_cache_is_shared", "check_lenient_fields", "check_permission_policies"]
+__all__ = [
+    "check_cache",
+    "check_cache_is_shared",
+    "check_lenient_fields",
+    "check_object_addresses",
+    "check_permission_policies",
+]
 
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 _FRAMEWORKS: Final = ("rest_framework", "drf_spectacular")
@@ -33,6 +39,11 @@ _FOR_EVERY_OBJECT: Final = (AllowAny, IsAdminUser)
 _NO_POLICY: Final = (
     "Write permission_classes on the view, or get_permissions() where actions differ. AllowAny says that everybody may."
 )
+_ANY_CASE: Final = (
+    "Write <any_case_uuid:…>, on a viewset lookup_value_converter = 'any_case_uuid'; \"bandstand.api\" in "
+    "INSTALLED_APPS brings it."
+)
+_CONVERTER: Final = "Write lookup_value_converter = '{}' on the viewset, and use_regex_path=False for its router."
 _LENIENT_BACKEND: Final = "django_filters.rest_framework.backends.DjangoFilterBackend"
 _NO_ROW: Final = "Add the action to `policy`, or take its route away."
 _NO_OBJECT_POLICY: Final = (
@@ -84,6 +95,47 @@ def check_lenient_fields(app_configs: Any = None, **_: Any) -> list[CheckMessage
         return []
     views = {getattr(pattern.callback, "cls", None) for _, pattern in _patterns(get_resolver().url_patterns)}
     return [*_lenient_fields(), *(warning for view in views if view for warning in _lenient_filters(view))]
+
+
+@register(Tags.urls)
+def check_object_addresses(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return a warning for each route whose object has an address too few, or more than one."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    faults: dict[tuple[str, str], CheckMessage] = {}
+    for route, pattern in _patterns(get_resolver().url_patterns):
+        cls = getattr(pattern.callback, "cls", None)
+        if isinstance(cls, type) and issubclass(cls, APIView) and not _is_foreign(cls):
+            for fault in _address_faults(route, cls):
+                faults.setdefault((str(fault.id), str(fault.obj)), fault)
+    return list(faults.values())
+
+
+def _address_faults(route: str, cls: type[APIView]) -> Iterator[CheckMessage]:
+    where = f"{_name(cls)} (at /{route})"
+    if "<uuid:" in route:
+        text = f"{where} does not find a UUID in capital letters: Django's converter `uuid` takes lower case only."
+        yield Warning(text, hint=_ANY_CASE, obj=_name(cls), id="bandstand.api.W004")
+    reader = _key_reader(cls) if _takes_any_text(cls, route) else None
+    if reader is not None:
+        text = f"{where} finds one object under many addresses: Django takes 1_0 for 10, and a UUID in many forms."
+        converter = "int" if reader is is_integer else "any_case_uuid"
+        yield Warning(text, hint=_CONVERTER.format(converter), obj=_name(cls), id="bandstand.api.W005")
+
+
+def _takes_any_text(cls: type[APIView], route: str) -> bool:
+    name = getattr(cls, "lookup_url_kwarg", None) or getattr(cls, "lookup_field", None)
+    return name is not None and re.search(rf"(?<!P)<(?:str:)?{name}>|P<{name}>\[\^/\.?\]\+", route) is not None
+
+
+def _key_reader(cls: type[APIView]) -> Callable[[str], bool] | None:
+    rows = getattr(cls, "queryset", None)
+    if rows is None:
+        return None
+    field, options = getattr(cls, "lookup_field", "pk"), rows.model._meta  # noqa: SLF001 - Django's documented model API
+    return key_reader(
+        options.pk if field == "pk" else next((each for each in options.fields if each.name == field), None)
+    )
 
 
 def _lenient_fields() -> Iterator[CheckMessage]:
