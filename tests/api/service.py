@@ -192,6 +192,24 @@ class Thing(APIView):
         return Response({"id": pk, "group": Group.objects.create(name=f"{pk}-{Group.objects.count()}").pk}, status=201)
 
 
+ANSWER: Any = {}
+
+
+class Answer(APIView):
+    """Answers with whatever a test puts into ``ANSWER``."""
+
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+
+    def get(self, request: Request) -> Response:
+        return Response(ANSWER)
+
+    @idempotent
+    def post(self, request: Request) -> Response:
+        Group.objects.create(name="written")
+        return Response(ANSWER)
+
+
 class Hidden(GenericViewSet):
     permission_classes = (AllowAny,)
 
@@ -204,6 +222,7 @@ urlpatterns = [
     path("api/v1/", include(router.urls)),
     path("api/v1/sign-in/", SignIn.as_view()),
     path("api/v1/things/<any_case_uuid:pk>/", Thing.as_view()),
+    path("api/v1/answer/", Answer.as_view()),
     path("api/v1/reading/", Reading.as_view()),
     path("api/v1/echo/", Echo.as_view()),
     path("api/v1/members/", Members.as_view()),
