@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from bandstand.api import IntegerField, UUIDField
@@ -39,6 +39,8 @@ class PlacementSerializer(serializers.Serializer[Any]):
 class OrderItemSerializer(serializers.ModelSerializer[OrderItem]):
     """A product of an order, as it was sold."""
 
+    examples: ClassVar[dict[str, Any]] = {"name": "Desk lamp", "unit_price": "49.90", "quantity": 2}
+
     class Meta:
         model = OrderItem
         fields = ("product_id", "name", "unit_price", "quantity")
@@ -47,6 +49,8 @@ class OrderItemSerializer(serializers.ModelSerializer[OrderItem]):
 
 class OrderSerializer(serializers.ModelSerializer[Order]):
     """An order as its buyer sees it."""
+
+    examples: ClassVar[dict[str, Any]] = {"reason": "", "total_amount": "99.80", "currency": "EUR"}
 
     items = OrderItemSerializer(many=True, read_only=True)
 

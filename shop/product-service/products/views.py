@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bandstand.api import FilterBackend, PolicyTable, StableOrderingFilter, idempotent, save_unique
+from bandstand.api import FilterBackend, PolicyTable, StableOrderingFilter, idempotent, raises, save_unique
 from bandstand.identity import IsStaff
 from django.db import transaction
 from django.db.models import ProtectedError, QuerySet
@@ -76,6 +76,11 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
     def perform_update(self, serializer: BaseSerializer[Product]) -> None:
         save_unique(serializer)
 
+    @raises(ProductInUse)
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete a product of which no order tells."""
+        return super().destroy(request, *args, **kwargs)
+
     def perform_destroy(self, instance: Product) -> None:
         try:
             instance.delete()
@@ -85,11 +90,12 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
     @extend_schema(responses=ProductSerializer(many=True))
     @action(detail=False)
     def featured(self, request: Request) -> Response:
-        """The products that the shop shows first."""
+        """List the products that the shop shows first."""
         return self.list(request)
 
     @extend_schema(request=StockChangeSerializer, responses=StockSerializer)
     @action(detail=True, methods=["post"], filter_backends=[], pagination_class=None)
+    @raises(StockImpossible)
     @idempotent(required=False)
     def update_inventory(self, request: Request, pk: str) -> Response:
         """Add to the stock, or take from it; 409 where there is not enough. With a key it is safe to repeat."""

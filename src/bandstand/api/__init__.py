@@ -14,8 +14,8 @@
   the same from page to page, ``LookOnly`` for the admin.
 - ``IntegerField``, ``DecimalField``, ``UUIDField`` and the other fields of serializers, ``ModelSerializer`` with them,
   and ``FilterBackend`` for django-filter: numbers as JSON has them, so that ``"1_0"`` is none.
-- ``ProblemAutoSchema``: the OpenAPI document says what errors look like. ``bandstand.api.urls``: the document at
-  ``/api/schema/`` and pages to read it at ``/api/docs/``.
+- ``ProblemAutoSchema``: the OpenAPI document has summaries, examples and each status; ``raises`` names the errors of an
+  action. ``bandstand.api.urls``: the document at ``/api/schema/`` and pages to read it at ``/api/docs/``.
 
 Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the table and a system check that refuses views without an
 explicit permission policy.
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from bandstand.api.parsers import StrictJSONParser
     from bandstand.api.policies import NoOne, PolicyTable
     from bandstand.api.problems import FieldFault, Problem, problem_response
+    from bandstand.api.raising import raises
     from bandstand.api.renderers import JSONRenderer
     from bandstand.api.request_limits import RequestLimitsMiddleware
     from bandstand.api.schema import ProblemAutoSchema
@@ -96,6 +97,7 @@ __all__ = [
     "idempotent",
     "problem_response",
     "purge_expired",
+    "raises",
     "rest_framework_settings",
     "save_unique",
     "spectacular_settings",
@@ -137,6 +139,7 @@ _HOMES = {
     "idempotent": "idempotency",
     "problem_response": "problems",
     "purge_expired": "idempotency",
+    "raises": "raising",
     "save_unique": "serializers",
 }
 
