@@ -52,7 +52,10 @@ _PROBLEM: Final[dict[str, Any]] = {
         "instance": {"type": "string", "format": "uri-reference"},
         "code": {"type": "string", "description": "For programs; never changes."},
         "service": {"type": "string", "description": "The service that says so."},
-        "correlation_id": {"type": "string", "description": "Finds the request in the logs of all services."},
+        "correlation_id": {
+            "type": ["string", "null"],
+            "description": "Finds the request in the logs of all services; null where the gateway could not read it.",
+        },
         "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldFault"}},
     },
 }
