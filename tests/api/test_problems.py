@@ -8,7 +8,8 @@ from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from bandstand.api import FieldFault, problem_response
-from bandstand.api.problems import uri_reference
+from bandstand.context import problem_response as problem_before_views
+from bandstand.context import uri_reference
 from bandstand.exceptions import CircuitOpen
 from tests.api.service import FAILURES, SECRET
 
@@ -116,8 +117,9 @@ PATHS = {
 def test_the_instance_is_a_uri_reference(path: str, reference: str) -> None:
     """A path is percent-encoded, once, and never names another host."""
     assert uri_reference(path) == reference
-    response = problem_response(404, "not_found", "There is nothing here.", instance=path)
-    assert json.loads(response.content)["instance"] == reference
+    for respond in (problem_response, problem_before_views):
+        response = respond(404, "not_found", "There is nothing here.", instance=path)
+        assert json.loads(response.content)["instance"] == reference
     assert urlsplit(urljoin("https://shop.example/", reference)).netloc == "shop.example"
 
 

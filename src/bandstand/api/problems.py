@@ -4,20 +4,17 @@ import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from django.http import HttpResponse
 
 from bandstand.conf import get_settings, wire
-from bandstand.context import current
+from bandstand.context import current, uri_reference
 from bandstand.structs import build_type
 
-__all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response", "uri_reference"]
+__all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response"]
 
 PROBLEM_TYPE: Final = "application/problem+json"
-
-_PATH_CHARACTERS: Final = "/:@!$&'()*+,;="  # RFC 3986, section 3.3: what a path holds besides letters, digits and -._~
 
 
 class FieldFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,16 +76,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             content_type=PROBLEM_TYPE,
             headers={**self.headers(), **(headers or {})},
         )
-
-
-def uri_reference(path: str) -> str:
-    """Return a decoded path, such as ``request.path``, as a URI reference (RFC 3986).
-
-    Each character that a path can't hold is percent-encoded, a percent sign as well. Of several slashes at the
-    beginning the second is encoded, as ``HttpRequest.get_full_path`` does it: two would begin the name of a host.
-    """
-    reference = quote(path, safe=_PATH_CHARACTERS, errors="surrogatepass")
-    return f"/%2F{reference[2:]}" if reference.startswith("//") else reference
 
 
 def problem_response(
