@@ -1,6 +1,8 @@
 """A small service for the tests of this room: groups that are made under a key, and views that fail in all ways."""
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -11,6 +13,8 @@ from django.urls import include, path
 from rest_framework import serializers, status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
+from rest_framework.exceptions import APIException
+from rest_framework.generics import CreateAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,7 +23,17 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from bandstand import exceptions
-from bandstand.api import CursorPagination, Idempotent, LoginThrottle, idempotent
+from bandstand.api import (
+    CursorPagination,
+    DateTimeField,
+    DecimalField,
+    Idempotent,
+    IntegerField,
+    LoginThrottle,
+    UUIDField,
+    idempotent,
+    raises,
+)
 
 SECRET = "postgres://svc:hunter2@db.internal/shop"
 
@@ -177,6 +191,70 @@ def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse(repr((request.GET.dict(), len(request.body))))
 
 
+class Thing(APIView):
+    """Something that a UUID names, counted by how often its work was done."""
+
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+
+    def get(self, request: Request, pk: UUID) -> Response:
+        return Response({"id": pk, "type": type(pk).__name__})
+
+    @idempotent
+    def post(self, request: Request, pk: UUID) -> Response:
+        return Response({"id": pk, "group": Group.objects.create(name=f"{pk}-{Group.objects.count()}").pk}, status=201)
+
+
+ANSWER: Any = {}
+
+
+class Answer(APIView):
+    """Answers with whatever a test puts into ``ANSWER``."""
+
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+
+    def get(self, request: Request) -> Response:
+        return Response(ANSWER)
+
+    @idempotent
+    def post(self, request: Request) -> Response:
+        Group.objects.create(name="written")
+        return Response(ANSWER)
+
+
+class Teapot(APIException):
+    status_code = 418
+    default_code = "teapot"
+    default_detail = "Short and stout."
+
+
+class DocumentedSerializer(serializers.Serializer):
+    examples: ClassVar[dict[str, Any]] = {"name": "Desk lamp"}
+
+    id = UUIDField(read_only=True)
+    name = serializers.CharField(max_length=20)
+    price = DecimalField(max_digits=3, decimal_places=2, max_value=Decimal("2.50"))
+    count = IntegerField(min_value=5)
+    kind = serializers.ChoiceField(choices=[("a", "A"), ("b", "B")])
+    tags = serializers.ListField(child=serializers.CharField(), max_length=3)
+    key = UUIDField()
+    at = DateTimeField()
+    secret = serializers.CharField(write_only=True, min_length=8)
+    lines = ItemSerializer(many=True, allow_empty=False, max_length=5)
+
+
+class Documented(CreateAPIView):
+    permission_classes = (AllowAny,)
+    serializer_class = DocumentedSerializer
+    throttle_classes = ()
+
+    @raises(Teapot, Http404, exceptions.CircuitOpen)
+    def post(self, request: Request) -> Response:
+        """Brew coffee, e.g. with milk. The second sentence is for the description."""
+        return Response({}, status=201)
+
+
 class Hidden(GenericViewSet):
     permission_classes = (AllowAny,)
 
@@ -188,6 +266,9 @@ router.register("users", CursorViewSet, basename="user")
 urlpatterns = [
     path("api/v1/", include(router.urls)),
     path("api/v1/sign-in/", SignIn.as_view()),
+    path("api/v1/things/<any_case_uuid:pk>/", Thing.as_view()),
+    path("api/v1/answer/", Answer.as_view()),
+    path("api/v1/documented/", Documented.as_view()),
     path("api/v1/reading/", Reading.as_view()),
     path("api/v1/echo/", Echo.as_view()),
     path("api/v1/members/", Members.as_view()),

@@ -3,16 +3,26 @@ from typing import Any, ClassVar
 import pytest
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django_filters.rest_framework import DjangoFilterBackend
 from pytest_django.fixtures import Settings
+from rest_framework import serializers
 from rest_framework.decorators import action, api_view, permission_classes
+from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.routers import DefaultRouter
 from rest_framework.views import APIView
 from rest_framework.viewsets import ModelViewSet, ViewSet
 
-from bandstand.api.checks import check_cache, check_cache_is_shared, check_permission_policies
+from bandstand.api import FilterBackend, IntegerField, ModelSerializer
+from bandstand.api.checks import (
+    check_cache,
+    check_cache_is_shared,
+    check_lenient_fields,
+    check_object_addresses,
+    check_permission_policies,
+)
 from bandstand.identity import IsService, IsStaff, owner_or_staff
 
 
@@ -194,3 +204,74 @@ def test_a_cache_that_keeps_nothing_is_an_error(settings: Settings) -> None:
 def test_a_cache_for_each_process_is_a_warning_in_production(settings: Settings) -> None:
     """`check --deploy` says so."""
     assert [fault.id for fault in check_cache_is_shared()] == ["bandstand.api.W001"]
+
+
+class Line(serializers.Serializer[Any]):
+    quantity = serializers.IntegerField()
+    ids = serializers.ListField(child=serializers.UUIDField())
+    count = serializers.IntegerField(read_only=True)
+    strict = IntegerField()
+    text = serializers.CharField()
+
+
+class GroupLine(serializers.ModelSerializer[Group]):
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+
+class StrictGroup(ModelSerializer[Group]):
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+
+class Abstract(serializers.ModelSerializer[Group]):
+    pass
+
+
+class Filtered(Public):
+    filter_backends = (DjangoFilterBackend,)
+
+
+class FilteredStrictly(Public):
+    filter_backends = (FilterBackend,)
+
+
+def test_fields_that_read_more_than_json_are_found(settings: Settings) -> None:
+    """Also inside lists and relations; not what is only sent, and not Bandstand's own."""
+    assert faults(settings, path("x/", Filtered.as_view()), path("y/", FilteredStrictly.as_view())) == []
+    found = [fault for fault in check_lenient_fields() if str(fault.obj).startswith(__name__)]
+    assert [(fault.id, str(fault.obj).removeprefix(f"{__name__}.")) for fault in found] == [
+        ("bandstand.api.W002", "GroupLine.permissions"),
+        ("bandstand.api.W002", "Line.quantity"),
+        ("bandstand.api.W002", "Line.ids"),
+        ("bandstand.api.W003", "Filtered"),
+    ]
+    assert "bandstand.api.UUIDField" in str(found[2].hint)
+
+
+class Plain(Public, GenericAPIView[Group]):
+    queryset = Group.objects.all()
+
+
+class ByName(Plain):
+    lookup_field = "name"
+
+
+def addresses(settings: Settings, *patterns: Any) -> list[tuple[str, str]]:
+    faults(settings, *patterns)
+    return [(str(fault.id), str(fault.obj).rpartition(".")[2]) for fault in check_object_addresses() if fault.hint]
+
+
+def test_an_object_has_one_address(settings: Settings) -> None:
+    """A number or UUID that any text may stand for, and a UUID in lower case only, are found; text keys are not."""
+    found = [("bandstand.api.W005", "Plain")]
+    assert addresses(settings, path("x/<pk>/", Plain.as_view())) == found
+    assert addresses(settings, path("x/<str:pk>/", Plain.as_view())) == found
+    assert addresses(settings, re_path(r"x/(?P<pk>[^/.]+)/$", Plain.as_view())) == found
+    assert addresses(settings, path("x/<int:pk>/", Plain.as_view())) == []
+    assert addresses(settings, re_path(r"x/(?P<pk>[0-9]+)/$", Plain.as_view())) == []
+    assert addresses(settings, path("x/<str:name>/", ByName.as_view())) == []
+    assert addresses(settings, path("x/<uuid:pk>/", Public.as_view())) == [("bandstand.api.W004", "Public")]
+    assert addresses(settings, path("x/<any_case_uuid:pk>/", Public.as_view())) == []

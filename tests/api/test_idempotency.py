@@ -59,6 +59,14 @@ def test_a_required_key_must_be_sent(api: APIClient) -> None:
     assert Group.objects.count() == 0
 
 
+@pytest.mark.parametrize("key", ["", "  ", '""'])
+def test_an_optional_key_that_is_empty_is_refused(api: APIClient, key: str) -> None:
+    """Who sends the header means to be protected: the request must not run as if there were none."""
+    response = api.post("/api/v1/groups/maybe/", {"name": "a"}, headers={"Idempotency-Key": key})
+    assert problem_in(response, 400)["code"] == "idempotency_key_invalid"
+    assert Group.objects.count() == 0
+
+
 def test_an_optional_key_may_be_left_out(api: APIClient) -> None:
     """Then each request has its effect; with one it has it once."""
     for key in (None, None, "k", "k"):
@@ -68,7 +76,30 @@ def test_an_optional_key_may_be_left_out(api: APIClient) -> None:
     assert Group.objects.count() == 3
 
 
-@pytest.mark.parametrize("key", ["x" * 256, "a\tb", "schlüssel", "a\x7fb", '"' + "x" * 256 + '"'])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "x" * 256,
+        "a\tb",
+        "schlüssel",
+        "a\x7fb",
+        '"' + "x" * 256 + '"',
+        '""',
+        ' "" ',
+        '"',
+        '"""',
+        '" "',
+        '" a"',
+        '"a "',
+        '"\t"',
+        '"a',
+        '"a"b"',
+        '"a", "b"',
+        '"a";version=1',
+        '"a\\"',
+        '"a\\b"',
+    ],
+)
 def test_a_key_is_printable_ascii_of_at_most_255(api: APIClient, key: str) -> None:
     """Anything else is refused before it comes near the database."""
     assert problem_in(create(api, key=key), 400)["code"] == "idempotency_key_invalid"
@@ -81,6 +112,12 @@ def test_any_other_key_is_taken(api: APIClient, key: str) -> None:
     """Also in quotes, as the draft writes it: the same key."""
     assert create(api, key=key).status_code == 201
     assert create(api, key=f'"{key}"' if len(key) < 255 else key).headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_key_in_quotes_is_read_as_a_string_of_structured_fields(api: APIClient) -> None:
+    """A backslash stands before a quote and before itself: the quoted and the bare form are one key."""
+    assert create(api, key='say-"a"-\\').status_code == 201
+    assert create(api, key='"say-\\"a\\"-\\\\"').headers["Idempotency-Replayed"] == "true"
 
 
 def test_keys_belong_to_who_sent_them(api: APIClient) -> None:

@@ -1,5 +1,6 @@
 import json
 from typing import Any
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import pytest
 from django.http import HttpResponse
@@ -7,6 +8,8 @@ from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from bandstand.api import FieldFault, problem_response
+from bandstand.context import problem_response as problem_before_views
+from bandstand.context import uri_reference
 from bandstand.exceptions import CircuitOpen
 from tests.api.service import FAILURES, SECRET
 
@@ -91,6 +94,42 @@ def test_the_correlation_id_of_the_answer_is_in_the_problem(api: APIClient) -> N
     """What a client reports finds the request in the logs."""
     response = api.get("/api/v1/nowhere/", headers={"X-Correlation-ID": "from-the-client-1"})
     assert problem_in(response, 404)["correlation_id"] == "from-the-client-1" == response.headers["X-Correlation-ID"]
+
+
+PATHS = {
+    "/api/v1/nowhere/": "/api/v1/nowhere/",
+    "/api/v1/a-._~!$&'()*+,;=:@b/": "/api/v1/a-._~!$&'()*+,;=:@b/",
+    "/api/v1/größe/": "/api/v1/gr%C3%B6%C3%9Fe/",
+    "/api/v1/a b/": "/api/v1/a%20b/",
+    '/api/v1/"quoted"<b>/': "/api/v1/%22quoted%22%3Cb%3E/",
+    "/api/v1/%41/": "/api/v1/%2541/",
+    "/api/v1/[a]{b}|c^`\\/": "/api/v1/%5Ba%5D%7Bb%7D%7Cc%5E%60%5C/",
+    "/api/v1/a?b#c/": "/api/v1/a%3Fb%23c/",
+    "/a\r\nb\x7f\x85": "/a%0D%0Ab%7F%C2%85",
+    "//evil.example/api/": "/%2Fevil.example/api/",
+    "///evil.example/": "/%2F/evil.example/",
+    "/\ud800/": "/%ED%A0%80/",
+    "/\U0001f600/": "/%F0%9F%98%80/",
+}
+
+
+@pytest.mark.parametrize(("path", "reference"), PATHS.items())
+def test_the_instance_is_a_uri_reference(path: str, reference: str) -> None:
+    """A path is percent-encoded, once, and never names another host."""
+    assert uri_reference(path) == reference
+    for respond in (problem_response, problem_before_views):
+        response = respond(404, "not_found", "There is nothing here.", instance=path)
+        assert json.loads(response.content)["instance"] == reference
+    assert urlsplit(urljoin("https://shop.example/", reference)).netloc == "shop.example"
+
+
+@pytest.mark.parametrize(
+    "sent", ["/api/v1/%C3%A9%20%22/", "//evil.example/", "/api/v1/fail/%0A/", "/api/v1/plain/fail/%25/"]
+)
+def test_the_path_of_a_request_comes_back_as_it_was_sent(api: APIClient, sent: str) -> None:
+    """Whatever answers: the resolver, a view of REST framework, a view of Django."""
+    response = api.generic("GET", sent, PATH_INFO=unquote_to_bytes(sent).decode("latin-1"))
+    assert json.loads(response.content)["instance"] == sent.replace("//evil", "/%2Fevil")
 
 
 def test_unknown_host_is_a_problem(api: APIClient) -> None:

@@ -251,6 +251,5 @@ def test_answers_are_json_with_decimals_as_texts() -> None:
     data = OrderedDict(a=Decimal("19.90"), b=lazy(lambda: "late", str)(), c=mark_safe("<b>"), d=(x for x in (1, 2)))
     assert json.loads(render(data)) == {"a": "19.90", "b": "late", "c": "<b>", "d": [1, 2]}
     assert render(None) == b""
-    assert render(float("nan")) == b"null"
-    with pytest.raises(TypeError, match="has no JSON form"):
+    with pytest.raises(TypeError, match="can't be written as JSON"):
         render(object())

@@ -9,6 +9,7 @@ from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from bandstand.api import rest_framework_settings, spectacular_settings
+from bandstand.testing.project import openapi_faults
 
 from .test_problems import problem_in
 
@@ -28,16 +29,140 @@ def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
     validate_schema(document)
 
 
+def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path.removeprefix("/api/v1")): operation
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if "responses" in operation
+    }
+
+
 def test_each_operation_says_what_errors_look_like(document: dict[str, Any]) -> None:
-    """The problem document is the default answer."""
-    operations = [
-        operation for path in document["paths"].values() for operation in path.values() if "responses" in operation
-    ]
+    """Each status that can come is named, none stands for all, and each has the problem document with an example."""
+    operations = operations_of(document)
     assert len(operations) > 10
-    for operation in operations:
-        schema = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
-        assert schema == {"$ref": "#/components/schemas/Problem"}
+    for operation in operations.values():
+        assert "default" not in operation["responses"]
+        assert {"400", "406", "500", "503", "504"} <= set(operation["responses"])
+    for response in document["components"]["responses"].values():
+        content = response["content"]["application/problem+json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        assert response["description"]
+        assert content["examples"]
     assert "code" in document["components"]["schemas"]["Problem"]["required"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "named", "absent"),
+    [
+        (("POST", "/groups/"), {"201", "401", "409", "411", "413", "415", "422"}, {"403", "404", "429"}),
+        (("GET", "/groups/"), {"200", "404"}, {"409", "413", "422"}),
+        (("DELETE", "/groups/{id}/"), {"204", "404", "409"}, {"413", "422"}),
+        (("GET", "/members/"), {"401", "429"}, {"403"}),
+        (("POST", "/documented/"), {"201", "404", "418", "503"}, {"422"}),
+    ],
+)
+def test_an_operation_names_the_statuses_that_can_come(
+    document: dict[str, Any], operation: tuple[str, str], named: set[str], absent: set[str]
+) -> None:
+    """By its permissions, throttles, pages, key, and the errors that it says it raises."""
+    statuses = set(operations_of(document)[operation]["responses"])
+    assert named <= statuses
+    assert not absent & statuses
+
+
+def test_the_errors_of_an_action_have_their_codes(document: dict[str, Any]) -> None:
+    """A client knows what to look for."""
+    responses = operations_of(document)["POST", "/documented/"]["responses"]
+    assert set(responses["418"]["content"]["application/problem+json"]["examples"]) == {"teapot"}
+    assert set(responses["503"]["content"]["application/problem+json"]["examples"]) == {"circuit_open"}
+    keys = operations_of(document)["POST", "/groups/"]["responses"]
+    assert set(keys["400"]["content"]["application/problem+json"]["examples"]) == {
+        "idempotency_key_missing",
+        "idempotency_key_invalid",
+    }
+
+
+def test_each_operation_has_a_summary(document: dict[str, Any]) -> None:
+    """The first sentence of its docstring, or what its action does."""
+    operations = operations_of(document)
+    assert all(operation["summary"] for operation in operations.values())
+    summaries = {key: operation["summary"] for key, operation in operations.items()}
+    assert summaries["GET", "/groups/"] == "List groups"
+    assert summaries["PATCH", "/groups/{id}/"] == "Change a group"
+    assert summaries["POST", "/documented/"] == "Brew coffee, e.g. with milk"
+
+
+def test_examples_are_made_of_the_fields(document: dict[str, Any]) -> None:
+    """The serializer's own values first, else within bounds; without what is only read, or only written."""
+    operation = operations_of(document)["POST", "/documented/"]
+    sent = operation["requestBody"]["content"]["application/json"]["examples"]["Example"]["value"]
+    assert sent == {
+        "name": "Desk lamp", "price": "2.50", "count": 5, "kind": "a", "tags": ["text"],
+        "key": sent["key"], "at": sent["at"], "secret": "secret..", "lines": [{"product": "product", "quantity": 1}],
+    }  # fmt: skip
+    answered = operation["responses"]["201"]["content"]["application/json"]["examples"]["Example"]["value"]
+    assert set(answered) == (set(sent) - {"secret"}) | {"id"}
+    page = operations_of(document)["GET", "/groups/"]["responses"]["200"]["content"]["application/json"]["examples"]
+    assert page["Example"]["value"] == {
+        "count": 1, "next": None, "previous": None, "results": [{"id": 1, "name": "name"}],
+    }  # fmt: skip
+
+
+def test_lists_and_pages_have_bounds(document: dict[str, Any]) -> None:
+    """What is refused when it is too short or too long is described so."""
+    lines = document["components"]["schemas"]["DocumentedRequest"]["properties"]["lines"]
+    assert (lines["minItems"], lines["maxItems"]) == (1, 5)
+    parameters = {each["name"]: each["schema"] for each in operations_of(document)["GET", "/groups/"]["parameters"]}
+    assert parameters["page"]["minimum"] == 1
+    assert parameters["page_size"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    page = document["components"]["schemas"]["PaginatedGroupList"]
+    assert page["properties"]["next"]["type"] == ["string", "null"]
+    assert "nullable" not in json.dumps(document)
+
+
+def test_what_the_documents_of_a_service_leave_open_is_found(document: dict[str, Any]) -> None:
+    """No summary, one answer for all statuses, no example, an example that the schema refuses."""
+    operation = operations_of(document)["POST", "/documented/"]
+    whole = {**document, "paths": {"/x/": {"post": operation}}}
+    assert openapi_faults(whole) == []
+    del operation["summary"]
+    operation["responses"]["default"] = {}
+    operation["requestBody"]["content"]["application/json"]["examples"]["Example"]["value"]["count"] = 1
+    operation["responses"]["201"]["content"]["application/json"]["examples"] = {}
+    found = " ".join(openapi_faults(whole))
+    for fault in ("no summary", "one answer for all", "refuses at $.count", "has no example"):
+        assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "media_type"),
+    [
+        ("?format=json", "*/*", "application/json"),
+        ("?format=json", "text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("?format=json", "application/vnd.oai.openapi", "application/json"),
+        ("?format=yaml", "application/json", "application/vnd.oai.openapi"),
+        ("", "application/json", "application/json"),
+        ("", "application/vnd.oai.openapi+json", "application/vnd.oai.openapi+json"),
+        ("", "*/*", "application/vnd.oai.openapi"),
+    ],
+)
+def test_the_document_comes_in_the_format_that_is_asked_for(
+    api: APIClient, query: str, accept: str, media_type: str
+) -> None:
+    """By the address, which is all that a browser can say, or by the header."""
+    response = api.get(f"/api/schema/{query}", headers={"Accept": accept})
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].partition(";")[0] == media_type
+    assert response.content.startswith(b"{") == ("json" in media_type)
+    suffix = "json" if "json" in media_type else "yaml"
+    assert response.headers["Content-Disposition"].endswith(f'.{suffix}"')
+
+
+def test_a_format_that_there_is_not(api: APIClient) -> None:
+    """404, in the same form as every error."""
+    problem_in(api.get("/api/schema/?format=xml"), 404)
 
 
 def test_real_problems_fit_the_schema(document: dict[str, Any], api: APIClient) -> None:

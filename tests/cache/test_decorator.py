@@ -1,9 +1,19 @@
+import enum
+import functools
+from dataclasses import dataclass, field, make_dataclass
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
+from django.db import models
+from django.utils.safestring import mark_safe
+from django.utils.translation import get_language, gettext, override
+from pytest_django.fixtures import Settings
 
-from bandstand.cache import cache_result, invalidate_tag
+from bandstand.cache import DistributedCache, cache_result, invalidate_tag
 from bandstand.context import bind, new_context
 from bandstand.exceptions import UnstableKey
 
@@ -122,3 +132,165 @@ def test_a_prefix_of_ones_own() -> None:
         return "second"
 
     assert [first(1), second(1)] == ["first", "first"]
+
+
+class Status(models.TextChoices):
+    PAID = "paid", "Paid in full"
+    OPEN = "open", "Open"
+
+
+class Rights(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclass(frozen=True)
+class Money:
+    amount: Decimal
+    currency: str = "EUR"
+
+    @functools.cached_property
+    def text(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+@dataclass
+class Checked:
+    number: int
+    made: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.made += 1
+
+
+class Line(NamedTuple):
+    name: str
+    price: Money
+
+
+class Page(msgspec.Struct, frozen=True):
+    lines: list[Line]
+    status: Status | None = None
+    opens: datetime | None = None
+
+
+RESULTS = [
+    Status.PAID, Rights.READ | Rights.WRITE, Rights(0), Money(Decimal("1.50")), Line("a", Money(Decimal(1))),
+    Page([Line("a", Money(Decimal(1)))], Status.OPEN, datetime(2026, 10, 24, 9, tzinfo=ZoneInfo("Europe/Berlin"))),
+    {"a": [Status.PAID, (Money(Decimal(2)), {Status.OPEN})], Status.PAID: frozenset({Money(Decimal(3))})}, Checked(1),
+    [mark_safe("<b>"), date(2026, 1, 1), b"x", None, 1, 1.5, {"$": "v"}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", RESULTS, ids=lambda value: type(value).__name__)
+def test_a_hit_is_the_same_as_a_miss(value: Any) -> None:
+    """Classes that the annotation names, and those in their fields, come back as what they were, at any depth."""
+
+    @cache_result(key_prefix="any")
+    def result() -> dict[str, Status | Literal[Rights.READ]] | Page | list[Checked]:
+        calls.append(1)
+        return value  # type: ignore[no-any-return]
+
+    result.invalidate()
+    miss, hit = result(), result()
+    assert len(calls) == 1
+    assert type(hit) is type(miss)
+    assert (hit, repr(hit)) == (miss, repr(miss))
+    if isinstance(value, Money):
+        assert hit.text == "1.50 EUR"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [Status.PAID, Money(Decimal(1)), Line("a", Money(Decimal(1))), Page([])])
+def test_a_class_that_is_not_declared_is_refused(value: Any) -> None:
+    """At the first call, with what to write."""
+
+    @cache_result(key_prefix="undeclared")
+    def result() -> Any:
+        return value
+
+    with pytest.raises(TypeError, match=f"-> {type(value).__name__}"):
+        result()
+
+
+def test_a_state_that_is_in_no_field_is_refused() -> None:
+    """It would be lost."""
+
+    @cache_result()
+    def result() -> Checked:
+        checked = Checked(1)
+        checked.surplus = 2  # type: ignore[attr-defined]
+        return checked
+
+    with pytest.raises(TypeError, match="'surplus' is no field"):
+        result()
+
+
+def test_what_another_release_has_kept_is_a_miss() -> None:
+    """A class with other fields, or one that is not declared any more, is computed anew."""
+
+    def keep(kind: Any) -> Any:
+        def result() -> Any:
+            calls.append(1)
+            return kind(1) if kind else 1
+
+        result.__annotations__["return"] = kind
+        return cache_result(key_prefix="release")(result)()
+
+    old, new = make_dataclass("Thing", ["a"]), make_dataclass("Thing", ["b"])
+    assert [type(keep(kind)) for kind in (old, old, new, new, None, None)] == [old, old, new, new, int, int]
+    assert len(calls) == 3
+
+
+def test_classes_are_declared_by_hand() -> None:
+    """Where there is no annotation."""
+    kept = DistributedCache("by-hand", types=[Page])
+    value = Page([Line("a", Money(Decimal(1)))], Status.OPEN)
+    kept.set("a", value)
+    assert kept.get("a") == value
+    assert kept.get_or_set("a", lambda: None) == value  # type: ignore[comparison-overlap]
+    with pytest.raises(TypeError, match="can't be declared"):
+        DistributedCache("by-hand", types=[int]).set("a", 1)
+
+
+@cache_result(timeout=60)
+def january() -> str:
+    calls.append(get_language())
+    return gettext("January")
+
+
+def test_a_text_is_kept_for_its_language() -> None:
+    """Nobody is shown the text that another one's language has given."""
+    for _ in range(2):
+        seen = []
+        for language in ("de", "fr", "en-us", None):
+            with override(language):
+                seen.append(january())
+        assert seen == ["Januar", "janvier", "January", "January"]
+    assert calls == ["de", "fr", "en-us", None]
+    january.invalidate()
+    with override("fr"):
+        january()
+    assert calls[-1] == "fr"
+    assert len(calls) == 5
+
+
+def test_a_language_that_is_not_listed_is_not_kept(settings: Settings) -> None:
+    """invalidate() could not find it; the text is right all the same."""
+    settings.LANGUAGES = [("en-us", "English")]
+    with override("de"):
+        assert [january(), january()] == ["Januar", "Januar"]
+    assert calls == ["de", "de"]
+
+
+def test_results_without_text_are_kept_once() -> None:
+    """When they say so, or when the service has no translations."""
+
+    @cache_result(per_language=False)
+    def number() -> int:
+        calls.append(1)
+        return 1
+
+    for language in ("de", "fr"):
+        with override(language):
+            number()
+    assert calls == [1]

@@ -1,14 +1,17 @@
 import json
 import math
 import pickle
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from collections import OrderedDict, namedtuple
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +28,7 @@ SCALARS = st.one_of(
     st.decimals(allow_nan=False),
     st.uuids(),
     st.datetimes(timezones=st.just(UTC)),
+    st.datetimes(timezones=st.timezones()),
     st.datetimes(),
     st.dates(),
     st.times(),
@@ -42,6 +46,16 @@ VALUES = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+class dateutil_like(tzinfo):  # noqa: N801 - as the zones of that package
+    """A zone that no name leads back to."""
+
+    def utcoffset(self, moment: Any) -> timedelta:
+        return timedelta(hours=1)
+
+    def dst(self, moment: Any) -> timedelta:
+        return timedelta(0)
 
 
 def typed(value: Any) -> Any:
@@ -76,11 +90,62 @@ class Colour(IntEnum):
     RED = 1
 
 
-def test_kinds_of_text_and_number_become_plain() -> None:
-    """A mark of safety or an enumeration is not data; the text or number is."""
-    assert decode(encode(mark_safe("<b>"))) == "<b>"
-    assert type(decode(encode([mark_safe("<b>")]))[0]) is str
-    assert decode(encode(Colour.RED)) == 1
+class Word(str):
+    __slots__ = ()
+
+
+Pair = namedtuple("Pair", "x y")
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (Colour.RED, "-> Colour"),
+        (Pair(1, 2), "-> Pair"),
+        (Word("a"), "plain str"),
+        (OrderedDict(a=1), "plain dict"),
+        (gettext_lazy("January"), "str"),
+        (datetime(2026, 1, 1, tzinfo=dateutil_like()), "ZoneInfo"),
+        (time(1, tzinfo=dateutil_like()), "ZoneInfo"),
+    ],
+)
+def test_what_would_come_back_as_something_else_is_refused(value: Any, advice: str) -> None:
+    """At the call that keeps it, with what to do, wherever it stands."""
+    for nested in (value, [value], {"a": (value,)}):
+        with pytest.raises(TypeError, match=advice):
+            encode(nested)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NAMED = timezone(timedelta(hours=2, seconds=1), "odd")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        mark_safe("<b>&amp;</b>"),
+        datetime(2026, 10, 24, 9, tzinfo=BERLIN),
+        datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN),
+        datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN),
+        datetime(2026, 10, 25, 2, 30, fold=1),  # noqa: DTZ001 - naive ones are kept as well
+        datetime(2026, 1, 1, tzinfo=UTC),
+        datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC")),
+        datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=5.5))),
+        datetime(2026, 1, 1, 0, 0, 0, 7, tzinfo=NAMED),
+        time(9, tzinfo=BERLIN),
+        time(9, fold=1, tzinfo=NAMED),
+        time(9, tzinfo=UTC),
+        -0.0,
+    ],
+)
+def test_a_hit_is_the_same_as_a_miss(value: Any) -> None:
+    """Type, text, zone with its name, and which of two hours in autumn."""
+    found = decode(encode([value]))[0]
+    assert type(found) is type(value)
+    assert repr(found) == repr(value)
+    if isinstance(value, datetime):
+        assert type(found.tzinfo) is type(value.tzinfo)
+        assert (found + timedelta(days=1)).utcoffset() == (value + timedelta(days=1)).utcoffset()
 
 
 @pytest.mark.parametrize("value", [object(), [object()], {"a": {1: object()}}, len, Colour, iter([])])
@@ -109,6 +174,12 @@ def test_objects_are_refused(value: Any) -> None:
         b'{"$":"timedelta","v":[1e99,1,1]}',
         b'{"$":"set","v":[[]]}',
         b'{"$":"int","v":"0x"}',
+        b'{"$":"datetime","v":["2026-01-01","Nowhere/City",0]}',
+        b'{"$":"datetime","v":["2026-01-01","../../etc/passwd",0]}',
+        b'{"$":"datetime","v":["2026-01-01",[1e99,"a"],0]}',
+        b'{"$":"time","v":["10:00"]}',
+        b'{"$":"declared","v":[1]}',
+        b'{"$":"safe"}',
         b"[" * 100_000,
         b"\xff\xfe",
     ],

@@ -268,6 +268,8 @@ def test_nothing_secret_is_shown() -> None:
     assert repr(made) == "Order(POST /x/ of user-service)"
 
 
-def test_infinity_becomes_null() -> None:
-    """What JSON has no number for is null: no service gets a body that only Python can read."""
-    assert order("POST", json={"a": math.inf, "b": math.nan}).body == b'{"a":null,"b":null}'
+@pytest.mark.parametrize("value", [math.inf, math.nan, Decimal("NaN")])
+def test_a_number_that_is_none_is_not_sent(value: Any) -> None:
+    """JSON has no NaN: another service would take null for a missing value."""
+    with pytest.raises(TypeError, match=r"the value at a\.0 is NaN or infinite"):
+        order("POST", json={"a": [value]})

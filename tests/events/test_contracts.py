@@ -201,9 +201,7 @@ def test_classes_of_one_name_are_kept_apart() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "changes", [{"number": 3}, {"ratio": float("nan")}, {"text": ""}, {"key": "no uuid"}, {"level": 7}]
-)
+@pytest.mark.parametrize("changes", [{"number": 3}, {"text": ""}, {"key": "no uuid"}, {"level": 7}])
 def test_what_the_class_does_not_allow_is_not_published(changes: dict[str, Any]) -> None:
     """A contract that the publisher itself breaks would be none, so publish() refuses before the row is written."""
     with transaction.atomic(), pytest.raises(InvalidEvent, match="does not hold what its class says"):

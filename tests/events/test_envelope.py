@@ -130,6 +130,18 @@ def test_an_event_without_json_form_is_refused() -> None:
         )
 
 
+class Measured(Event, type="room.measured", version=1):
+    room: str
+    values: list[float | None]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_none_does_not_travel_as_a_missing_one(value: float) -> None:
+    """JSON has no NaN; null, which the class may allow, would mean something else."""
+    with pytest.raises(InvalidEvent, match=r"the value at values\.1 is NaN or infinite"):
+        encode(Measured(room="a", values=[None, value]), id="1", source="a", key="k", context=CONTEXT)
+
+
 def test_ids_are_uuids_of_version_seven_in_order_of_time() -> None:
     """Ids made later sort later, down to parts of a millisecond, and carry version and variant of RFC 9562."""
     ids = []

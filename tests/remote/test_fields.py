@@ -254,7 +254,7 @@ def subscribed(order: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_an_event_of_the_owner_ends_what_is_kept(
     order: Any, fake: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the owner's event the thing is loaded anew, that of the event alone; others' events change nothing."""
+    """After the owner's event, with its id in any case, the thing is loaded anew; others' events change nothing."""
     rule = fake.on("user-service", "GET", ONE, json=person)
     name = subscribed(order, monkeypatch)
     assert name == "remote.user-service.api.v1.users.user.all"
@@ -271,6 +271,8 @@ def test_an_event_of_the_owner_ends_what_is_kept(
         assert rule.calls[-1].variables["id"] == str(ADA)
         receive_event(UserChanged(user_id=ADA), key=str(ADA), source="order-service")
         assert load() == 3
+        receive_event(UserChanged(user_id=ADA), key=str(ADA).upper(), source="user-service")
+        assert load() == 4
     finally:
         REGISTRY.remove(name)
 

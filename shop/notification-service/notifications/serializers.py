@@ -1,5 +1,7 @@
 """What goes out as JSON."""
 
+from typing import Any, ClassVar
+
 from rest_framework import serializers
 
 from notifications.models import Notification
@@ -7,6 +9,10 @@ from notifications.models import Notification
 
 class NotificationSerializer(serializers.ModelSerializer[Notification]):
     """A notification as its recipient sees it."""
+
+    examples: ClassVar[dict[str, Any]] = {
+        "recipient": "ada@example.com", "subject": "Your order is confirmed", "body": "Thank you for your order.",
+    }  # fmt: skip
 
     class Meta:
         model = Notification

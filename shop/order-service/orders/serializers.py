@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
+from bandstand.api import IntegerField, UUIDField
 from rest_framework import serializers
 
 from orders.models import MAX_ITEMS, MAX_QUANTITY, Order, OrderItem
@@ -13,8 +14,8 @@ from orders.models import MAX_ITEMS, MAX_QUANTITY, Order, OrderItem
 class WantedItemSerializer(serializers.Serializer[Any]):
     """How many pieces of which product somebody wants."""
 
-    product_id = serializers.UUIDField()
-    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    product_id = UUIDField()
+    quantity = IntegerField(min_value=1, max_value=MAX_QUANTITY)
 
 
 class PlacementSerializer(serializers.Serializer[Any]):
@@ -38,6 +39,8 @@ class PlacementSerializer(serializers.Serializer[Any]):
 class OrderItemSerializer(serializers.ModelSerializer[OrderItem]):
     """A product of an order, as it was sold."""
 
+    examples: ClassVar[dict[str, Any]] = {"name": "Desk lamp", "unit_price": "49.90", "quantity": 2}
+
     class Meta:
         model = OrderItem
         fields = ("product_id", "name", "unit_price", "quantity")
@@ -46,6 +49,8 @@ class OrderItemSerializer(serializers.ModelSerializer[OrderItem]):
 
 class OrderSerializer(serializers.ModelSerializer[Order]):
     """An order as its buyer sees it."""
+
+    examples: ClassVar[dict[str, Any]] = {"reason": "", "total_amount": "99.80", "currency": "EUR"}
 
     items = OrderItemSerializer(many=True, read_only=True)
 

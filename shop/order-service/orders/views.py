@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from bandstand.api import PolicyTable, idempotent
+from bandstand.api import FilterBackend, PolicyTable, idempotent, raises
+from bandstand.exceptions import ServiceCallError
 from bandstand.identity import owner_or_staff
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
@@ -59,10 +60,10 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
         "retrieve": [IsCustomer & owner_or_staff("user_id")],
         "cancel": [IsBuyer],
     }
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "any_case_uuid"
     queryset = Order.objects.all()
     serializer_class = OrderSerializer
-    filter_backends = (filters.DjangoFilterBackend,)
+    filter_backends = (FilterBackend,)
     filterset_class = OrderFilter
 
     def get_queryset(self) -> QuerySet[Order]:
@@ -71,6 +72,7 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
         return orders if self.request.user.is_staff else orders.filter(user_id=self.request.user.pk)
 
     @extend_schema(request=PlacementSerializer, responses={201: OrderSerializer})
+    @raises(ServiceCallError)
     @idempotent(prepare=priced)
     def create(self, request: Request, *, prepared: Quote) -> Response:
         """Place an order. It is pending until its stock is known; then confirmed, or rejected with a reason."""
@@ -79,6 +81,7 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
 
     @extend_schema(request=None, responses=OrderSerializer)
     @action(detail=True, methods=["post"], filter_backends=[])
+    @raises(NotCancellable)
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel an order that is pending or confirmed. Doing it twice is no error."""
         order = self.get_object()

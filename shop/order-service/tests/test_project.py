@@ -1,7 +1,7 @@
 """The project as a whole: settings, migrations, the OpenAPI document, what is public."""
 
 import pytest
-from bandstand.testing.project import deployment_faults, openapi_document
+from bandstand.testing.project import deployment_faults, openapi_document, openapi_faults
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
@@ -22,6 +22,7 @@ def test_the_openapi_document_is_valid() -> None:
     """The document names every endpoint, validates, and was made without a warning."""
     document = openapi_document()
     assert document["openapi"].startswith("3.1")
+    assert openapi_faults(document) == []
     assert set(document["paths"]) == {"/api/v1/orders/", "/api/v1/orders/{id}/", "/api/v1/orders/{id}/cancel/"}
     place = document["paths"]["/api/v1/orders/"]["post"]
     [key] = [parameter for parameter in place["parameters"] if parameter["in"] == "header"]

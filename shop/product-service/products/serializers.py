@@ -1,8 +1,8 @@
 """What comes in and goes out as JSON."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from bandstand.api import ChangesOnlySerializer
+from bandstand.api import ChangesOnlySerializer, IntegerField
 from rest_framework import serializers
 
 from products.models import MAX_STOCK, Product
@@ -10,6 +10,11 @@ from products.models import MAX_STOCK, Product
 
 class ProductSerializer(ChangesOnlySerializer[Product]):
     """A product as everybody sees it, and as staff changes it: all but its stock, which orders change meanwhile."""
+
+    examples: ClassVar[dict[str, Any]] = {
+        "sku": "LAMP-1", "name": "Desk lamp", "description": "A lamp for the desk.", "price": "49.90",
+        "currency": "EUR", "inventory_count": 25,
+    }  # fmt: skip
 
     class Meta:
         model = Product
@@ -30,10 +35,14 @@ class NewProductSerializer(ProductSerializer):
 class StockChangeSerializer(serializers.Serializer[Any]):
     """A change of stock: pieces that came in, or, below zero, went out."""
 
-    quantity = serializers.IntegerField(min_value=-MAX_STOCK, max_value=MAX_STOCK)
+    examples: ClassVar[dict[str, Any]] = {"quantity": -5}
+
+    quantity = IntegerField(min_value=-MAX_STOCK, max_value=MAX_STOCK)
 
 
 class StockSerializer(serializers.Serializer[Any]):
     """The stock after a change."""
 
-    inventory_count = serializers.IntegerField(read_only=True)
+    examples: ClassVar[dict[str, Any]] = {"inventory_count": 20}
+
+    inventory_count = IntegerField(read_only=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bandstand.api import PolicyTable, StableOrderingFilter, idempotent, save_unique
+from bandstand.api import FilterBackend, PolicyTable, StableOrderingFilter, idempotent, raises, save_unique
 from bandstand.identity import IsStaff
 from django.db import transaction
 from django.db.models import ProtectedError, QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -54,10 +53,10 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
         "destroy": [IsStaff],
         "update_inventory": [IsStaff],
     }
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "any_case_uuid"
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
-    filter_backends = (DjangoFilterBackend, SearchFilter, StableOrderingFilter)
+    filter_backends = (FilterBackend, SearchFilter, StableOrderingFilter)
     filterset_class = ProductFilter
     search_fields = ("name", "description", "sku")
     ordering_fields = ("name", "price", "created_at", "inventory_count")
@@ -77,6 +76,11 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
     def perform_update(self, serializer: BaseSerializer[Product]) -> None:
         save_unique(serializer)
 
+    @raises(ProductInUse)
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete a product of which no order tells."""
+        return super().destroy(request, *args, **kwargs)
+
     def perform_destroy(self, instance: Product) -> None:
         try:
             instance.delete()
@@ -86,11 +90,12 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
     @extend_schema(responses=ProductSerializer(many=True))
     @action(detail=False)
     def featured(self, request: Request) -> Response:
-        """The products that the shop shows first."""
+        """List the products that the shop shows first."""
         return self.list(request)
 
     @extend_schema(request=StockChangeSerializer, responses=StockSerializer)
     @action(detail=True, methods=["post"], filter_backends=[], pagination_class=None)
+    @raises(StockImpossible)
     @idempotent(required=False)
     def update_inventory(self, request: Request, pk: str) -> Response:
         """Add to the stock, or take from it; 409 where there is not enough. With a key it is safe to repeat."""

@@ -102,7 +102,16 @@ def test_a_list_costs_two_queries(
 
 
 @pytest.mark.parametrize(
-    "query", ["min_price=abc", "max_price=NaN", "is_featured=perhaps", "ids=1", "in_stock=2", "min_price=1e999"]
+    "query",
+    [
+        "min_price=abc",
+        "max_price=NaN",
+        "is_featured=perhaps",
+        "ids=1",
+        "in_stock=2",
+        "min_price=1e999",
+        "min_price=1_0",
+    ],
 )
 def test_a_filter_that_can_not_be_read_is_refused(api_client: APIClient, lamp: Product, query: str) -> None:
     """Which parameter is wrong is said; one that was ignored would show more than was asked for."""
@@ -154,6 +163,7 @@ def test_a_change_writes_only_what_it_names(as_user: Callable[..., APIClient], l
     "fault",
     [
         {"price": "0"}, {"price": "-1"}, {"price": "1.999"}, {"price": "99999999999"}, {"price": "NaN"},
+        {"price": "1_0"}, {"price": " 1"},
         {"price": None}, {"sku": "no spaces"}, {"sku": ""}, {"name": ""}, {"name": "x" * 201},
         {"inventory_count": -1}, {"inventory_count": 2147483648}, {"inventory_count": "many"}, {"sku": ["a"]},
         {"name": "a\u0000b"}, {"is_featured": "perhaps"},
@@ -253,3 +263,8 @@ def test_the_demonstration_has_a_catalogue() -> None:
     assert Product.objects.get(pk=sold.pk).inventory_count == 1
     for product in Product.objects.all():
         product.full_clean()
+
+
+def test_a_product_is_found_by_its_id_in_any_case(api_client: APIClient, lamp: Product) -> None:
+    """A client that writes UUIDs in capital letters asks for the same product."""
+    assert api_client.get(f"{URL}{str(lamp.pk).upper()}/").json()["id"] == str(lamp.pk)

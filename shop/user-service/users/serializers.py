@@ -1,8 +1,8 @@
 """What comes in and goes out as JSON."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from bandstand.api import ChangesOnlySerializer
+from bandstand.api import ChangesOnlySerializer, IntegerField
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
@@ -42,6 +42,11 @@ class PasswordField(serializers.CharField):
 
 class UserSerializer(ChangesOnlySerializer[Any]):
     """A user as the API shows one, and what users may change of themselves."""
+
+    examples: ClassVar[dict[str, Any]] = {
+        "username": "ada", "first_name": "Ada", "last_name": "Lovelace", "phone_number": "+442079460000",
+        "date_of_birth": "1990-12-10", "is_staff": False, "password": "correct-horse-battery",
+    }  # fmt: skip
 
     phone_number = PhoneNumberField(required=False, allow_blank=True, max_length=32)
 
@@ -97,6 +102,11 @@ class RegistrationSerializer(UserSerializer):
 class ProfileSerializer(ChangesOnlySerializer[Any]):
     """What people tell about themselves. A field that the request leaves out keeps its value."""
 
+    examples: ClassVar[dict[str, Any]] = {
+        "bio": "Writes programs.", "location": "London", "avatar": "https://example.com/ada.png",
+        "preferences": {"newsletter": False},
+    }  # fmt: skip
+
     class Meta:
         model = UserProfile
         fields = ("bio", "location", "website", "avatar", "preferences", "updated_at")
@@ -106,12 +116,18 @@ class ProfileSerializer(ChangesOnlySerializer[Any]):
 class CredentialsSerializer(serializers.Serializer[Any]):
     """An e-mail address and a password. Whether they could be anybody's is not told apart from whether they are."""
 
+    examples: ClassVar[dict[str, Any]] = {"email": "ada@example.com", "password": "correct-horse-battery"}
+
     email = serializers.CharField(max_length=1024)
     password = PasswordField(max_length=1024)
 
 
 class PasswordChangeSerializer(serializers.Serializer[Any]):
     """The old password proves that it is not somebody at a forgotten screen; the new one must be a good one."""
+
+    examples: ClassVar[dict[str, Any]] = {
+        "old_password": "correct-horse-battery", "new_password": "battery-staple-horse",
+    }  # fmt: skip
 
     old_password = PasswordField(max_length=1024)
     new_password = PasswordField(max_length=128)
@@ -129,11 +145,15 @@ class PasswordChangeSerializer(serializers.Serializer[Any]):
 class RefreshSerializer(serializers.Serializer[Any]):
     """A refresh token."""
 
+    examples: ClassVar[dict[str, Any]] = {"refresh": "x5gTz0lq…"}
+
     refresh = serializers.CharField(max_length=1024)
 
 
 class TokensSerializer(serializers.Serializer[Any]):
     """What a client holds after signing in."""
+
+    examples: ClassVar[dict[str, Any]] = {"token": "eyJhbGciOi…", "refresh": "x5gTz0lq…"}
 
     token = serializers.CharField(source="access", help_text="Send it as `Authorization: Bearer …`.")
     refresh = serializers.CharField(help_text="Exchange it once at `token/refresh/` before the token expires.")
@@ -143,7 +163,11 @@ class TokensSerializer(serializers.Serializer[Any]):
 class OrderPageSerializer(serializers.Serializer[Any]):
     """A page of orders, each as the order service describes it."""
 
-    count = serializers.IntegerField()
+    examples: ClassVar[dict[str, Any]] = {
+        "count": 1, "next": None, "previous": None, "results": [{"status": "confirmed", "total_amount": "99.80"}],
+    }  # fmt: skip
+
+    count = IntegerField(min_value=0)
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
     results = serializers.ListField(child=serializers.DictField())

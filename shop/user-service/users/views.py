@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bandstand.api import LoginThrottle, PolicyTable, StableOrderingFilter, save_unique
+from bandstand.api import LoginThrottle, PolicyTable, StableOrderingFilter, raises, save_unique
+from bandstand.exceptions import ServiceCallError
 from bandstand.identity import IsService, IsStaff
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -59,7 +60,7 @@ class UserViewSet(
         "change_password": [IsSelf],
         "orders": self_or_staff,
     }
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "any_case_uuid"
     queryset = User.objects.all()
     serializer_class = UserSerializer
     filter_backends = (SearchFilter, StableOrderingFilter)
@@ -68,6 +69,11 @@ class UserViewSet(
 
     def get_serializer_class(self) -> type[BaseSerializer[User]]:
         return RegistrationSerializer if self.action == "create" else UserSerializer
+
+    @extend_schema(responses={201: UserSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Register. The answer is the new user, who can sign in at once."""
+        return super().create(request, *args, **kwargs)
 
     def perform_create(self, serializer: BaseSerializer[User]) -> None:
         save_unique(serializer)
@@ -78,7 +84,7 @@ class UserViewSet(
     @extend_schema(responses=ProfileSerializer)
     @action(detail=True)
     def profile(self, request: Request, pk: str) -> Response:
-        """What a user tells about themselves."""
+        """Retrieve what a user tells about themselves."""
         return Response(ProfileSerializer(get_object_or_404(UserProfile, user_id=pk)).data)
 
     @extend_schema(request=ProfileSerializer, responses=ProfileSerializer)
@@ -102,10 +108,13 @@ class UserViewSet(
         LoginThrottle.forgive(request)
         return Response(TokensSerializer(tokens).data)
 
-    @extend_schema(parameters=[OpenApiParameter("page", int)], responses=OrderPageSerializer)
+    @extend_schema(
+        parameters=[OpenApiParameter("page", {"type": "integer", "minimum": 1})], responses=OrderPageSerializer
+    )
     @action(detail=True)
+    @raises(ServiceCallError)
     def orders(self, request: Request, pk: str) -> Response:
-        """The user's orders, newest first, as the order service knows them."""
+        """List the user's orders, newest first, as the order service knows them."""
         authorization = request.headers.get("Authorization")
         if authorization is None:  # signed in by a session of the browsable API, which no other service knows
             raise NotAuthenticated

@@ -12,8 +12,10 @@
 - ``PolicyTable``: who may use which action of a viewset; ``NoOne`` is who may use all others.
 - ``ChangesOnlySerializer`` and ``save_unique`` for writes at the same time, ``StableOrderingFilter`` for lists that are
   the same from page to page, ``LookOnly`` for the admin.
-- ``ProblemAutoSchema``: the OpenAPI document says what errors look like. ``bandstand.api.urls``: the document at
-  ``/api/schema/`` and pages to read it at ``/api/docs/``.
+- ``IntegerField``, ``DecimalField``, ``UUIDField`` and the other fields of serializers, ``ModelSerializer`` with them,
+  and ``FilterBackend`` for django-filter: numbers as JSON has them, so that ``"1_0"`` is none.
+- ``ProblemAutoSchema``: the OpenAPI document has summaries, examples and each status; ``raises`` names the errors of an
+  action. ``bandstand.api.urls``: the document at ``/api/schema/`` and pages to read it at ``/api/docs/``.
 
 Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the table and a system check that refuses views without an
 explicit permission policy.
@@ -28,6 +30,20 @@ from typing import TYPE_CHECKING
 from bandstand.api.settings import rest_framework_settings, spectacular_settings
 
 if TYPE_CHECKING:
+    from bandstand.api.fields import (
+        BigIntegerField,
+        DateField,
+        DateTimeField,
+        DecimalField,
+        DurationField,
+        FloatField,
+        IntegerField,
+        ModelSerializer,
+        PrimaryKeyRelatedField,
+        TimeField,
+        UUIDField,
+    )
+    from bandstand.api.filters import FilterBackend
     from bandstand.api.handling import exception_handler
     from bandstand.api.idempotency import Idempotent, idempotent, purge_expired
     from bandstand.api.look_only import LookOnly
@@ -38,6 +54,7 @@ if TYPE_CHECKING:
     from bandstand.api.parsers import StrictJSONParser
     from bandstand.api.policies import NoOne, PolicyTable
     from bandstand.api.problems import FieldFault, Problem, problem_response
+    from bandstand.api.raising import raises
     from bandstand.api.renderers import JSONRenderer
     from bandstand.api.request_limits import RequestLimitsMiddleware
     from bandstand.api.schema import ProblemAutoSchema
@@ -46,28 +63,41 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccountThrottle",
+    "BigIntegerField",
     "ChangesOnlySerializer",
     "ClientThrottle",
     "CursorPagination",
+    "DateField",
+    "DateTimeField",
+    "DecimalField",
+    "DurationField",
     "FieldFault",
+    "FilterBackend",
+    "FloatField",
     "IdempotencyRecord",
     "Idempotent",
+    "IntegerField",
     "JSONRenderer",
     "LoginThrottle",
     "LookOnly",
+    "ModelSerializer",
     "NoOne",
     "PageNumberPagination",
     "PolicyTable",
+    "PrimaryKeyRelatedField",
     "Problem",
     "ProblemAutoSchema",
     "ProblemDetailsMiddleware",
     "RequestLimitsMiddleware",
     "StableOrderingFilter",
     "StrictJSONParser",
+    "TimeField",
+    "UUIDField",
     "exception_handler",
     "idempotent",
     "problem_response",
     "purge_expired",
+    "raises",
     "rest_framework_settings",
     "save_unique",
     "spectacular_settings",
@@ -75,28 +105,41 @@ __all__ = [
 
 _HOMES = {
     "AccountThrottle": "throttles",
+    "BigIntegerField": "fields",
     "ChangesOnlySerializer": "serializers",
     "ClientThrottle": "throttles",
     "CursorPagination": "pagination",
+    "DateField": "fields",
+    "DateTimeField": "fields",
+    "DecimalField": "fields",
+    "DurationField": "fields",
     "FieldFault": "problems",
+    "FilterBackend": "filters",
+    "FloatField": "fields",
     "IdempotencyRecord": "models",
     "Idempotent": "idempotency",
+    "IntegerField": "fields",
     "JSONRenderer": "renderers",
     "LoginThrottle": "throttles",
     "LookOnly": "look_only",
+    "ModelSerializer": "fields",
     "NoOne": "policies",
     "PageNumberPagination": "pagination",
     "PolicyTable": "policies",
+    "PrimaryKeyRelatedField": "fields",
     "Problem": "problems",
     "ProblemAutoSchema": "schema",
     "ProblemDetailsMiddleware": "middleware",
     "RequestLimitsMiddleware": "request_limits",
     "StableOrderingFilter": "ordering",
     "StrictJSONParser": "parsers",
+    "TimeField": "fields",
+    "UUIDField": "fields",
     "exception_handler": "handling",
     "idempotent": "idempotency",
     "problem_response": "problems",
     "purge_expired": "idempotency",
+    "raises": "raising",
     "save_unique": "serializers",
 }
 

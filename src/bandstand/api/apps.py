@@ -2,7 +2,7 @@
 
 from django.apps import AppConfig
 
-from bandstand.api import charsets
+from bandstand.api import charsets, converters
 
 __all__ = ["BandstandApiConfig"]
 
@@ -16,7 +16,8 @@ class BandstandApiConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks, and look at charsets before Django does."""
+        """Register the system checks and the path converter, and look at charsets before Django does."""
         from bandstand.api import checks, memory  # noqa: F401, PLC0415 - REST framework may be imported only once apps are ready
 
         charsets.connect()
+        converters.register()

@@ -1,11 +1,12 @@
-"""System checks: no view without a permission policy of its own, no access to single objects by being signed in alone.
+"""System checks: no view without a permission policy of its own, no access to single objects by being signed in alone,
+no field that reads numbers as only Python does, no address that finds an object under one spelling of its id alone.
 
 The commonest hole in APIs is that any signed-in user may read and change every object (OWASP API1:2023). A policy that
 is left out can't be seen in a review; so it must be written down, and `manage.py check` looks at each route.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from django.conf import settings
@@ -15,12 +16,20 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser
+from rest_framework.serializers import BaseSerializer, Serializer
 from rest_framework.views import APIView
 
+from bandstand.api.fields import LENIENT_FIELDS, is_integer, key_reader
 from bandstand.api.policies import PolicyTable
 from bandstand.conf import get_settings
 
-__all__ = ["check_cache", "check_cache_is_shared", "check_permission_policies"]
+__all__ = [
+    "check_cache",
+    "check_cache_is_shared",
+    "check_lenient_fields",
+    "check_object_addresses",
+    "check_permission_policies",
+]
 
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 _FRAMEWORKS: Final = ("rest_framework", "drf_spectacular")
@@ -30,6 +39,12 @@ _FOR_EVERY_OBJECT: Final = (AllowAny, IsAdminUser)
 _NO_POLICY: Final = (
     "Write permission_classes on the view, or get_permissions() where actions differ. AllowAny says that everybody may."
 )
+_ANY_CASE: Final = (
+    "Write <any_case_uuid:…>, on a viewset lookup_value_converter = 'any_case_uuid'; \"bandstand.api\" in "
+    "INSTALLED_APPS brings it."
+)
+_CONVERTER: Final = "Write lookup_value_converter = '{}' on the viewset, and use_regex_path=False for its router."
+_LENIENT_BACKEND: Final = "django_filters.rest_framework.backends.DjangoFilterBackend"
 _NO_ROW: Final = "Add the action to `policy`, or take its route away."
 _NO_OBJECT_POLICY: Final = (
     "Add a permission that looks at the object, such as bandstand.identity.owner_or_staff('user_id'), or narrow "
@@ -68,6 +83,107 @@ def check_cache_is_shared(app_configs: Any = None, **_: Any) -> list[CheckMessag
         return []
     text = "Each process has a cache of its own, so limits hold for each process alone."
     return [Warning(text, hint="Set CACHE_URL=redis://…", id="bandstand.api.W001")]
+
+
+@register(Tags.compatibility)
+def check_lenient_fields(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return a warning for each field and filter of the service that takes ``"1_0"`` for 10.
+
+    It looks at every serializer class that the URLconf has imported, so also at those that only a view's code uses.
+    """
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    views = {getattr(pattern.callback, "cls", None) for _, pattern in _patterns(get_resolver().url_patterns)}
+    return [*_lenient_fields(), *(warning for view in views if view for warning in _lenient_filters(view))]
+
+
+@register(Tags.urls)
+def check_object_addresses(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return a warning for each route whose object has an address too few, or more than one."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    faults: dict[tuple[str, str], CheckMessage] = {}
+    for route, pattern in _patterns(get_resolver().url_patterns):
+        cls = getattr(pattern.callback, "cls", None)
+        if isinstance(cls, type) and issubclass(cls, APIView) and not _is_foreign(cls):
+            for fault in _address_faults(route, cls):
+                faults.setdefault((str(fault.id), str(fault.obj)), fault)
+    return list(faults.values())
+
+
+def _address_faults(route: str, cls: type[APIView]) -> Iterator[CheckMessage]:
+    where = f"{_name(cls)} (at /{route})"
+    if "<uuid:" in route:
+        text = f"{where} does not find a UUID in capital letters: Django's converter `uuid` takes lower case only."
+        yield Warning(text, hint=_ANY_CASE, obj=_name(cls), id="bandstand.api.W004")
+    reader = _key_reader(cls) if _takes_any_text(cls, route) else None
+    if reader is not None:
+        text = f"{where} finds one object under many addresses: Django takes 1_0 for 10, and a UUID in many forms."
+        converter = "int" if reader is is_integer else "any_case_uuid"
+        yield Warning(text, hint=_CONVERTER.format(converter), obj=_name(cls), id="bandstand.api.W005")
+
+
+def _takes_any_text(cls: type[APIView], route: str) -> bool:
+    name = getattr(cls, "lookup_url_kwarg", None) or getattr(cls, "lookup_field", None)
+    return name is not None and re.search(rf"(?<!P)<(?:str:)?{name}>|P<{name}>\[\^/\.?\]\+", route) is not None
+
+
+def _key_reader(cls: type[APIView]) -> Callable[[str], bool] | None:
+    rows = getattr(cls, "queryset", None)
+    if rows is None:
+        return None
+    field, options = getattr(cls, "lookup_field", "pk"), rows.model._meta  # noqa: SLF001 - Django's documented model API
+    return key_reader(
+        options.pk if field == "pk" else next((each for each in options.fields if each.name == field), None)
+    )
+
+
+def _lenient_fields() -> Iterator[CheckMessage]:
+    for cls in sorted(_subclasses(Serializer), key=_name):
+        if _is_foreign(cls):
+            continue
+        for name, field in _fields(cls):
+            plain = next((kind for kind in (type(field), type(_innermost(field))) if kind in LENIENT_FIELDS), None)
+            if plain is not None and not field.read_only:
+                yield Warning(
+                    f"{_name(cls)}.{name} is REST framework's {plain.__name__}, which takes '1_0' for a number.",
+                    hint=f"Use bandstand.api.{plain.__name__}; bandstand.api.ModelSerializer has it for columns.",
+                    obj=f"{_name(cls)}.{name}",
+                    id="bandstand.api.W002",
+                )
+
+
+def _lenient_filters(view: type) -> Iterator[CheckMessage]:
+    for backend in getattr(view, "filter_backends", ()):
+        if (
+            f"{backend.__module__}.{backend.__qualname__}"
+            == "django_filters.rest_framework.backends.DjangoFilterBackend"
+        ):
+            yield Warning(
+                f"{_name(view)} filters by django-filter's own backend, which takes '1_0' for a number.",
+                hint="Use bandstand.api.FilterBackend in its place.",
+                obj=_name(view),
+                id="bandstand.api.W003",
+            )
+
+
+def _fields(cls: type[BaseSerializer[Any]]) -> Iterable[tuple[str, Any]]:
+    try:
+        return list(cls().fields.items())  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - a serializer that needs arguments, a request or a Meta of its subclasses
+        return []
+
+
+def _innermost(field: Any) -> Any:
+    """Return what a list, a dictionary or a relation to many is made of."""
+    while inner := getattr(field, "child", None) or getattr(field, "child_relation", None):
+        field = inner
+    return field
+
+
+def _subclasses(cls: type) -> set[type[Any]]:
+    found: set[type[Any]] = set(cls.__subclasses__())
+    return found.union(*map(_subclasses, found))
 
 
 def _patterns(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

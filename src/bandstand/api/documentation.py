@@ -1,13 +1,20 @@
 """The OpenAPI document and the pages that show it, with every asset taken from this service."""
 
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
+from drf_spectacular.renderers import (
+    OpenApiJsonRenderer,
+    OpenApiJsonRenderer2,
+    OpenApiYamlRenderer,
+    OpenApiYamlRenderer2,
+)
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,9 +35,32 @@ _POLICY: Final = (
 )
 
 
-class SchemaView(SpectacularAPIView):
-    """The OpenAPI document, as YAML or, with ``Accept: application/json``, as JSON."""
+class _FormatNegotiation(DefaultContentNegotiation):
+    """Chooses by ``?format=`` where it is given, else by ``Accept``: a browser can't set the header."""
 
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        """Return the renderer and its media type.
+
+        Raises:
+            Http404: there is no such format.
+        """
+        asked = request.query_params.get("format")
+        if asked is None:
+            return super().select_renderer(request, renderers, format_suffix)
+        renderer = self.filter_renderers(renderers, asked)[0]
+        return renderer, renderer.media_type
+
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI document: YAML, or JSON with ``?format=json`` or ``Accept: application/json``."""
+
+    renderer_classes = [  # noqa: RUF012 - as drf-spectacular has it
+        OpenApiYamlRenderer,
+        OpenApiYamlRenderer2,
+        OpenApiJsonRenderer2,
+        OpenApiJsonRenderer,
+    ]
+    content_negotiation_class = _FormatNegotiation
     permission_classes = (AllowAny,)
     throttle_classes = ()
 

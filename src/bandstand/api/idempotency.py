@@ -28,6 +28,8 @@ __all__ = ["Idempotent", "idempotent", "is_idempotent", "purge_expired"]
 
 REPLAYED: Final = "Idempotency-Replayed"
 _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')  # a String of RFC 9651, section 3.3.3
+_ESCAPE: Final = re.compile(r'\\(["\\])')
 _KEPT_HEADERS: Final = ("Location", "ETag", "Content-Language")
 _PURGE_ONE_IN: Final = 200
 _PURGE_ROWS: Final = 1000
@@ -49,7 +51,10 @@ class KeyInvalid(APIException):
 
     status_code = 400
     default_code = "idempotency_key_invalid"
-    default_detail = f"{wire.IDEMPOTENCY_KEY} is 1 to 255 printable ASCII characters."
+    default_detail = (
+        f"{wire.IDEMPOTENCY_KEY} is 1 to 255 printable ASCII characters, without a space at either end. "
+        'In quotes it is a String of RFC 9651, in which \\ stands before " and \\.'
+    )
 
 
 class KeyInFlight(APIException):
@@ -143,15 +148,29 @@ def purge_expired(*, now: datetime | None = None, limit: int = _PURGE_ROWS) -> i
 
 
 def _key(request: Request, *, required: bool) -> str | None:
-    raw = request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip()
-    if not raw:
-        if required:
-            raise KeyMissing
+    """Return the key, or None where none was sent and none is required.
+
+    Raises:
+        KeyMissing: none was sent.
+        KeyInvalid: what was sent is not a key. An empty header is none either: who sends one means to be protected.
+    """
+    raw = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if raw is None and not required:
         return None
-    key = raw[1:-1] if len(raw) > 2 and raw[0] == raw[-1] == '"' else raw  # the draft writes it as a quoted string
-    if _KEY.fullmatch(key) is None:
+    if required and not (raw or "").strip():
+        raise KeyMissing
+    key = _unquoted(str(raw).strip())
+    if key is None or _KEY.fullmatch(key) is None:
         raise KeyInvalid
-    return str(key)
+    return key
+
+
+def _unquoted(raw: str) -> str | None:
+    """Return the text of a header that is a quoted string, as the draft writes it, or is not quoted at all."""
+    if not raw.startswith('"'):
+        return raw
+    quoted = _QUOTED.fullmatch(raw)
+    return None if quoted is None else _ESCAPE.sub(r"\1", quoted[1])
 
 
 def _once(identity: Identity, work: Callable[[], Any]) -> Any:

@@ -48,14 +48,25 @@ def _caller(request: Request) -> str:
 
 
 def _fingerprint(request: Request) -> str:
-    """The order of keys and the white space of a JSON body do not matter."""
+    """Return a digest of what is asked: the order of keys and the white space of a JSON body do not matter in it."""
     data: Any = request.data
     try:
         body = msgspec.json.encode(data, order="sorted")
     except TypeError:  # a form with files
         body = request.body
-    parts = (str(request.method).encode(), request.get_full_path().encode(), body)
+    query = str(request.META.get("QUERY_STRING", ""))
+    parts = (str(request.method).encode(), _target(request).encode(), query.encode(errors="surrogateescape"), body)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _target(request: Request) -> str:
+    """Return the route with what its converters made of the path: a UUID in capital letters names the same object."""
+    match = request.resolver_match
+    if match is None:
+        return request.path
+    return (
+        f"{match.route} {[*map(str, match.args)]} {sorted((name, str(value)) for name, value in match.kwargs.items())}"
+    )
 
 
 def _fitting(text: str) -> str:

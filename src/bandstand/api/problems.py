@@ -9,7 +9,7 @@ import msgspec
 from django.http import HttpResponse
 
 from bandstand.conf import get_settings, wire
-from bandstand.context import current
+from bandstand.context import current, uri_reference
 from bandstand.structs import build_type
 
 __all__ = ["PROBLEM_TYPE", "FieldFault", "Problem", "generic_problem", "problem_response"]
@@ -42,7 +42,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     do_not_retry: bool = False
 
     def document(self, instance: str | None = None) -> dict[str, Any]:
-        """Return the body, with this service's name and the bound correlation id; ``instance`` is the path asked."""
+        """Return the body, with this service's name and the bound correlation id.
+
+        ``instance`` is the path of the request as Django has it, decoded; in the body it is a URI reference.
+        """
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": _phrase(self.status),
@@ -50,7 +53,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             "detail": self.detail,
         }
         if instance is not None:
-            body["instance"] = instance
+            body["instance"] = uri_reference(instance)
         body["code"] = self.code
         body["service"] = get_settings().service
         body["correlation_id"] = current().correlation_id
@@ -87,7 +90,8 @@ def problem_response(
     """Return an ``application/problem+json`` answer of this service.
 
     ``code`` is the fault's name for machines (it never changes), ``detail`` a sentence for people (it may), ``errors``
-    the faults of single fields, ``instance`` the path asked, ``retry_after`` the seconds to wait before another try.
+    the faults of single fields, ``instance`` the decoded path of the request, ``retry_after`` the seconds to wait
+    before another try.
     """
     faults = tuple(msgspec.convert(error, FieldFault, from_attributes=True) for error in errors or ())
     problem = Problem(status=status, code=code, detail=detail, errors=faults, retry_after=retry_after)

@@ -1,17 +1,38 @@
 """JSON out."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from django.utils.functional import Promise
 from rest_framework.renderers import BaseRenderer
 
-__all__ = ["JSONRenderer", "to_json"]
+from bandstand.finite import find_non_finite
+
+__all__ = ["JSONRenderer", "NoJSONForm", "to_json"]
+
+_DEEPEST: Final = 50  # levels of which the path of a fault names the names
+
+
+class NoJSONForm(TypeError):
+    """An answer holds a value that JSON can't express: a fault of the program, answered by status 500.
+
+    ``path`` leads to the value, with dots; the value itself is not in the text.
+    """
+
+    def __init__(self, path: str, kind: str) -> None:
+        self.path = path
+        super().__init__(
+            f"The answer can't be written as JSON: the value at {path or 'its top'} is {kind}. "
+            f"Give the serializer a field that makes a text, a number or null of it."
+        )
 
 
 class JSONRenderer(BaseRenderer):
-    """Writes JSON by msgspec. Decimals are strings, so that no client rounds money; NaN and infinities are null."""
+    """Writes JSON by msgspec. Decimals are strings, so that no client rounds money.
+
+    NaN and infinities, as whatever else JSON has no form for, are a fault of the program: see :class:`NoJSONForm`.
+    """
 
     media_type = "application/json"
     format = "json"
@@ -27,15 +48,57 @@ class JSONRenderer(BaseRenderer):
         return b"" if data is None else to_json(data)
 
 
+def to_json(value: Any) -> bytes:
+    """Return ``value`` as JSON.
+
+    Raises:
+        NoJSONForm: it holds something that JSON can't express, with the path of it.
+    """
+    try:
+        encoded = _encode(value)
+    except NoJSONForm:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:  # a UnicodeEncodeError is a ValueError
+        where, kind = _unwritable(value)
+        raise NoJSONForm(where, f"{kind} ({error})") from error
+    path = find_non_finite(value)
+    if path is not None:
+        raise NoJSONForm(path, "NaN or infinite")
+    return encoded
+
+
 def _plain(value: Any) -> Any:
     """Make of what msgspec does not know something that it does: lazy texts, kinds of str, mappings, iterables."""
     if isinstance(value, (str, Promise)):
         return str.__str__(value) if isinstance(value, str) else str(value)
     if isinstance(value, Mapping):
-        return dict(value)
+        return _finite(dict(value))
     if isinstance(value, Iterable):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form. Give the serializer a field that makes one.")
+        return _finite(list(value))
+    raise TypeError("no kind of value that JSON has")
 
 
-to_json = msgspec.json.Encoder(enc_hook=_plain, decimal_format="string").encode
+def _finite(value: Any) -> Any:
+    """Look at what an iterable gave before it is written: some give it once only."""
+    path = find_non_finite(value)
+    if path is not None:
+        raise NoJSONForm(f"(in an iterable) {path}", "NaN or infinite")
+    return value
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_plain, decimal_format="string").encode
+
+
+def _unwritable(value: Any, path: str = "", depth: int = 0) -> tuple[str, str]:
+    """Return path and type of the first value that can't be written by itself."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = enumerate(value)
+    for name, item in items if depth < _DEEPEST else ():
+        try:
+            _encode(item)
+        except Exception:  # noqa: BLE001 - whatever it is, the value is in here
+            return _unwritable(item, f"{path}.{name}" if path else str(name), depth + 1)
+    return path, type(value).__name__

@@ -5,13 +5,15 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, models, transaction
 from rest_framework import serializers
 
+from bandstand.api.fields import ModelSerializer
+
 __all__ = ["ChangesOnlySerializer", "save_unique"]
 
 M = TypeVar("M", bound=models.Model)
 
 
-class ChangesOnlySerializer(serializers.ModelSerializer[M]):
-    """A ``ModelSerializer`` whose updates write only the columns that the request names.
+class ChangesOnlySerializer(ModelSerializer[M]):
+    """A :class:`ModelSerializer` whose updates write only the columns that the request names.
 
     REST framework's own writes the whole row as it was read, and so takes back what another request, an event or an
     ``update()`` wrote meanwhile. Columns with ``auto_now`` are written as well.

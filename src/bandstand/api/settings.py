@@ -43,6 +43,7 @@ def spectacular_settings(title: str, version: str, **overrides: Any) -> dict[str
         "SERVE_INCLUDE_SCHEMA": False,
         "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
         "SERVE_AUTHENTICATION": [],
+        "PATH_CONVERTER_OVERRIDES": {"any_case_uuid": {"type": "string", "format": "uuid"}},
         "SCHEMA_PATH_PREFIX": r"/api/v[0-9]+",
         "COMPONENT_SPLIT_REQUEST": True,
         "COMPONENT_SPLIT_PATCH": True,

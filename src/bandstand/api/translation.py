@@ -12,11 +12,12 @@ from django.core import exceptions as django
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, UnreadablePostError
+from rest_framework.exceptions import APIException
 
 from bandstand import exceptions as ours
 from bandstand.api.problems import FieldFault, Problem, generic_problem
 
-__all__ = ["problem_of"]
+__all__ = ["problem_for", "problem_of"]
 
 _log: Final = logging.getLogger("bandstand.api")
 
@@ -75,6 +76,13 @@ def problem_of(error: BaseException) -> Problem | None:
                 _tell(error, problem)
             return _with_advice(problem, error) if isinstance(error, ours.ServiceCallError) else problem
     return None
+
+
+def problem_for(kind: type[BaseException]) -> Problem | None:
+    """Return the problem that errors of ``kind`` are, as far as the class alone says it."""
+    if issubclass(kind, APIException):
+        return _problem(kind.status_code, str(kind.default_code), str(kind.default_detail))
+    return next((problem for known, problem in _TABLE if issubclass(kind, known)), None)
 
 
 def _with_advice(problem: Problem, error: ours.ServiceCallError) -> Problem:

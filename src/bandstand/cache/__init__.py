@@ -8,7 +8,8 @@
   does it whatever transaction is open, and raises when it could not be done.
 
 Values are data: None, numbers, texts, bytes, dates and times, Decimal, UUID, and tuples, lists, sets and dicts of such.
-They come back as what they were. Never pickle: what is found in Redis is never run.
+They come back as exactly what they were, or are refused. Enumerations, dataclasses, named tuples and structs are kept
+where they are declared. Never pickle: what is found in Redis is never run, and never chooses a class.
 """
 
 from bandstand.cache.backend import ResilientRedisCache

@@ -2,9 +2,14 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar, get_type_hints
 
+from django.conf import settings
+from django.utils.translation import get_language
+
+from bandstand.cache.declared import types_in
 from bandstand.cache.distributed import DistributedCache
 from bandstand.cache.keys import arguments, digest, name_of
 from bandstand.context import bound
@@ -13,6 +18,9 @@ __all__ = ["CachedFunction", "cache_result"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_log: Final = logging.getLogger("bandstand.cache")
+_NO_LANGUAGE: Final = "none"  # translations are off
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]
 
@@ -23,6 +31,7 @@ def cache_result(
     key_prefix: str | None = None,
     tags: Tags = (),
     per_user: bool = False,
+    per_language: bool = True,
     stale: float = 0.0,
 ) -> Callable[[Callable[P, R]], "CachedFunction[P, R]"]:
     """Keep what a function returns, None included, for ``timeout`` seconds, for all processes.
@@ -37,11 +46,15 @@ def cache_result(
 
     ``key_prefix`` is the function's full name unless told: give one where functions move between modules. ``tags``
     may name arguments in braces, or be a function of the arguments. ``per_user`` keeps results apart by the verified
-    user of the request. ``stale``: see :class:`DistributedCache`.
+    user of the request, ``per_language`` by the active language, so that no translated text is shown in another one;
+    turn it off for results without text for people. ``stale``: see :class:`DistributedCache`.
+
+    The result comes back as exactly what it was. Enumerations, dataclasses, named tuples and structs must stand in the
+    function's return annotation.
 
     Raises at the call:
         UnstableKey: an argument has no form that is the same in every process.
-        TypeError: the result is not data.
+        TypeError: the result is not data, or holds a class that the annotation does not name.
     """
 
     def decorate(function: Callable[P, R]) -> "CachedFunction[P, R]":
@@ -50,7 +63,15 @@ def cache_result(
                 f"{name_of(function)} returns a coroutine or generator, which is no value to keep. "
                 f"Cache the plain function that it calls."
             )
-        return CachedFunction(function, timeout=timeout, prefix=key_prefix, tags=tags, per_user=per_user, stale=stale)
+        return CachedFunction(
+            function,
+            timeout=timeout,
+            prefix=key_prefix,
+            tags=tags,
+            per_user=per_user,
+            per_language=per_language,
+            stale=stale,
+        )
 
     return decorate
 
@@ -66,22 +87,27 @@ class CachedFunction(Generic[P, R]):
         prefix: str | None,
         tags: Tags,
         per_user: bool,
+        per_language: bool,
         stale: float,
     ) -> None:
         functools.update_wrapper(self, function)
         self.uncached: Final = function
         self._signature = inspect.signature(function)
-        self._cache = DistributedCache(f"result:{prefix or name_of(function)}")
+        self._cache = DistributedCache(f"result:{prefix or name_of(function)}", types=self._returned)
         self._timeout = timeout
         self._tags = tags if callable(tags) else tuple(tags)
         self._per_user = per_user
+        self._per_language = per_language
         self._stale = stale
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the result, kept or computed."""
+        language = self._language()
+        if language not in {None, settings.LANGUAGE_CODE.lower()} and language not in _languages():
+            return self.uncached(*args, **kwargs)  # invalidate() would not find it
         named = arguments(self._signature, args, kwargs)
         return self._cache.get_or_set(
-            self._key(named),
+            _in_language(self._key(named), language),
             lambda: self.uncached(*args, **kwargs),
             self._timeout,
             tags=self._tags_of(named, args, kwargs),
@@ -89,8 +115,13 @@ class CachedFunction(Generic[P, R]):
         )
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Forget the result of this call (with ``per_user``: the user's own); in a transaction again on commit."""
-        self._cache.delete(self._key(arguments(self._signature, args, kwargs)))
+        """Forget the result of this call, in each language (with ``per_user``: the user's own).
+
+        In a transaction it is forgotten again on commit.
+        """
+        key = self._key(arguments(self._signature, args, kwargs))
+        languages = _languages() if self._per_language and settings.USE_I18N else ()
+        self._cache.delete_many([key, *(_in_language(key, language) for language in languages)])
 
     def _key(self, named: dict[str, Any]) -> str:
         if not self._per_user:
@@ -98,7 +129,28 @@ class CachedFunction(Generic[P, R]):
         context = bound()
         return digest((context.user if context else None, named))
 
+    def _language(self) -> str | None:
+        """Return the language that the result may depend on; None where it does not."""
+        if not (self._per_language and settings.USE_I18N):
+            return None
+        return (get_language() or _NO_LANGUAGE).lower()
+
+    def _returned(self) -> set[type[Any]]:
+        try:
+            return types_in(get_type_hints(self.uncached).get("return"))
+        except (NameError, TypeError) as error:  # imported for type checkers alone; or no function but a partial
+            _log.info("The return annotation of %s can't be read: %s", name_of(self.uncached), error)
+            return set()
+
     def _tags_of(self, named: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
         if callable(self._tags):
             return tuple(self._tags(*args, **kwargs))
         return tuple(tag.format_map(named) if "{" in tag else tag for tag in self._tags)
+
+
+def _languages() -> frozenset[str]:
+    return frozenset({_NO_LANGUAGE, settings.LANGUAGE_CODE.lower(), *(code.lower() for code, _ in settings.LANGUAGES)})
+
+
+def _in_language(key: str, language: str | None) -> str:
+    return key if language is None else f"{key}:{language}"

@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -11,6 +12,7 @@ from django.core.cache import caches
 
 from bandstand.cache import values
 from bandstand.cache.backend import ResilientRedisCache
+from bandstand.cache.declared import DeclaredTypes
 from bandstand.cache.flights import Flights
 from bandstand.cache.leases import held, leases_of
 from bandstand.cache.tags import current_versions, make_versions, now_and_on_commit, tag_key
@@ -23,6 +25,7 @@ T = TypeVar("T")
 
 _log: Final = logging.getLogger("bandstand.cache")
 _MISSING: Final = object()
+_ENTRY: Final = (3, 4)  # value, until when it is fresh, tags, and whether it holds instances of declared classes
 _PATIENCE: Final = 10.0  # seconds to wait for another who computes, before computing oneself
 _FIRST_PAUSE: Final = 0.005  # seconds between two looks for what the other computed, growing to
 _LONGEST_PAUSE: Final = 0.05
@@ -44,13 +47,24 @@ class DistributedCache:
     Times are in seconds. A value gets old a little before its ``timeout``, each at a different moment: the first who
     asks then computes it anew while all others still get the value that holds. ``stale`` seconds after its timeout it
     may still be served while somebody computes, or when the computation fails.
+
+    A value comes back as exactly what it was. Of enumerations, dataclasses, named tuples and structs only those in
+    ``types``, and in the fields of these, can be kept.
     """
 
     def __init__(
-        self, prefix: str, *, clock: Callable[[], float] = time.time, chance: Callable[[], float] = random.random
+        self,
+        prefix: str,
+        *,
+        types: Iterable[type[Any]] | Callable[[], Iterable[type[Any]]] = (),
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """``clock`` gives the time of day in seconds, ``chance`` a number from 0 to 1."""
+        """``types`` may be a function, called at the first use; ``clock`` gives the time of day in seconds, ``chance``
+        a number from 0 to 1.
+        """
         self._prefix = prefix
+        self._types = types
         self._clock = clock
         self._chance = chance
 
@@ -74,6 +88,11 @@ class DistributedCache:
     def delete(self, key: str) -> None:
         """Forget a value; inside a transaction now and again when it commits."""
         now_and_on_commit(lambda: self._cache.delete(self._key(key)))
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Forget several values with one command; inside a transaction now and again when it commits."""
+        names = [self._key(key) for key in keys]
+        now_and_on_commit(lambda: self._cache.delete_many(names))
 
     def get_or_set(
         self,
@@ -151,14 +170,19 @@ class DistributedCache:
 
     def _valid(self, entry: Any, versions: dict[str, str] | None) -> tuple[Any, bool]:
         """Open what was stored. ``versions`` are those of its tags, if they are known."""
-        if not isinstance(entry, tuple) or len(entry) != 3:
+        if not isinstance(entry, tuple) or len(entry) not in _ENTRY:
             return _MISSING, False
-        value, fresh_until, tags = entry
+        value, fresh_until, tags, *declared = entry
         if tags:
             unknown = [tag for tag in tags if tag not in (versions or {})]
             now = {**(versions or {}), **current_versions(self._cache, unknown)}
             if any(now.get(tag) != version for tag, version in tags.items()):
                 return _MISSING, False
+        if declared:
+            try:
+                value = self._declared.unpack(value)
+            except (LookupError, TypeError, ValueError):
+                return _MISSING, False  # of a release that has declared something else
         return value, self._clock() < fresh_until
 
     # --- one computation ----------------------------------------------------------------------------
@@ -212,6 +236,9 @@ class DistributedCache:
         return {key: found[key] for key in keys}
 
     def _store(self, key: str, value: Any, terms: _Terms, versions: dict[str, str]) -> None:
+        declared = bool(self._declared)
+        if declared:
+            value = self._declared.pack(value)
         if not isinstance(self._cache, ResilientRedisCache):
             values.pack(value)  # so that what Redis would refuse fails in tests, too
         if any(tag not in versions for tag in terms.tags):
@@ -219,8 +246,15 @@ class DistributedCache:
         settings = get_settings().cache
         seconds = settings.timeout if terms.timeout is None else terms.timeout
         early = settings.jitter * (0.5 + self._chance() / 2)
-        entry = (value, self._clock() + seconds * (1 - early), {tag: versions[tag] for tag in terms.tags})
+        fresh_until = self._clock() + seconds * (1 - early)
+        entry: tuple[Any, ...] = (value, fresh_until, {tag: versions[tag] for tag in terms.tags})
+        if declared:
+            entry = (*entry, True)
         self._cache.set(self._key(key), entry, max(1, round(seconds + terms.stale)))
+
+    @cached_property
+    def _declared(self) -> DeclaredTypes:
+        return DeclaredTypes(self._types() if callable(self._types) else self._types)
 
     @property
     def _cache(self) -> Any:

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
-from bandstand.cache.values import encode_stable
+from bandstand.cache.values import NotData, encode_stable
 from bandstand.exceptions import UnstableKey
 
 __all__ = ["arguments", "digest"]
 
 _SIZE: Final = 16  # bytes
+_COLLECTIONS: Final[tuple[tuple[type[Any], Any], ...]] = (
+    (list, list),
+    (tuple, tuple),
+    (frozenset, (set, frozenset)),
+)
 
 
 def digest(value: Any) -> str:
@@ -22,10 +27,10 @@ def digest(value: Any) -> str:
     """
     try:
         return hashlib.blake2b(encode_stable(_stable(value)), digest_size=_SIZE).hexdigest()
-    except TypeError as error:
+    except NotData as error:
         raise UnstableKey(
-            f"A cache key can't be made of {type(value).__name__} {_short(value)}: {error} "
-            f"Pass the id of an object instead of the object."
+            f"A cache key can't be made of {type(value).__name__} {_short(value)}: {error.name} has no form that is "
+            f"the same in every process. Pass the id of an object instead of the object."
         ) from None
 
 
@@ -46,17 +51,19 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def _stable(value: Any) -> Any:
-    """Replace members of enumerations by their names: a str or int that only looks like one is another key."""
+    """Replace members of enumerations by their names, since a str or int that only looks like one is another key.
+
+    Other kinds of str are the text that they hold: a mark of safety makes no other key.
+    """
     if isinstance(value, Enum):
         return ("enum", f"{type(value).__module__}.{type(value).__qualname__}", value.name)
+    if isinstance(value, str):
+        return str.__str__(value)
     if isinstance(value, dict):
         return {_stable(key): _stable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_stable(item) for item in value]
-    if isinstance(value, tuple):
-        return tuple(_stable(item) for item in value)
-    if isinstance(value, (set, frozenset)):
-        return frozenset(_stable(item) for item in value)
+    for plain, kinds in _COLLECTIONS:
+        if isinstance(value, kinds):
+            return plain(map(_stable, value))
     return value
 
 

@@ -1,25 +1,47 @@
-"""Values as JSON that remembers their types."""
+"""Values as JSON that remembers their types: each comes back as exactly what it was, or is refused."""
 
+import dataclasses
 import math
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString
 
-__all__ = ["decode", "encode", "encode_stable", "pack"]
+__all__ = ["NotData", "Tagged", "decode", "encode", "encode_stable", "is_declarable", "name_of_class", "pack"]
 
 # What JSON has no form for is an object with this one key more; an object that has the key itself is packed, too.
 _TYPE: Final = "$"
 _VALUE: Final = "v"
 
 _BIGGEST: Final = 2**63
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 _encode: Final = msgspec.json.Encoder().encode
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _decode: Final = msgspec.json.Decoder().decode
+
+
+class NotData(TypeError):
+    """A value can't be kept; ``name`` is the full name of its class."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"{name} can't be kept in the cache{reason}")
+
+
+class Tagged:
+    """An instance of a declared class in terms of data: the name of the class, and its state."""
+
+    def __init__(self, name: str, state: Any) -> None:
+        self.name = name
+        self.state = state
 
 
 def encode(value: Any) -> bytes:
@@ -60,13 +82,46 @@ def pack(value: Any) -> Any:
     packer = _PACKERS.get(kind)
     if packer is not None:
         return packer(value)
-    for base in (str, int):  # a lazy mark of safety, a member of an IntEnum: kept as what they are below
+    raise _refusal(value)
+
+
+def is_declarable(cls: type[Any]) -> bool:
+    """Return whether instances of ``cls`` can be kept by those who declare it."""
+    if issubclass(cls, Enum):
+        return bool(cls.__members__)
+    return dataclasses.is_dataclass(cls) or _is_struct(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
+
+
+def name_of_class(cls: type[Any]) -> str:
+    """Return the full name of a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _refusal(value: Any) -> NotData:
+    """Return the error that says why a value is not kept, and what to do."""
+    kind = type(value)
+    name = name_of_class(kind)
+    if isinstance(value, tzinfo):
+        return NotData(name, f": the zone {value} has no name to find it by. Use zoneinfo.ZoneInfo, or convert to UTC.")
+    if is_declarable(kind):
+        return NotData(
+            name,
+            f" unless it is declared, since it would come back as something else: name it in the return annotation of "
+            f"the function (`-> {kind.__name__}`) or in DistributedCache(…, types=[{kind.__name__}]). Or keep data "
+            f"instead, such as the value of an enumeration.",
+        )
+    if isinstance(value, Promise):
+        return NotData(name, ": a lazy text is another one in each language. Keep str(…) of it; only data can be kept.")
+    for base in (str, int, float, bytes, dict, list, tuple, set, datetime, date):
         if isinstance(value, base):
-            return pack(base(value) if base is int else str.__str__(value))
-    raise TypeError(
-        f"{kind.__module__}.{kind.__qualname__} can't be kept in the cache: only data can. "
-        f"Keep its id, or a dict of what is needed of it."
-    )
+            return NotData(
+                name, f": it would come back as a plain {base.__name__}. Make it one; only data can be kept."
+            )
+    return NotData(name, ": only data can. Keep its id, or a dict of what is needed of it.")
+
+
+def _is_struct(cls: type[Any]) -> bool:
+    return issubclass(cls, msgspec.Struct) and cls is not msgspec.Struct
 
 
 def _pack_float(value: float) -> Any:
@@ -93,6 +148,62 @@ def _packer(name: str, form: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _sorted_items(value: set[Any] | frozenset[Any]) -> list[Any]:
     return sorted((pack(item) for item in value), key=_encode_sorted)
+
+
+def _pack_datetime(value: datetime) -> Any:
+    zone = _pack_zone(value.tzinfo)
+    if zone is None and not value.fold:
+        return {_TYPE: "datetime", _VALUE: value.isoformat()}
+    local = value if zone is None else value.replace(tzinfo=None)
+    return {_TYPE: "datetime", _VALUE: [local.isoformat(), zone, value.fold]}
+
+
+def _pack_time(value: time) -> Any:
+    zone = _pack_zone(value.tzinfo)
+    if zone is None and not value.fold:
+        return {_TYPE: "time", _VALUE: value.isoformat()}
+    local = value if zone is None else value.replace(tzinfo=None)
+    return {_TYPE: "time", _VALUE: [local.isoformat(), zone, value.fold]}
+
+
+def _pack_zone(zone: tzinfo | None) -> Any:
+    """Return what is kept of a zone: None where the text of the time says it, since it is an offset without a name."""
+    if type(zone) is ZoneInfo and zone.key is not None:
+        return zone.key
+    if type(zone) is timezone:
+        offset, name = zone.utcoffset(None), zone.tzname(None)
+        return None if name == timezone(offset).tzname(None) else [offset // _MICROSECOND, name]
+    if zone is not None:
+        raise _refusal(zone)
+    return None
+
+
+def _unpack_datetime(value: Any) -> datetime:
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    text, zone, fold = value
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=moment.tzinfo if zone is None else _unpack_zone(zone), fold=fold)
+
+
+def _unpack_time(value: Any) -> time:
+    if isinstance(value, str):
+        return time.fromisoformat(value)
+    text, zone, fold = value
+    moment = time.fromisoformat(text)
+    return moment.replace(tzinfo=moment.tzinfo if zone is None else _unpack_zone(zone), fold=fold)
+
+
+def _unpack_zone(zone: Any) -> tzinfo:
+    if isinstance(zone, str):
+        return ZoneInfo(zone)
+    microseconds, name = zone
+    return timezone(timedelta(microseconds=microseconds), name)
+
+
+def _unpack_declared(value: Any) -> Tagged:
+    name, state = value
+    return Tagged(name, _unpack(state))
 
 
 def _unpack(value: Any) -> Any:
@@ -126,9 +237,11 @@ _PACKERS: Final[dict[type, Callable[[Any], Any]]] = {
     set: _packer("set", _sorted_items),
     frozenset: _packer("frozenset", _sorted_items),
     bytes: _packer("bytes", bytes.hex),
-    datetime: _packer("datetime", datetime.isoformat),
+    SafeString: _packer("safe", str.__str__),
+    Tagged: _packer("declared", lambda value: [value.name, pack(value.state)]),
+    datetime: _pack_datetime,
     date: _packer("date", date.isoformat),
-    time: _packer("time", time.isoformat),
+    time: _pack_time,
     timedelta: _packer("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     Decimal: _packer("decimal", str),
     UUID: _packer("uuid", str),
@@ -142,9 +255,11 @@ _UNPACKERS: Final[dict[str, Callable[[Any], Any]]] = {
     "set": lambda value: set(_unpack(value)),
     "frozenset": lambda value: frozenset(_unpack(value)),
     "bytes": bytes.fromhex,
-    "datetime": datetime.fromisoformat,
+    "safe": SafeString,
+    "declared": _unpack_declared,
+    "datetime": _unpack_datetime,
     "date": date.fromisoformat,
-    "time": time.fromisoformat,
+    "time": _unpack_time,
     "timedelta": _interval,
     "decimal": Decimal,
     "uuid": UUID,

@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from bandstand import __version__
 from bandstand.client.messages import Headers, header_lines
 from bandstand.conf import get_settings, wire
+from bandstand.finite import find_non_finite
 
 __all__ = ["SAFE_METHODS", "LoadOptions", "Options", "Order", "encode", "prepare"]
 
@@ -178,9 +179,13 @@ def encode(value: Any, name: str) -> bytes:
         TypeError: it holds something that has no form in JSON.
     """
     try:
-        return _encoder.encode(value)
+        encoded = _encoder.encode(value)
     except (TypeError, NotImplementedError, ValueError) as error:
         raise TypeError(f"{name} can't be written as JSON: {error}.") from error
+    path = find_non_finite(value)
+    if path is not None:
+        raise TypeError(f"{name} can't be written as JSON: the value at {path or 'its top'} is NaN or infinite.")
+    return encoded
 
 
 def _headers(options: Options, body: bytes | None) -> dict[str, str]:

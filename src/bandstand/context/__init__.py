@@ -8,7 +8,8 @@
 - ``from_headers(headers)``, ``to_headers(context)`` and ``to_lines(context, …)``: the wire. ``TraceContext``: W3C Trace
   Context.
 - ``client_ip(request)``: whose address it is, behind trusted proxies.
-- ``problem_response(status, code, detail)``: a problem document (RFC 9457), for what is refused before a view runs.
+- ``problem_response(status, code, detail)``: a problem document (RFC 9457), for what is refused before a view runs;
+  ``uri_reference(path)`` is how it writes the path of a request.
 - ``application_loaded``: the signal that the process begins to be a server.
 - ``JsonFormatter`` and ``ConsoleFormatter``: log lines.
 - ``counter``, ``gauge``, ``histogram``, ``REGISTRY`` and ``render_metrics()``: Prometheus metrics.
@@ -21,7 +22,7 @@ from bandstand.context.loading import application_loaded
 from bandstand.context.logs import ConsoleFormatter, JsonFormatter
 from bandstand.context.metrics import REGISTRY, counter, gauge, histogram, render_metrics
 from bandstand.context.middleware import RequestTrackingMiddleware
-from bandstand.context.problem import problem_response
+from bandstand.context.problem import problem_response, uri_reference
 from bandstand.context.trace import TraceContext, parse_traceparent
 from bandstand.context.values import Context, is_correlation_id, new_context
 
@@ -50,4 +51,5 @@ __all__ = [
     "to_headers",
     "to_lines",
     "update",
+    "uri_reference",
 ]

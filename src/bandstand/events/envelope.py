@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from bandstand.context import Context, TraceContext, new_context, parse_traceparent
 from bandstand.events.event import Event
 from bandstand.exceptions import InvalidEvent
+from bandstand.finite import find_non_finite
 
 __all__ = ["Envelope", "Message", "decode", "enclose", "encode", "encode_data", "uuid7"]
 
@@ -105,9 +106,13 @@ def encode_data(value: object, name: str) -> bytes:
         InvalidEvent: a part of it has no JSON form.
     """
     try:
-        return _encoder.encode(value)
+        encoded = _encoder.encode(value)
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError, of a lone surrogate, is a ValueError
         raise InvalidEvent(f"{name} can't be written as JSON: {error}") from error
+    path = find_non_finite(value)
+    if path is not None:
+        raise InvalidEvent(f"{name} can't be written as JSON: the value at {path or 'its top'} is NaN or infinite")
+    return encoded
 
 
 def enclose(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
 
 from bandstand.events import Message, subscribe
 from bandstand.exceptions import CacheUnavailable, ConfigurationError, EventPostponed
@@ -47,9 +48,17 @@ def _handler(field: RemoteForeignKey, alike: Sequence[Things]) -> Callable[[dict
         """Forget the thing that the event is about; all of them if it does not say which."""
         if message.source == field.service:
             name = event.get(field.event_id) if field.event_id else message.key
-            _forget(alike, "" if name is None else str(name), message)
+            _forget(alike, "" if name is None else _id_in(field, name), message)
 
     return forget_what_changed
+
+
+def _id_in(field: RemoteForeignKey, name: Any) -> str:
+    """Return the id as the field stores it, which is what is kept under: a UUID may come in capital letters."""
+    try:
+        return str(field.to_python(name))
+    except ValidationError:
+        return str(name)
 
 
 def _forget(alike: Sequence[Things], name: str, message: Message) -> None:
