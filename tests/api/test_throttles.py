@@ -81,6 +81,24 @@ def test_behind_a_trusted_proxy_the_client_is_the_one_it_names(api: APIClient) -
         assert api.get("/api/v1/reading/", headers=headers, REMOTE_ADDR="127.0.0.1").status_code == 200
 
 
+def test_a_network_of_ipv6_is_one_client(api: APIClient) -> None:
+    """A customer of a provider has 2**64 addresses; none of them is a new allowance, for reading or for signing in."""
+    addresses = [f"2001:db8:1:2:{number:x}::1" for number in range(300)]
+    answers = [api.get("/api/v1/reading/", REMOTE_ADDR=address) for address in addresses]
+    assert sum(answer.status_code == 200 for answer in answers) == 5
+    assert api.get("/api/v1/reading/", REMOTE_ADDR="2001:db8:1:3::1").status_code == 200
+    tries = [sign_in(api, f"user{number}@example.com", address) for number, address in enumerate(addresses)]
+    assert sum(answer.status_code == 200 for answer in tries) == 30
+
+
+def test_a_mapped_address_is_the_one_of_ipv4(api: APIClient) -> None:
+    """One client in two spellings has one allowance, and its neighbour one of its own."""
+    spellings = ["203.0.113.9", "::ffff:203.0.113.9", "::ffff:cb00:7109"]
+    answers = [api.get("/api/v1/reading/", REMOTE_ADDR=spellings[n % 3]).status_code for n in range(9)]
+    assert answers == [200] * 5 + [429] * 4
+    assert api.get("/api/v1/reading/", REMOTE_ADDR="::ffff:203.0.113.10").status_code == 200
+
+
 def test_services_are_not_limited() -> None:
     """How much a verified service may ask is settled between the two."""
     from rest_framework.request import Request

@@ -23,7 +23,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
 from bandstand.conf import get_settings
-from bandstand.context import client_ip, current
+from bandstand.context import client_network, current
 
 if TYPE_CHECKING:
     # Views import the classes that REST framework's settings name, these among them.
@@ -172,7 +172,8 @@ class SlotThrottle(CacheThrottle):
 class ClientThrottle(WindowThrottle):
     """Limits each verified user, else each address (``DEFAULT_THROTTLE_RATES["client"]``).
 
-    The address is the peer's, or what a trusted proxy says of it, so a header of the client's own changes nothing.
+    The address is the peer's, or what a trusted proxy says of it, so a header of the client's own changes nothing. IPv6
+    addresses are counted by their /64 network (:func:`bandstand.context.client_network`).
     A service with a verified token is not limited: how much it may ask is settled between the two.
     """
 
@@ -182,7 +183,7 @@ class ClientThrottle(WindowThrottle):
         """Return the user or the address."""
         if user := _signed_in(request):
             return user
-        return None if current().service else f"address:{client_ip(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
+        return None if current().service else f"address:{client_network(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
 
 
 class AccountThrottle(SlotThrottle):
@@ -210,7 +211,7 @@ class AddressThrottle(WindowThrottle):
 
     def identify(self, request: Request) -> str | None:
         """Return the address."""
-        return f"address:{client_ip(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
+        return f"address:{client_network(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
 
 
 class LoginThrottle(BaseThrottle):
