@@ -19,8 +19,8 @@ from users.models import RefreshToken, TokenFamily, User
 pytestmark = pytest.mark.django_db
 
 
-def authenticate(client: APIClient, email: str, password: str) -> Any:
-    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password})
+def authenticate(client: APIClient, email: str, password: str, **more: Any) -> Any:
+    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password, **more})
 
 
 def refresh(client: APIClient, token: str) -> Any:
@@ -43,7 +43,7 @@ def test_the_right_password_gives_tokens(api_client: APIClient, alice: User, pas
     response = authenticate(api_client, "alice@example.com", password)
     assert response.status_code == 200, response.content
     body = response.json()
-    assert set(body) == {"token", "refresh", "user"}
+    assert set(body) == {"token", "refresh", "user", "device"}
     assert body["user"]["id"] == str(alice.pk)
     assert status_of(alice, body["token"]) == 200
     alice.refresh_from_db()
@@ -113,6 +113,31 @@ def test_ten_tries_for_one_account(api_client: APIClient, alice: User, password:
     refused = authenticate(api_client, "ALICE@example.com", password)
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) > 0
+
+
+def test_who_guesses_does_not_lock_the_owner_out(api_client: APIClient, alice: User, password: str) -> None:
+    """After a stranger's ten tries the owner signs in from a device that has signed in before, and from no other."""
+    device = authenticate(api_client, "alice@example.com", password).json()["device"]
+    for _ in range(12):
+        authenticate(api_client, "alice@example.com", "wrong")
+    assert authenticate(api_client, "alice@example.com", password).status_code == 429
+    answer = authenticate(api_client, "alice@example.com", password, device=device)
+    assert answer.status_code == 200, answer.content
+    statuses = [
+        authenticate(api_client, "alice@example.com", "wrong", device=answer.json()["device"]).status_code
+        for _ in range(11)
+    ]
+    assert statuses == [401] * 10 + [429]
+
+
+def test_a_device_tells_nothing_of_accounts(api_client: APIClient, alice: User, password: str) -> None:
+    """A token of a device is answered as none is: for its own account, for others and for those that do not exist."""
+    device = authenticate(api_client, "alice@example.com", password).json()["device"]
+    addresses = ("alice@example.com", "unknown@example.com")
+    answers = [authenticate(api_client, email, "wrong", device=device) for email in addresses]
+    answers += [authenticate(api_client, email, "wrong") for email in addresses]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
 def test_only_guesses_count(api_client: APIClient, alice: User, password: str) -> None:
