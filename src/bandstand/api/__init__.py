@@ -11,7 +11,8 @@
 - ``PageNumberPagination`` and ``CursorPagination``; ``ClientThrottle``, ``AccountThrottle`` and ``LoginThrottle``.
 - ``PolicyTable``: who may use which action of a viewset; ``NoOne`` is who may use all others.
 - ``ChangesOnlySerializer`` and ``save_unique`` for writes at the same time, ``StableOrderingFilter`` for lists that are
-  the same from page to page, ``LookOnly`` for the admin.
+  the same from page to page, ``LookOnly`` for the admin. ``LimitedAdminSite`` is ``admin.site`` with limits on
+  signing in; it has pages only where ``BANDSTAND_ADMIN`` or ``DEBUG`` is on.
 - ``ProblemAutoSchema``: the OpenAPI document says what errors look like. ``bandstand.api.urls``: the document at
   ``/api/schema/`` and pages to read it at ``/api/docs/``.
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 from bandstand.api.settings import rest_framework_settings, spectacular_settings
 
 if TYPE_CHECKING:
+    from bandstand.api.admin_site import LimitedAdminSite
     from bandstand.api.handling import exception_handler
     from bandstand.api.idempotency import Idempotent, idempotent, purge_expired
     from bandstand.api.look_only import LookOnly
@@ -53,6 +55,7 @@ __all__ = [
     "IdempotencyRecord",
     "Idempotent",
     "JSONRenderer",
+    "LimitedAdminSite",
     "LoginThrottle",
     "LookOnly",
     "NoOne",
@@ -82,6 +85,7 @@ _HOMES = {
     "IdempotencyRecord": "models",
     "Idempotent": "idempotency",
     "JSONRenderer": "renderers",
+    "LimitedAdminSite": "admin_site",
     "LoginThrottle": "throttles",
     "LookOnly": "look_only",
     "NoOne": "policies",

@@ -252,7 +252,7 @@ class _Reader:
             }
         return _mail_settings(f"django.core.mail.backends.{backends[url.scheme]}.EmailBackend", options)
 
-    def rooms(self) -> dict[str, Any]:
+    def rooms(self, *, debug: bool) -> dict[str, Any]:
         broker_url = self.text(wire.BROKER_URL, "memory://")
         if urlsplit(broker_url).scheme not in {"memory", "nats", "amqp", "amqps"}:
             self.faults.append(f"{wire.BROKER_URL} is {broker_url!r}; write nats://, amqp:// or memory://.")
@@ -275,6 +275,7 @@ class _Reader:
                 "TAGS": self.names(wire.TAGS),
             },
             "EVENTS": {"BROKER_URL": broker_url},
+            "API": {"ADMIN": self.boolean(wire.ADMIN, default=debug)},
         }
 
     def client_policies(self) -> dict[str, Any]:
@@ -340,7 +341,7 @@ class _Reader:
             email=self.email(),
             log_format=self.choice(wire.LOG_FORMAT, "json", ("json", "console")),
             log_level=self.choice(wire.LOG_LEVEL, "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
-            rooms=self.rooms(),
+            rooms=self.rooms(debug=debug),
         )
         if not debug:
             self.refuse_development_secrets()

@@ -120,13 +120,14 @@ class CacheSettings(_Room, frozen=True):
 
 
 class ApiSettings(_Room, frozen=True):
-    """Limits of one request; ``IDEMPOTENCY_RETENTION`` in seconds."""
+    """Limits of one request; ``IDEMPOTENCY_RETENTION`` in seconds. ``ADMIN``: whether Django's admin has pages."""
 
     page_size: int = 20
     max_page_size: int = 100
     max_body_bytes: int = 1024 * 1024
     max_json_depth: int = 64
     idempotency_retention: float = 24 * 3600.0
+    admin: bool = False
 
 
 class Settings(_Room, frozen=True):

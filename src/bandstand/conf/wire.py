@@ -39,6 +39,7 @@ USER_KEY_FILE: Final = "BANDSTAND_USER_KEY_FILE"  # private JWK that signs user 
 USER_JWKS_URL: Final = "BANDSTAND_USER_JWKS_URL"  # where the public keys for user tokens are published
 DATABASE_POOL_SIZE: Final = "BANDSTAND_DATABASE_POOL_SIZE"
 TRUSTED_PROXIES: Final = "BANDSTAND_TRUSTED_PROXIES"  # comma-separated networks whose X-Forwarded-For is believed
+ADMIN: Final = "BANDSTAND_ADMIN"  # true, false: whether this process shows Django's admin
 DRAIN_SECONDS: Final = "BANDSTAND_DRAIN_SECONDS"  # from SIGTERM (readiness 503) until the listener closes
 CSRF_TRUSTED_ORIGINS: Final = "BANDSTAND_CSRF_TRUSTED_ORIGINS"
 DISCOVERY_TOKEN: Final = "BANDSTAND_DISCOVERY_TOKEN"  # noqa: S105 - the registry's access token, if it wants one

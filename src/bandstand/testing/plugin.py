@@ -70,6 +70,7 @@ class Platform:
             wire.SECRET_KEY: "a secret of the tests, long enough for every check of Django's",
             wire.DEBUG: "false",
             wire.TESTING: "1",
+            wire.ADMIN: "true",
             wire.ALLOWED_HOSTS: "testserver,localhost,127.0.0.1",
             wire.DATABASE_URL: database_url,
             wire.CACHE_URL: "memory://",
