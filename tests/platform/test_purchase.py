@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from tests.platform.conftest import Person, Shop, eventually
+from tests.platform.conftest import Client, Person, Shop, eventually
 
 pytestmark = pytest.mark.platform
 
@@ -156,6 +156,22 @@ def test_a_user_asks_for_the_own_orders(shop: Shop, ada: Person) -> None:
     """The user service answers with what the order service knows."""
     placed = order(ada, product_with_stock(shop), 1).body
     assert placed["id"] in str(ada.client.get(f"/api/users/{ada.id}/orders/").body)
+
+
+def test_signing_out_ends_buying(shop: Shop, ada: Person) -> None:
+    """Who holds a copy of the token buys nothing any more, as soon as the order service has heard of it."""
+    grace = shop.person("grace")
+    assert grace.client.sign_in is not None
+    credentials = {"email": grace.email, "password": grace.client.sign_in.password}
+    signed_in = shop.client.post("/api/users/authenticate/", credentials).body
+    thief = Person(id=grace.id, email=grace.email, client=Client(base=shop.gateway, token=signed_in["token"]))
+    product = product_with_stock(shop)
+    assert order(thief, product, 1).status == 201
+    assert shop.client.post("/api/users/token/revoke/", {"refresh": signed_in["refresh"]}).status == 204
+    refused = eventually(lambda: (answer := order(thief, product, 1)).status == 401 and answer, what="the end of it")
+    assert refused.body["code"] == "signed_out"
+    assert order(grace, product, 1).status == 201
+    assert order(ada, product, 1).status == 201
 
 
 def test_one_correlation_id_in_all_services(shop: Shop, ada: Person) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+from bandstand.api import end_sign_in
 from bandstand.events import Event, publish, subscribe
 
 from orders.models import MAX_ITEMS, MAX_QUANTITY, Order
@@ -76,6 +77,12 @@ class StockRejected(Event, type="stock.rejected", version=1):
     reason: str
 
 
+class SessionEnded(Event, type="session.ended", version=1):
+    """A sign-in is over."""
+
+    session_id: UUID
+
+
 def announce_placed(order: Order) -> None:
     """Publish that ``order`` is new."""
     items = [OrderedItem(product_id=item.product_id, quantity=item.quantity) for item in order.items.all()]
@@ -101,6 +108,12 @@ def reject(event: StockRejected) -> None:
     order = Order.objects.get(pk=event.order_id)
     if order.move(Order.Status.PENDING, to=Order.Status.REJECTED, reason=event.reason):
         publish(OrderRejected(**_subject(order), reason=order.reason), key=str(order.pk))
+
+
+@subscribe("session.ended", source="user-service")
+def end_session(event: SessionEnded) -> None:
+    """Refuse new orders by the tokens of a sign-in that is over."""
+    end_sign_in(str(event.session_id))
 
 
 def _subject(order: Order) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from bandstand.api import PolicyTable, idempotent
+from bandstand.api import PolicyTable, SignInIsCurrent, idempotent
 from bandstand.identity import owner_or_staff
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
@@ -55,7 +55,7 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
 
     policy: ClassVar[dict[str, list[Any]]] = {
         "list": [IsCustomer],
-        "create": [IsCustomer],
+        "create": [IsCustomer & SignInIsCurrent],  # it costs money: a token of an ended sign-in does not buy
         "retrieve": [IsCustomer & owner_or_staff("user_id")],
         "cancel": [IsBuyer],
     }

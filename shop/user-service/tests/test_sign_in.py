@@ -7,6 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bandstand.conf import get_settings
+from bandstand.identity import verify_user_token
 from bandstand.testing.races import run_at_once
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection, transaction
@@ -272,3 +274,54 @@ def test_a_sign_in_needs_the_password_of_now(alice: User) -> None:
     alice.set_password("another horse battery")
     alice.save()
     assert sign_in.sign_in(checked) is None
+
+
+def sid_of(token: str) -> str:
+    sid: str = verify_user_token(token).extra["sid"]
+    return sid
+
+
+@pytest.mark.parametrize("way", ["revoke", "reuse", "password", "closed", "admin", "deleted", "user deleted"])
+def test_every_end_of_a_sign_in_is_announced_once(
+    api_client: APIClient, alice: User, password: str, way: str, published_events: Callable[..., list[Any]]
+) -> None:
+    """By whichever way it ends, other services hear of it, in the transaction that ends it, and hear it once."""
+    tokens = authenticate(api_client, "alice@example.com", password).json()
+    if way == "revoke":
+        revoke(api_client, tokens["refresh"])
+        revoke(api_client, tokens["refresh"])
+    elif way == "reuse":
+        for _ in range(3):
+            refresh(api_client, tokens["refresh"])
+    elif way == "password":
+        sign_in.change_password(User.objects.get(pk=alice.pk), "another-horse-battery")
+    elif way == "closed":
+        alice.is_active = False
+        alice.save()
+        alice.save()
+    elif way == "admin":
+        TokenFamily.objects.all().revoke()
+    elif way == "deleted":
+        TokenFamily.objects.get().delete()
+    else:
+        User.objects.get(pk=alice.pk).delete()
+    [event] = published_events("session.ended")
+    assert event.data == {"session_id": sid_of(tokens["token"]), "user_id": str(alice.pk)}
+    assert event.key == str(alice.pk)
+
+
+def test_what_is_over_anyway_is_not_announced(
+    api_client: APIClient, alice: User, password: str, published_events: Callable[..., list[Any]]
+) -> None:
+    """Old sign-ins are cleared away in silence: their tokens expired long ago. Neither does refreshing end anything."""
+    refresh(api_client, authenticate(api_client, "alice@example.com", password).json()["refresh"])
+    TokenFamily.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    authenticate(api_client, "alice@example.com", password)
+    assert TokenFamily.objects.count() == 1
+    assert published_events("session.ended") == []
+
+
+def test_a_token_lives_five_minutes(api_client: APIClient, alice: User, password: str) -> None:
+    """So long an ended sign-in may go on in services that do not hear of it."""
+    claims = verify_user_token(authenticate(api_client, "alice@example.com", password).json()["token"])
+    assert claims.exp - claims.iat + get_settings().identity.leeway <= 300

@@ -9,6 +9,8 @@
 - ``Idempotent`` (a mixin) and ``idempotent`` (a decorator) make a write safe to repeat under an ``Idempotency-Key``.
   ``IdempotencyRecord`` is their table, ``purge_expired()`` its broom.
 - ``PageNumberPagination`` and ``CursorPagination``; ``ClientThrottle``, ``AccountThrottle`` and ``LoginThrottle``.
+- ``SignInIsCurrent`` refuses tokens of a sign-in that has ended; ``end_sign_in(sid)`` says that one has, and
+  ``EndedSignIn`` is the table.
 - ``PolicyTable``: who may use which action of a viewset; ``NoOne`` is who may use all others.
 - ``ChangesOnlySerializer`` and ``save_unique`` for writes at the same time, ``StableOrderingFilter`` for lists that are
   the same from page to page, ``LookOnly`` for the admin. ``LimitedAdminSite`` is ``admin.site`` with limits on
@@ -16,7 +18,7 @@
 - ``ProblemAutoSchema``: the OpenAPI document says what errors look like. ``bandstand.api.urls``: the document at
   ``/api/schema/`` and pages to read it at ``/api/docs/``.
 
-Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the table and a system check that refuses views without an
+Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the tables and a system check that refuses views without an
 explicit permission policy.
 
 ``settings.py`` imports from here while settings are still being read, and REST framework reads settings when it is
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from bandstand.api.idempotency import Idempotent, idempotent, purge_expired
     from bandstand.api.look_only import LookOnly
     from bandstand.api.middleware import ProblemDetailsMiddleware
-    from bandstand.api.models import IdempotencyRecord
+    from bandstand.api.models import EndedSignIn, IdempotencyRecord
     from bandstand.api.ordering import StableOrderingFilter
     from bandstand.api.pagination import CursorPagination, PageNumberPagination
     from bandstand.api.parsers import StrictJSONParser
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from bandstand.api.request_limits import RequestLimitsMiddleware
     from bandstand.api.schema import ProblemAutoSchema
     from bandstand.api.serializers import ChangesOnlySerializer, save_unique
+    from bandstand.api.sign_ins import SignInIsCurrent, end_sign_in
     from bandstand.api.throttles import AccountThrottle, ClientThrottle, LoginThrottle
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "ChangesOnlySerializer",
     "ClientThrottle",
     "CursorPagination",
+    "EndedSignIn",
     "FieldFault",
     "IdempotencyRecord",
     "Idempotent",
@@ -65,8 +69,10 @@ __all__ = [
     "ProblemAutoSchema",
     "ProblemDetailsMiddleware",
     "RequestLimitsMiddleware",
+    "SignInIsCurrent",
     "StableOrderingFilter",
     "StrictJSONParser",
+    "end_sign_in",
     "exception_handler",
     "idempotent",
     "problem_response",
@@ -81,6 +87,7 @@ _HOMES = {
     "ChangesOnlySerializer": "serializers",
     "ClientThrottle": "throttles",
     "CursorPagination": "pagination",
+    "EndedSignIn": "models",
     "FieldFault": "problems",
     "IdempotencyRecord": "models",
     "Idempotent": "idempotency",
@@ -95,8 +102,10 @@ _HOMES = {
     "ProblemAutoSchema": "schema",
     "ProblemDetailsMiddleware": "middleware",
     "RequestLimitsMiddleware": "request_limits",
+    "SignInIsCurrent": "sign_ins",
     "StableOrderingFilter": "ordering",
     "StrictJSONParser": "parsers",
+    "end_sign_in": "sign_ins",
     "exception_handler": "handling",
     "idempotent": "idempotency",
     "problem_response": "problems",

@@ -62,7 +62,7 @@ class IdentitySettings(_Room, frozen=True):
     user_key_file: str = ""
     user_jwks_url: str = ""
     user_issuer: str = "user-service"
-    user_token_lifetime: int = 900
+    user_token_lifetime: int = 270  # with the leeway, five minutes
     jwks_refresh_interval: float = 10.0
 
 

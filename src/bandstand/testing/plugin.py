@@ -148,11 +148,11 @@ def api_client() -> "APIClient":
 
 @pytest.fixture
 def as_user(user_token: Callable[..., str]) -> Callable[..., "APIClient"]:
-    """Return a function that makes a client with a user's token."""
+    """Return a function that makes a client with a user's token, which belongs to a sign-in of its own."""
     from rest_framework.test import APIClient  # noqa: PLC0415 - Django is ready only now
 
     def client(user_id: object, *, staff: bool = False, **claims: Any) -> APIClient:
-        token = user_token(user_id, staff=staff, **claims)
+        token = user_token(user_id, staff=staff, **{"sid": str(uuid4()), **claims})
         made = APIClient(raise_request_exception=False, headers={"Authorization": f"Bearer {token}"})
         made.default_format = "json"
         return made
