@@ -34,6 +34,12 @@ class OrderCancelled(Event, type="order.cancelled", version=1):
     order_id: UUID
 
 
+class OrderRejected(Event, type="order.rejected", version=1):
+    """An order can't be had: there is no stock, or it was pending for too long."""
+
+    order_id: UUID
+
+
 class StockReserved(Event, type="stock.reserved", version=1):
     """Everything that an order wants is held for it."""
 
@@ -66,4 +72,10 @@ def reserve_stock(order: OrderPlaced) -> None:
 @subscribe("order.cancelled", source="order-service")
 def release_stock(order: OrderCancelled) -> None:
     """Give back what the order held."""
+    stock.release(order.order_id)
+
+
+@subscribe("order.rejected", source="order-service")
+def release_stock_of_rejected(order: OrderRejected) -> None:
+    """Give back what an order held that expired; one that was rejected for want of stock held nothing."""
     stock.release(order.order_id)

@@ -11,7 +11,7 @@ from bandstand.exceptions import InvalidEvent
 from bandstand.testing.races import run_at_once
 from django.db import IntegrityError, transaction
 
-from products.events import OrderCancelled, OrderedItem, OrderPlaced
+from products.events import OrderCancelled, OrderedItem, OrderPlaced, OrderRejected
 from products.models import MAX_STOCK, Product, Reservation, ReservedItem, change_stock
 
 SOURCE = "order-service"
@@ -117,12 +117,16 @@ def test_an_order_that_makes_no_sense_is_never_handled(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["placed", "cancelled"])
+@pytest.mark.parametrize("kind", ["placed", "cancelled", "rejected"])
 def test_only_the_order_service_moves_stock(lamp: Product, receive_event: Callable[..., int], kind: str) -> None:
     """What another service of the platform says of orders is not believed, though it may publish in its own name."""
     order = placed({lamp.pk: 3})
     receive_event(order, key="k", source=SOURCE)
-    events = {"placed": placed({lamp.pk: 3}), "cancelled": OrderCancelled(order_id=order.order_id)}
+    events = {
+        "placed": placed({lamp.pk: 3}),
+        "cancelled": OrderCancelled(order_id=order.order_id),
+        "rejected": OrderRejected(order_id=order.order_id),
+    }
     with pytest.raises(InvalidEvent, match="from order-service alone"):
         receive_event(events[kind], key="k", source="notification-service")
     lamp.refresh_from_db()
@@ -282,3 +286,42 @@ def test_320_orders_and_their_cancellations_leave_nothing_over_and_nothing_out(
     assert answers["stock.rejected"] == states["rejected"]
     assert answers["stock.reserved"] >= states["held"]
     assert len({event.key for event in published_events()}) == answers.total()
+
+
+@pytest.mark.django_db
+def test_an_order_that_expired_gives_back_once(lamp: Product, receive_event: Callable[..., int]) -> None:
+    """What was held for it is there again; hearing of it twice, or of a cancellation too, returns no more."""
+    order = placed({lamp.pk: 3})
+    receive_event(order, key="k", source=SOURCE)
+    for event in (OrderRejected, OrderRejected, OrderCancelled):
+        receive_event(event(order_id=order.order_id), key="k", source=SOURCE)
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
+    assert Reservation.objects.get().state == Reservation.State.RELEASED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("quantity", [3, 11])
+def test_an_order_that_expired_before_it_came_gets_nothing(
+    lamp: Product, receive_event: Callable[..., int], published_events: Callable[..., list[Any]], quantity: int
+) -> None:
+    """Its stock was never asked for while it was pending: it is not taken now."""
+    order = placed({lamp.pk: quantity})
+    receive_event(OrderRejected(order_id=order.order_id), key="k", source=SOURCE)
+    receive_event(order, key="k", source=SOURCE)
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
+    assert published_events() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_expiring_cancelling_and_reserving_at_once_leave_all_the_stock(
+    lamp: Product, receive_event: Callable[..., int]
+) -> None:
+    """In whichever order an order's events are handled, what it held comes back once."""
+    for _ in range(10):
+        order = placed({lamp.pk: 1})
+        events = (order, OrderRejected(order_id=order.order_id), OrderCancelled(order_id=order.order_id))
+        run_at_once(3, lambda turn, events=events: receive_event(events[turn], key=str(turn), source=SOURCE))
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
