@@ -43,6 +43,7 @@ def container_environment(
         wire.PLATFORM: workspace.name,
         wire.PROCESS: role,
         wire.DEBUG: "false",
+        wire.ADMIN: "false",
         wire.LOG_FORMAT: "json",
         wire.LOG_LEVEL: "INFO",
         # The other services call it by its name, probes by localhost, Prometheus by its address.

@@ -66,6 +66,7 @@ def service_environment(
         wire.EMAIL_URL: _file_url(folder.mail),
         # Nobody sends requests any more when a service is stopped here: the gateway went before.
         wire.DRAIN_SECONDS: "0",
+        wire.ADMIN: "true",
         # The gateway, which runs on this machine, and the load balancers before it.
         wire.TRUSTED_PROXIES: ",".join(("127.0.0.1/32", "::1/128", *workspace.gateway.trusted_proxies)),
         wire.CLIENT_POLICIES: msgspec.json.encode(workspace.client_policies(service.name)).decode(),
