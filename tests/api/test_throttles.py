@@ -1,14 +1,18 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.core import signing
 from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from bandstand.api import rest_framework_settings, throttles
+from bandstand.api.devices import device_token, known_device
 from bandstand.api.throttles import Rate, SlotThrottle, WindowThrottle
 from bandstand.context import bind, new_context
 
@@ -79,6 +83,24 @@ def test_behind_a_trusted_proxy_the_client_is_the_one_it_names(api: APIClient) -
     for number in range(20):
         headers = {"X-Forwarded-For": f"1.2.3.4, 198.51.100.{number}"}
         assert api.get("/api/v1/reading/", headers=headers, REMOTE_ADDR="127.0.0.1").status_code == 200
+
+
+def test_a_network_of_ipv6_is_one_client(api: APIClient) -> None:
+    """A customer of a provider has 2**64 addresses; none of them is a new allowance, for reading or for signing in."""
+    addresses = [f"2001:db8:1:2:{number:x}::1" for number in range(300)]
+    answers = [api.get("/api/v1/reading/", REMOTE_ADDR=address) for address in addresses]
+    assert sum(answer.status_code == 200 for answer in answers) == 5
+    assert api.get("/api/v1/reading/", REMOTE_ADDR="2001:db8:1:3::1").status_code == 200
+    tries = [sign_in(api, f"user{number}@example.com", address) for number, address in enumerate(addresses)]
+    assert sum(answer.status_code == 200 for answer in tries) == 30
+
+
+def test_a_mapped_address_is_the_one_of_ipv4(api: APIClient) -> None:
+    """One client in two spellings has one allowance, and its neighbour one of its own."""
+    spellings = ["203.0.113.9", "::ffff:203.0.113.9", "::ffff:cb00:7109"]
+    answers = [api.get("/api/v1/reading/", REMOTE_ADDR=spellings[n % 3]).status_code for n in range(9)]
+    assert answers == [200] * 5 + [429] * 4
+    assert api.get("/api/v1/reading/", REMOTE_ADDR="::ffff:203.0.113.10").status_code == 200
 
 
 def test_services_are_not_limited() -> None:
@@ -185,6 +207,99 @@ def test_thirty_tries_from_an_address(api: APIClient) -> None:
     for _ in range(20):
         sign_in(api, "victim@example.com")
     assert sign_in(api, "victim@example.com", "203.0.113.99").status_code == 200
+
+
+def device_of(api: APIClient, email: str, **more: Any) -> Any:
+    return api.post(
+        "/api/v1/sign-in/", {"email": email, "password": "right", **more}, REMOTE_ADDR="203.0.113.7"
+    ).json()["device"]
+
+
+def sign_in_from(api: APIClient, email: str, device: object, address: str = "203.0.113.7") -> int:
+    body = {"email": email, "password": "x", "device": device}
+    return api.post("/api/v1/sign-in/", body, REMOTE_ADDR=address).status_code
+
+
+def exhaust(api: APIClient, email: str) -> None:
+    """Guess until strangers have no tries on the account left."""
+    for number in range(11):
+        answer = sign_in(api, email, f"198.51.100.{number}")
+    assert answer.status_code == 429
+
+
+def test_a_stranger_does_not_lock_the_owner_out(api: APIClient) -> None:
+    """From a device from which the owner has signed in before the account has tries of its own, at most ten."""
+    device = device_of(api, "ada@example.com")
+    exhaust(api, "ada@example.com")
+    assert sign_in_from(api, "ada@example.com", None) == 429
+    statuses = [sign_in_from(api, " ADA@example.com", device) for _ in range(12)]
+    assert statuses == [200] * 10 + [429] * 2
+
+
+def test_a_device_is_known_for_one_account(api: APIClient) -> None:
+    """A stranger's own device gives no more tries on somebody else's account, and none for it are used up there."""
+    own = device_of(api, "eve@example.com")
+    exhaust(api, "ada@example.com")
+    assert sign_in_from(api, "ada@example.com", own) == 429
+    assert sign_in_from(api, "eve@example.com", own) == 200
+
+
+def test_a_device_stays_one_device(api: APIClient) -> None:
+    """Signing in again renews its token and makes no second bucket; another device has one of its own."""
+    first = device_of(api, "ada@example.com")
+    renewed, other = device_of(api, "ada@example.com", device=first), device_of(api, "ada@example.com")
+    assert [sign_in_from(api, "ada@example.com", (first, renewed)[n % 2]) for n in range(11)] == [200] * 10 + [429]
+    assert sign_in_from(api, "ada@example.com", other) == 200
+
+
+def test_an_address_of_strangers_does_not_lock_a_known_device_out(api: APIClient) -> None:
+    """Who shares an address with somebody that guesses still signs in, and known devices there have a limit too."""
+    devices = [device_of(api, f"user{number}@example.com") for number in range(5)]
+    for number in range(31):
+        answer = sign_in(api, f"guess{number}@example.com", "203.0.113.7")
+    assert answer.status_code == 429
+    tries = [sign_in_from(api, f"user{n}@example.com", devices[n]) for _ in range(10) for n in range(5)]
+    assert tries == [200] * 30 + [429] * 20
+
+
+@pytest.mark.parametrize(
+    "forged", ["", "x", "a:b:c", "x" * 10_000, 5, None, True, [], {}, ["x"], {"account": "x", "device": "y"}]
+)
+def test_what_is_no_token_of_a_device_is_ignored(api: APIClient, forged: Any) -> None:
+    """It is counted as a stranger's try, with the same answer."""
+    exhaust(api, "ada@example.com")
+    assert sign_in_from(api, "ada@example.com", forged) == 429
+    assert sign_in_from(api, "bob@example.com", forged) == 200
+
+
+def test_a_token_of_a_device_is_signed_and_ends(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed one, one of another key and one of 91 days ago are a stranger's."""
+    device = device_of(api, "ada@example.com")
+    exhaust(api, "ada@example.com")
+    assert sign_in_from(api, "ada@example.com", device[:-1] + ("A" if device[-1] != "A" else "B")) == 429
+    account = signing.loads(device, salt="bandstand.api.devices")["account"]
+    with override_settings(SECRET_KEY="another"):
+        other = device_token(account)
+    assert sign_in_from(api, "ada@example.com", other) == 429
+    assert sign_in_from(api, "ada@example.com", device) == 200
+    now = time.time()
+    monkeypatch.setattr("django.core.signing.time.time", lambda: now + 91 * 24 * 3600)
+    assert known_device(account, device) is None
+
+
+def test_a_known_device_gives_a_signed_in_user_no_more_tries(api: APIClient) -> None:
+    """Whoever holds somebody's token does not escape the limit of that user by naming an account of their own."""
+    own = [device_of(api, "eve@example.com") for _ in range(3)]
+    answers = [
+        api.post(
+            "/api/v1/sign-in/",
+            {"email": "eve@example.com", "device": own[n % 3]},
+            headers={"X-Test-User": "5"},
+            REMOTE_ADDR=f"10.1.0.{n}",
+        ).status_code
+        for n in range(15)
+    ]
+    assert answers.count(200) == 10
 
 
 @pytest.mark.parametrize("body", [[], [1], "text", 5, None, {"email": 5}, {"email": ["a"]}, {"email": ""}, {}])

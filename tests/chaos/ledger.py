@@ -18,7 +18,7 @@ __all__ = ["Dead", "Event", "Intent", "Ledger", "Note", "Order", "Seen", "Tables
 NOTE_OF: Final = {"confirmed": "order_confirmed", "rejected": "order_rejected", "cancelled": "order_cancelled"}
 RESERVATIONS_OF: Final = {
     "confirmed": {"held"},
-    "rejected": {"rejected"},
+    "rejected": {"rejected", "released"},  # released: nobody confirmed its stock in time
     "cancelled": {"released", "rejected"},  # rejected: the cancellation came before the news that there is no stock
 }
 HEARD: Final[Mapping[str, tuple[str, ...]]] = {

@@ -87,4 +87,14 @@ def test_another_version_than_here_is_a_warning(workspace: Path, tmp_path: Path)
         assert "Warning: Production runs NATS 2.12, and `bandstand up` runs 2.15 here" in told.stderr
         [warning] = json.loads(export(workspace, "compose", *more, "--json").stdout)["warnings"]
         assert "NATS 2.12" in warning
+    [other] = json.loads(export(workspace, "kubernetes", "--json").stdout)["warnings"]
+    assert "NATS" not in other
+
+
+def test_a_gateway_that_services_can_not_know_is_a_warning(workspace: Path) -> None:
+    """In Kubernetes the manifest names the network of the gateway's pods, or all clients are one."""
+    [warning] = json.loads(export(workspace, "kubernetes", "--json").stdout)["warnings"]
+    assert "production.gateway_networks is not written" in warning
+    manifest = workspace / "bandstand.toml"
+    manifest.write_text(f'{MANIFEST}[production]\ngateway_networks = ["10.244.0.0/16"]\n')
     assert json.loads(export(workspace, "kubernetes", "--json").stdout)["warnings"] == []

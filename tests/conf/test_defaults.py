@@ -1,5 +1,4 @@
-from importlib import import_module
-
+from django.apps import AppConfig
 from django.utils.module_loading import import_string
 
 from bandstand.conf import defaults
@@ -8,7 +7,7 @@ from bandstand.conf import defaults
 def test_everything_named_exists() -> None:
     """Each app and each middleware can be imported under its name."""
     for name in defaults.INSTALLED_APPS:
-        assert import_module(name)
+        assert AppConfig.create(name)
     for name in defaults.MIDDLEWARE:
         assert callable(import_string(name))
 

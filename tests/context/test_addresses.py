@@ -1,8 +1,9 @@
 import pytest
+from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django import Settings
 
-from bandstand.context import client_ip
+from bandstand.context import client_ip, client_network
 
 PROXIES = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8")
 
@@ -12,11 +13,15 @@ def _proxies(settings: Settings) -> None:
     settings.BANDSTAND = settings.BANDSTAND | {"CONTEXT": {"TRUSTED_PROXIES": PROXIES}}
 
 
-def ip(peer: str, forwarded: str | None = None) -> str:
-    request = RequestFactory(REMOTE_ADDR=peer).get("/")
+def request(peer: str, forwarded: str | None = None) -> HttpRequest:
+    made = RequestFactory(REMOTE_ADDR=peer).get("/")
     if forwarded is not None:
-        request.META["HTTP_X_FORWARDED_FOR"] = forwarded
-    return client_ip(request)
+        made.META["HTTP_X_FORWARDED_FOR"] = forwarded
+    return made
+
+
+def ip(peer: str, forwarded: str | None = None) -> str:
+    return client_ip(request(peer, forwarded))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,25 @@ def ip(peer: str, forwarded: str | None = None) -> str:
 def test_the_client_is_the_first_hop_that_is_no_proxy_of_ours(peer: str, forwarded: str | None, client: str) -> None:
     """X-Forwarded-For is read from the right, and only as far as proxies that we trust have written it."""
     assert ip(peer, forwarded) == client
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "network"),
+    [
+        ("192.0.2.7", None, "192.0.2.7"),
+        ("::ffff:192.0.2.7", None, "192.0.2.7"),
+        ("::ffff:c000:207", None, "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", None, "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", None, "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", None, "2001:db8:1:3::/64"),
+        ("127.0.0.1", "[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+        ("127.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
+        ("", None, "unknown"),
+    ],
+)
+def test_limits_count_ipv6_by_the_network_of_a_customer(peer: str, forwarded: str | None, network: str) -> None:
+    """64 bits of an IPv6 address are the client's own choice; an IPv4 address counts whole, also in IPv6 form."""
+    assert client_network(request(peer, forwarded)) == network
 
 
 def test_a_long_list_costs_little() -> None:

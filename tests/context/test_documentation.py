@@ -18,7 +18,7 @@ def test_the_examples_run(settings: Settings) -> None:
         exec(compile(block, "context.md", "exec"), names)
     settings.MIDDLEWARE = names["MIDDLEWARE"]
     assert check_context() == []
-    assert len(blocks) == 6
+    assert len(blocks) == 7
 
 
 def test_every_check_is_explained() -> None:

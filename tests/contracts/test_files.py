@@ -69,6 +69,7 @@ def test_the_shop_says_what_it_does(shop: Platform) -> None:
     """What a service handles itself is published too; what it only reads is not."""
     assert {(each.service, publication.type) for each, publication in shop.publications()} == {
         ("user-service", "user.created"),
+        ("user-service", "session.ended"),
         ("order-service", "order.placed"),
         ("order-service", "order.confirmed"),
         ("order-service", "order.rejected"),

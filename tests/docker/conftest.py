@@ -18,7 +18,7 @@ from bandstand.workspace import versions
 from bandstand.workspace.manifest import Workspace, load
 from bandstand.workspace.runtime import find_envoy, find_postgres, find_valkey
 from tests.docker.engine import BASE_IMAGE, Engine
-from tests.platform.conftest import Client, Person, eventually
+from tests.platform.conftest import Client, Person, SignIn, eventually
 from tests.ports import held_port
 from tests.programs import require_program
 from tests.waiting import GUARD
@@ -80,10 +80,9 @@ class Deployment:
         email, password = f"{name}@example.com", "correct-horse-battery"
         user = self.client.post("/api/users/", {"email": email, "username": name, "password": password})
         assert user.status == 201, user
-        signed_in = self.client.post("/api/users/authenticate/", {"email": email, "password": password})
-        assert signed_in.status == 200, signed_in
-        client = Visitor(base=self.client.base, token=signed_in.body["token"])
-        return Person(id=user.body["id"], email=email, client=client)
+        sign_in = SignIn(client=self.client, email=email, password=password)
+        sign_in.token()
+        return Person(id=user.body["id"], email=email, client=Visitor(base=self.client.base, sign_in=sign_in))
 
     def ask(self, name: str, url: str) -> str:
         """Return what a container answers to this machine, to which its network is open: it costs the others little."""

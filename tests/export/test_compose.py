@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from django.test import RequestFactory
+from pytest_django import Settings
 
 from bandstand.conf import ServiceEnvironment
+from bandstand.context import client_ip
 from bandstand.workspace.export.compose import render_compose
 from bandstand.workspace.manifest import Workspace, load, parse
 from bandstand.workspace.runtime import write_secrets
@@ -103,7 +107,63 @@ def test_stores_are_reached_from_inside_alone(project: dict[str, Any]) -> None:
     assert project["networks"]["data"] == {"internal": True}
     for store in STORES:
         assert project["services"][store]["networks"] == ["data"]
-    assert project["services"]["gateway"]["networks"] == ["services"]
+    assert list(project["services"]["gateway"]["networks"]) == ["services"]
+
+
+def test_the_gateway_alone_has_its_address(project: dict[str, Any]) -> None:
+    """Docker gives other containers addresses of the upper half of the network, where the gateway's is not."""
+    [configuration] = project["networks"]["services"]["ipam"]["config"]
+    network, others = ip_network(configuration["subnet"]), ip_network(configuration["ip_range"])
+    address = ip_address(project["services"]["gateway"]["networks"]["services"]["ipv4_address"])
+    assert others.subnet_of(network)
+    assert address in network
+    assert address not in others
+    assert str(address) != configuration["gateway"]
+    assert others.num_addresses > 100
+    fixed = [each for each in project["services"].values() if isinstance(each["networks"], dict)]
+    assert fixed == [project["services"]["gateway"]]
+
+
+@pytest.mark.parametrize("forged", ["6.6.6.6", "10.1.2.9", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("client", ["10.1.2.3", "172.17.0.1", "192.168.1.5", "fd00::5", "127.0.0.1", "192.0.2.7"])
+def test_a_client_with_a_private_address_does_not_choose_another(
+    project: dict[str, Any], settings: Settings, client: str, forged: str
+) -> None:
+    """Kong keeps what a client says and appends its address: services believe the gateway, and nobody behind it."""
+    proxies = tuple(project["services"]["order-service"]["environment"]["BANDSTAND_TRUSTED_PROXIES"].split(","))
+    settings.BANDSTAND = settings.BANDSTAND | {"CONTEXT": {"TRUSTED_PROXIES": proxies}}
+    gateway = project["services"]["gateway"]["networks"]["services"]["ipv4_address"]
+    request = RequestFactory(REMOTE_ADDR=gateway).get("/", headers={"X-Forwarded-For": f"{forged}, {client}"})
+    assert client_ip(request) == client
+    past = RequestFactory(REMOTE_ADDR=client).get("/", headers={"X-Forwarded-For": forged})
+    assert client_ip(past) == client
+
+
+def test_two_platforms_on_one_machine_have_two_networks() -> None:
+    """The network follows from the platform's name, and the manifest may name another."""
+    source = (ROOT / "shop" / "bandstand.toml").read_text()
+    other = parse(source.replace('name = "shop"', 'name = "office"'))
+    named = parse(source.replace("[production]\n", '[production]\ncompose_subnet = "10.9.8.0/24"\n'))
+    configurations = [project_of(each)["networks"]["services"]["ipam"]["config"][0] for each in (other, named)]
+    assert (
+        configurations[0]["subnet"] != project_of(parse(source))["networks"]["services"]["ipam"]["config"][0]["subnet"]
+    )
+    assert configurations[1] == {"subnet": "10.9.8.0/24", "ip_range": "10.9.8.128/25", "gateway": "10.9.8.1"}
+    assert project_of(named)["services"]["gateway"]["networks"] == {"services": {"ipv4_address": "10.9.8.2"}}
+
+
+def test_a_load_balancer_is_believed_where_the_manifest_names_it(settings: Settings) -> None:
+    """One on the gateway's own machine reaches it from the network's first address: named, it makes no clients one."""
+    source = (ROOT / "shop" / "bandstand.toml").read_text()
+    bridge = project_of(parse(source))["networks"]["services"]["ipam"]["config"][0]["gateway"]
+    project = project_of(parse(source.replace("[gateway]\n", f'[gateway]\ntrusted_proxies = ["{bridge}/32"]\n')))
+    proxies = tuple(project["services"]["order-service"]["environment"]["BANDSTAND_TRUSTED_PROXIES"].split(","))
+    settings.BANDSTAND = settings.BANDSTAND | {"CONTEXT": {"TRUSTED_PROXIES": proxies}}
+    gateway = project["services"]["gateway"]["networks"]["services"]["ipv4_address"]
+    hops = f"6.6.6.6, 10.1.2.3, {bridge}"
+    request = RequestFactory(REMOTE_ADDR=gateway).get("/", headers={"X-Forwarded-For": hops})
+    assert client_ip(request) == "10.1.2.3"
+    assert project["services"]["gateway"]["environment"]["KONG_TRUSTED_IPS"] == f"{bridge}/32"
 
 
 def test_everything_that_stays_up_says_how_it_is(project: dict[str, Any]) -> None:

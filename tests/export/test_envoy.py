@@ -172,16 +172,17 @@ def test_every_internal_header_is_taken_out(rendered: dict[str, Any]) -> None:
 def test_limits_are_the_promised_ones(rendered: dict[str, Any]) -> None:
     """100 a minute and 1,000 an hour by default; a route's own limit stands beside it under the route's name."""
     [limits] = [entry for entry in manager(rendered)["http_filters"] if entry["name"].endswith("local_ratelimit")]
-    buckets = {
-        tuple(part.get("value") for part in descriptor["entries"][1:]): descriptor["token_bucket"]["max_tokens"]
-        for descriptor in limits["typed_config"]["descriptors"]
-    }
-    assert buckets == {
+    buckets: dict[str, dict[tuple[str, ...], int]] = {}
+    for descriptor in limits["typed_config"]["descriptors"]:
+        kind, _, *limit = (part.get("value") for part in descriptor["entries"])
+        buckets.setdefault(kind, {})[tuple(limit)] = descriptor["token_bucket"]["max_tokens"]
+    promised = {
         ("default", "minute"): 100,
         ("default", "hour"): 1000,
         ("/api/v1/users/authenticate", "minute"): 30,
         ("/api/v1/users/authenticate", "hour"): 1000,
     }
+    assert buckets == {"network": promised, "mapped": promised}
 
 
 def test_admin_pages_are_on_the_loopback_interface(rendered: dict[str, Any]) -> None:

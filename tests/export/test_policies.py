@@ -22,7 +22,7 @@ def test_each_container_gets_the_policies_of_its_calls() -> None:
     """A deployed service needs no manifest: its part stands in its environment, and nothing where there is none."""
     workspace = parse(MANIFEST)
     orders, users = (
-        container_environment(workspace, workspace.service(name), "web", discovery="dns://")
+        container_environment(workspace, workspace.service(name), "web", discovery="dns://", gateways=())
         for name in ("order-service", "user-service")
     )
     assert json.loads(orders[wire.CLIENT_POLICIES]) == {"targets": {"user-service": {"timeout": 2}}}

@@ -38,7 +38,7 @@ def test_what_is_issued_is_verified(issuing: World) -> None:
     user_id = uuid.uuid4()
     claims = verify_user_token(issue_user_token(user_id, staff=True, email="ann@example.com", sid="s-1"))
     assert (claims.sub, claims.staff, claims.email) == (str(user_id), True, "ann@example.com")
-    assert (claims.iss, claims.aud, claims.exp - claims.iat) == ("user-service", "tests", 900)
+    assert (claims.iss, claims.aud, claims.exp - claims.iat) == ("user-service", "tests", 270)
     assert dict(claims.extra) == {"sid": "s-1"}
 
 

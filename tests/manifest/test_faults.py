@@ -251,9 +251,9 @@ def test_a_wrong_origin_is_refused(origin: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("network", "text"),
     [
-        ("10.20.0.0", "write the network of a load balancer"),
-        ("10.20.0.7/16", "write the network of a load balancer"),
-        ("balancer.example", "write the network of a load balancer"),
+        ("10.20.0.0", "write a network, such as"),
+        ("10.20.0.7/16", "write a network, such as"),
+        ("balancer.example", "write a network, such as"),
         ("0.0.0.0/0", "every client may say where it comes from"),
         ("::/0", "every client may say where it comes from"),
     ],
@@ -263,6 +263,21 @@ def test_a_wrong_proxy_is_refused(network: str, text: str) -> None:
     told = fault(f'{HEAD}[gateway]\ntrusted_proxies = ["10.0.0.0/8", "{network}"]')
     assert f'gateway.trusted_proxies[1] is "{network}"' in told
     assert text in told
+
+
+@pytest.mark.parametrize("network", ["10.20.0.0", "10.20.0.7/16", "0.0.0.0/0"])
+def test_a_wrong_network_of_the_gateway_is_refused(network: str) -> None:
+    """Services believe who connects from there: it is a network, and not everybody."""
+    told = fault(f'{HEAD}[production]\ngateway_networks = ["{network}"]')
+    assert f'production.gateway_networks[0] is "{network}"' in told
+
+
+@pytest.mark.parametrize("network", ["10.20.0.0", "10.20.0.7/16", "10.20.0.0/29", "0.0.0.0/0", "fd00::/64", "docker"])
+def test_a_wrong_network_for_compose_is_refused(network: str) -> None:
+    """It must hold the gateway and every container."""
+    told = fault(f'{HEAD}[production]\ncompose_subnet = "{network}"')
+    assert f'production.compose_subnet is "{network}"' in told
+    assert parse(f'{HEAD}[production]\ncompose_subnet = "10.20.0.0/28"').production.compose_subnet == "10.20.0.0/28"
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "https://shop.example", "http://[::1]:3000"])

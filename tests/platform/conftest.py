@@ -1,15 +1,18 @@
 """The whole shop, started with `bandstand up` on a copy of shop/, and a client that knows only the gateway."""
 
+import http.client
 import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +24,7 @@ from tests.waiting import GUARD, until
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
+RENEWED_AFTER = 150  # seconds; a token lives some minutes
 BANDSTAND = Path(sys.executable).with_name("bandstand")
 
 
@@ -31,18 +35,53 @@ class Answer:
     body: Any
 
 
+@dataclass(kw_only=True)
+class SignIn:
+    """Somebody's credentials and newest token: a good client signs in again before it expires."""
+
+    client: "Client"
+    email: str
+    password: str
+    _token: str = ""
+    _until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def token(self) -> str:
+        """Return a token that is good for a while."""
+        with self._lock:
+            if time.monotonic() > self._until:
+                self._token = until(self._signed_in, f"{self.email} to sign in")
+                self._until = time.monotonic() + RENEWED_AFTER
+            return self._token
+
+    def _signed_in(self) -> str | None:
+        """Return a token, or nothing while nobody answers for good."""
+        try:
+            credentials = {"email": self.email, "password": self.password}
+            answer = self.client.post("/api/users/authenticate/", credentials)
+        except (OSError, http.client.HTTPException):
+            return None
+        assert answer.status in {200, 502, 503, 504}, answer
+        return str(answer.body["token"]) if answer.status == 200 else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Client:
     """Speaks JSON to one base URL, as one user."""
 
     base: str
     token: str = ""
+    sign_in: SignIn | None = None
+
+    def bearer(self) -> str:
+        """Return the token of the user, or nothing."""
+        return self.token if self.sign_in is None else self.sign_in.token()
 
     def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         request = urllib.request.Request(self.base + path, method=method)
         request.add_header("Accept", "application/json")
-        if self.token:
-            request.add_header("Authorization", f"Bearer {self.token}")
+        if token := self.bearer():
+            request.add_header("Authorization", f"Bearer {token}")
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         if body is not None:
@@ -104,9 +143,9 @@ class Shop:
             "/api/users/", {"email": email, "username": email.partition("@")[0], "password": password}
         )
         assert user.status == 201, user
-        signed_in = self.client.post("/api/users/authenticate/", {"email": email, "password": password})
-        assert signed_in.status == 200, signed_in
-        return Person(id=user.body["id"], email=email, client=Client(base=self.gateway, token=signed_in.body["token"]))
+        sign_in = SignIn(client=self.client, email=email, password=password)
+        sign_in.token()
+        return Person(id=user.body["id"], email=email, client=Client(base=self.gateway, sign_in=sign_in))
 
     def logs(self) -> dict[str, list[dict[str, Any]]]:
         """Return the JSON records of each process's log by the name of its file."""

@@ -91,15 +91,15 @@ class Load:
 
 
 def headers_of(person: Person) -> dict[str, str]:
-    return {"Authorization": f"Bearer {person.client.token}", "Accept": "application/json"}
+    return {"Authorization": f"Bearer {person.client.bearer()}", "Accept": "application/json"}
 
 
 def everything(product: str) -> Callable[[Person], Iterator[Request]]:
     """What a person does: looks around, looks at what they bought, and buys."""
 
     def requests(person: Person) -> Iterator[Request]:
-        headers = headers_of(person)
         for number in itertools.count():
+            headers = headers_of(person)
             yield "GET", "/api/products/", headers, None
             yield "GET", f"/api/users/{person.id}/", headers, None
             yield "GET", f"/api/users/{person.id}/orders/", headers, None  # asks the order service

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from tests.platform.conftest import Person, Shop, eventually
+from tests.platform.conftest import Client, Person, Shop, eventually, run
 
 pytestmark = pytest.mark.platform
 
@@ -137,6 +137,29 @@ def test_a_cancelled_order_gives_the_stock_back(shop: Shop, ada: Person) -> None
     eventually(returned, what="the stock comes back")
 
 
+def test_what_nobody_confirms_comes_back(shop: Shop, ada: Person) -> None:
+    """An order whose confirmation got lost long ago is rejected by the worker, and what it held is there again."""
+    product = product_with_stock(shop)
+    placed = order(ada, product, 1).body
+    assert settled(ada, placed["id"])["status"] == "confirmed"
+    before = shop.client.get(f"/api/products/{product['id']}/").body["inventory_count"]
+    lost = f"Order.objects.filter(pk='{placed['id']}').update(status='pending', created_at='2020-01-01T00:00:00Z')"
+    done = run(
+        *(shop.folder, "exec", "order-service", "--"),
+        *("python", "manage.py", "shell", "-c", f"from orders.models import Order; {lost}"),
+    )
+    assert done.returncode == 0, done.stderr
+    ended = settled(ada, placed["id"])
+    assert ended["status"] == "rejected"
+    assert "could not be confirmed in time" in ended["reason"]
+
+    def returned() -> bool:
+        now = shop.client.get(f"/api/products/{product['id']}/").body
+        return bool(now["inventory_count"] == before + 1)
+
+    eventually(returned, what="the stock comes back")
+
+
 def test_nobody_sees_anothers_data(shop: Shop, ada: Person, grace: Person) -> None:
     """Another user's account, profile, orders and notifications are refused; so is everything to strangers."""
     placed = order(ada, product_with_stock(shop), 1).body
@@ -156,6 +179,26 @@ def test_a_user_asks_for_the_own_orders(shop: Shop, ada: Person) -> None:
     """The user service answers with what the order service knows."""
     placed = order(ada, product_with_stock(shop), 1).body
     assert placed["id"] in str(ada.client.get(f"/api/users/{ada.id}/orders/").body)
+
+
+def test_signing_out_ends_buying(shop: Shop, ada: Person) -> None:
+    """Who holds a copy of the token buys nothing any more, as soon as the order service has heard of it."""
+    grace = shop.person("grace")
+    assert grace.client.sign_in is not None
+    credentials = {"email": grace.email, "password": grace.client.sign_in.password}
+    signed_in = shop.client.post("/api/users/authenticate/", credentials).body
+    thief = Person(id=grace.id, email=grace.email, client=Client(base=shop.gateway, token=signed_in["token"]))
+    product = product_with_stock(shop)
+    placed = order(thief, product, 1)
+    assert placed.status == 201
+    settled(thief, placed.body["id"])
+    assert shop.client.post("/api/users/token/revoke/", {"refresh": signed_in["refresh"]}).status == 204
+    refused = eventually(lambda: (answer := order(thief, product, 1)).status == 401 and answer, what="the end of it")
+    assert refused.body["code"] == "signed_out"
+    for person in (grace, ada):
+        placed = order(person, product, 1)
+        assert placed.status == 201
+        settled(person, placed.body["id"])
 
 
 def test_one_correlation_id_in_all_services(shop: Shop, ada: Person) -> None:

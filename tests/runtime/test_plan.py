@@ -11,6 +11,7 @@ import pytest
 
 from bandstand.conf import ServiceEnvironment, wire
 from bandstand.events.brokers.rabbitmq.topology import ARCHIVE
+from bandstand.workspace.manifest import Gateway
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Resource, Step, Task
 from bandstand.workspace.runtime.servers.databases import PrepareDatabases, RecordDatabase
@@ -227,6 +228,17 @@ def test_a_service_understands_its_environment(plan: Plan) -> None:
         assert read.debug
         assert read.database["USER"] == name.replace("-", "_")
         assert command.environment["DJANGO_SETTINGS_MODULE"] == f"{name.replace('-', '_')}.settings"
+
+
+def test_services_believe_the_gateway_and_the_load_balancers_before_it() -> None:
+    """A proxy that the manifest names makes no clients one, and no other network of this machine is believed."""
+    known = workspace(ROOT)
+    behind = msgspec.structs.replace(known, gateway=Gateway(port=8000, trusted_proxies=("10.20.0.7/32",)))
+    found = [
+        process(make_plan(each, facts(ROOT)), "order-service-web").command.environment[wire.TRUSTED_PROXIES]
+        for each in (known, behind)
+    ]
+    assert found == ["127.0.0.1/32,::1/128", "127.0.0.1/32,::1/128,10.20.0.7/32"]
 
 
 def test_who_may_call_is_the_inverse_of_who_calls(plan: Plan) -> None:

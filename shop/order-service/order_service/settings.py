@@ -4,6 +4,8 @@ What differs between machines comes from environment variables, all faults repor
 alike comes from Bandstand; what is left is what makes this service itself.
 """
 
+from datetime import timedelta
+
 from bandstand.api import rest_framework_settings, spectacular_settings
 from bandstand.conf import ServiceEnvironment, defaults
 
@@ -34,3 +36,6 @@ USE_TZ = True
 
 REST_FRAMEWORK = rest_framework_settings()
 SPECTACULAR_SETTINGS = spectacular_settings("Order service", VERSION)
+
+# --- what only the order service has ----------------------------------------------------------------
+PENDING_LIFETIME = timedelta(minutes=15)  # after that an order whose stock nobody has confirmed is rejected

@@ -1,4 +1,4 @@
-"""What the order service tells of orders, and what it hears of their stock.
+"""What the order service tells of orders, what it hears of their stock, and what becomes of those that nobody ends.
 
 The types of what it tells are its promise: `bandstand contracts check` holds the readers' views against them.
 """
@@ -10,9 +10,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from bandstand.events import Event, publish, subscribe
+from bandstand.api import end_sign_in
+from bandstand.events import Event, periodic, publish, subscribe
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
 
 from orders.models import MAX_ITEMS, MAX_QUANTITY, Order
+
+EXPIRED = "The stock could not be confirmed in time. Nothing is held for this order any more."
+MAX_EXPIRED = 500  # orders at a time
 
 Address = Annotated[str, msgspec.Meta(max_length=254, pattern=r"\A[^\s\x00-\x1f\x7f@]+@[^\s\x00-\x1f\x7f@]+\Z")]
 Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
@@ -76,6 +83,12 @@ class StockRejected(Event, type="stock.rejected", version=1):
     reason: str
 
 
+class SessionEnded(Event, type="session.ended", version=1):
+    """A sign-in is over."""
+
+    session_id: UUID
+
+
 def announce_placed(order: Order) -> None:
     """Publish that ``order`` is new."""
     items = [OrderedItem(product_id=item.product_id, quantity=item.quantity) for item in order.items.all()]
@@ -87,9 +100,14 @@ def announce_cancelled(order: Order) -> None:
     publish(OrderCancelled(**_subject(order)), key=str(order.pk))
 
 
+def announce_rejected(order: Order) -> None:
+    """Publish that ``order`` can't be had."""
+    publish(OrderRejected(**_subject(order), reason=order.reason), key=str(order.pk))
+
+
 @subscribe("stock.reserved", source="product-service")
 def confirm(event: StockReserved) -> None:
-    """Confirm the order, unless it was cancelled meanwhile: then its cancellation gives the stock back."""
+    """Confirm the order, unless it was cancelled or has expired: then the news of that gives the stock back."""
     order = Order.objects.get(pk=event.order_id)
     if order.move(Order.Status.PENDING, to=Order.Status.CONFIRMED):
         publish(OrderConfirmed(**_subject(order), **_amount(order)), key=str(order.pk))
@@ -100,7 +118,29 @@ def reject(event: StockRejected) -> None:
     """Reject the order, unless it was cancelled meanwhile."""
     order = Order.objects.get(pk=event.order_id)
     if order.move(Order.Status.PENDING, to=Order.Status.REJECTED, reason=event.reason):
-        publish(OrderRejected(**_subject(order), reason=order.reason), key=str(order.pk))
+        announce_rejected(order)
+
+
+@periodic(seconds=60)
+def expire_orders() -> None:
+    """Reject orders that have been pending for too long, the oldest first, so that they hold no stock for ever.
+
+    What the product service holds for one of them is given back when it hears of it. A confirmation at the same moment
+    either finds the order rejected, or comes first and leaves nothing to reject.
+    """
+    overdue = Order.objects.filter(
+        status=Order.Status.PENDING, created_at__lt=timezone.now() - settings.PENDING_LIFETIME
+    ).order_by("created_at")
+    for order in overdue[:MAX_EXPIRED]:
+        with transaction.atomic():
+            if order.move(Order.Status.PENDING, to=Order.Status.REJECTED, reason=EXPIRED):
+                announce_rejected(order)
+
+
+@subscribe("session.ended", source="user-service")
+def end_session(event: SessionEnded) -> None:
+    """Refuse new orders by the tokens of a sign-in that is over."""
+    end_sign_in(str(event.session_id))
 
 
 def _subject(order: Order) -> dict[str, Any]:

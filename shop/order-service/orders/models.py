@@ -23,7 +23,7 @@ class Order(models.Model):
     """
 
     class Status(models.TextChoices):
-        """``pending`` until the stock is known; ``cancelled`` and ``rejected`` are for good."""
+        """``pending`` until the stock is known, for a while; ``cancelled`` and ``rejected`` are for good."""
 
         PENDING = "pending"
         CONFIRMED = "confirmed"
@@ -51,6 +51,7 @@ class Order(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["user_id", "-created_at", "-id"], name="order_of_user"),
             models.Index(fields=["-created_at", "-id"], name="order_newest"),
+            models.Index(fields=["created_at"], name="order_pending", condition=Q(status="pending")),
         ]
 
     def __str__(self) -> str:

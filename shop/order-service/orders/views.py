@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from bandstand.api import FilterBackend, PolicyTable, idempotent, raises
+from bandstand.api import FilterBackend, PolicyTable, SignInIsCurrent, idempotent, raises
 from bandstand.exceptions import ServiceCallError
 from bandstand.identity import owner_or_staff
 from django.db.models import QuerySet
@@ -56,7 +56,7 @@ class OrderViewSet(PolicyTable, mixins.ListModelMixin, mixins.RetrieveModelMixin
 
     policy: ClassVar[dict[str, list[Any]]] = {
         "list": [IsCustomer],
-        "create": [IsCustomer],
+        "create": [IsCustomer & SignInIsCurrent],  # it costs money: a token of an ended sign-in does not buy
         "retrieve": [IsCustomer & owner_or_staff("user_id")],
         "cancel": [IsBuyer],
     }

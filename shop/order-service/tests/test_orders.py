@@ -2,15 +2,18 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from bandstand.exceptions import InvalidEvent
 from bandstand.testing.races import run_at_once
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from orders.events import StockRejected, StockReserved
+from orders.events import EXPIRED, StockRejected, StockReserved, expire_orders
 from orders.models import Order
 from tests.conftest import URL
 
@@ -201,3 +204,69 @@ def settle(turn: int, order: Order, buyer: APIClient, receive_event: Callable[..
         return receive_event(StockReserved(order_id=order.pk), key=str(order.pk), source=SOURCE)
     status: int = buyer.post(f"{URL}{order.pk}/cancel/").status_code
     return status
+
+
+@pytest.fixture
+def make_old_order(make_order: Callable[..., Order]) -> Callable[..., Order]:
+    """Return a function that saves an order which was placed before pending orders expire."""
+
+    def make(**fields: Any) -> Order:
+        order = make_order(**fields)
+        Order.objects.filter(pk=order.pk).update(created_at=timezone.now() - settings.PENDING_LIFETIME)
+        return order
+
+    return make
+
+
+def test_an_order_is_not_pending_for_ever(
+    make_order: Callable[..., Order], make_old_order: Callable[..., Order], published_events: Callable[..., list[Any]]
+) -> None:
+    """After a quarter of an hour it is rejected with a reason, and others hear of it, once; no other order is."""
+    overdue = make_old_order()
+    others = [make_order(), make_old_order(status="confirmed"), make_old_order(status="cancelled")]
+    for _ in range(2):
+        expire_orders()
+    overdue.refresh_from_db()
+    assert (overdue.status, overdue.reason) == ("rejected", EXPIRED)
+    [event] = published_events()
+    assert (event.type, event.key, event.data["reason"]) == ("order.rejected", str(overdue.pk), EXPIRED)
+    assert [Order.objects.get(pk=order.pk).status for order in others] == ["pending", "confirmed", "cancelled"]
+    assert timedelta(minutes=5) < settings.PENDING_LIFETIME < timedelta(hours=1)
+
+
+def test_stock_that_is_confirmed_too_late_does_not_revive_an_order(
+    make_old_order: Callable[..., Order],
+    receive_event: Callable[..., int],
+    published_events: Callable[..., list[Any]],
+) -> None:
+    """It has expired, and the news of that gives the stock back."""
+    order = make_old_order()
+    expire_orders()
+    receive_event(StockReserved(order_id=order.pk), key=str(order.pk), source=SOURCE)
+    order.refresh_from_db()
+    assert order.status == "rejected"
+    assert [event.type for event in published_events()] == ["order.rejected"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_expiring_and_confirming_at_once_agree(
+    make_old_order: Callable[..., Order],
+    receive_event: Callable[..., int],
+    published_events: Callable[..., list[Any]],
+) -> None:
+    """One of them happens to an order, and only that is announced, whoever comes first and how many expire it."""
+    for _ in range(10):
+        order = make_old_order()
+        confirmed = StockReserved(order_id=order.pk)
+
+        def settle_late(turn: int, event: StockReserved = confirmed) -> None:
+            if turn:
+                expire_orders()
+            else:
+                receive_event(event, key=str(event.order_id), source=SOURCE)
+
+        run_at_once(3, settle_late)
+        order.refresh_from_db()
+        assert order.status in {"confirmed", "rejected"}
+        told = [event.type for event in published_events() if event.key == str(order.pk)]
+        assert told == [f"order.{order.status}"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from bandstand.api import IdempotencyRecord
-from bandstand.exceptions import ServiceTimeout, ServiceUnavailable
+from bandstand.events import Event
+from bandstand.exceptions import InvalidEvent, ServiceTimeout, ServiceUnavailable
 from bandstand.testing.races import run_at_once
 from django.conf import settings
 from django.db import connection
@@ -296,3 +297,41 @@ def test_an_order_and_its_event_are_one(
     assert not Order.objects.exists()
     assert published_events() == []
     assert place(buyer, key="key-1").status_code == 201
+
+
+class AnySessionEnded(Event, type="session.ended", version=1):
+    """A sign-in that ended, as the user service announces it."""
+
+    session_id: str
+
+
+def test_a_token_of_an_ended_sign_in_does_not_buy(
+    place: Place, as_user: Callable[..., APIClient], user_id: str, others: Any, receive_event: Callable[..., int]
+) -> None:
+    """From the moment that the event is heard; other sign-ins of the same user go on, and so does looking."""
+    session = str(uuid.uuid4())
+    stolen, own = as_user(user_id, sid=session), as_user(user_id)
+    assert place(stolen, key="key-1").status_code == 201
+    receive_event(AnySessionEnded(session_id=session), key=user_id, source="user-service")
+    answers = [place(stolen), place(stolen, key="key-1")]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(401, "signed_out")] * 2
+    assert Order.objects.count() == 1
+    assert place(own).status_code == 201
+    assert stolen.get(URL).status_code == 200
+
+
+def test_only_the_user_service_ends_sign_ins(
+    place: Place, as_user: Callable[..., APIClient], user_id: str, others: Any, receive_event: Callable[..., int]
+) -> None:
+    """What another service says of them is a dead letter."""
+    session = str(uuid.uuid4())
+    with pytest.raises(InvalidEvent, match="from user-service alone"):
+        receive_event(AnySessionEnded(session_id=session), key=user_id, source="product-service")
+    assert place(as_user(user_id, sid=session)).status_code == 201
+
+
+def test_a_token_without_a_sign_in_does_not_buy(
+    place: Place, as_user: Callable[..., APIClient], user_id: str, others: Any
+) -> None:
+    """Nobody could end it."""
+    assert place(as_user(user_id, sid=None)).status_code == 401

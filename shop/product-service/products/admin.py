@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from products.models import Product, Reservation, ReservedItem
+from products.models import CustomerHolding, Product, Reservation, ReservedItem
 
 
 @admin.register(Product)
@@ -39,7 +39,16 @@ class ReservedItemInline(LookOnly, admin.TabularInline):
 class ReservationAdmin(LookOnly, admin.ModelAdmin):
     """Reservations, to look at: they change by events alone."""
 
-    list_display = ("order_id", "state", "reason", "created_at", "updated_at")
+    list_display = ("order_id", "customer_id", "state", "reason", "created_at", "updated_at")
     list_filter = ("state",)
-    search_fields = ("=order_id",)
+    search_fields = ("=order_id", "=customer_id")
     inlines = (ReservedItemInline,)
+
+
+@admin.register(CustomerHolding)
+class CustomerHoldingAdmin(LookOnly, admin.ModelAdmin):
+    """What customers hold of which product, to look at."""
+
+    list_display = ("customer_id", "product", "pieces", "since")
+    list_select_related = ("product",)
+    search_fields = ("=customer_id", "product__sku")

@@ -6,9 +6,9 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from bandstand.events import Event, publish, subscribe
+from bandstand.events import Event, periodic, publish, subscribe
 
-from products import stock
+from products import holdings, stock
 from products.models import MAX_STOCK, Reservation
 
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=MAX_STOCK)]
@@ -25,11 +25,18 @@ class OrderPlaced(Event, type="order.placed", version=1):
     """Somebody ordered: what this service needs to know of it."""
 
     order_id: UUID
+    user_id: UUID
     items: Annotated[list[OrderedItem], msgspec.Meta(min_length=1)]
 
 
 class OrderCancelled(Event, type="order.cancelled", version=1):
     """An order is off."""
+
+    order_id: UUID
+
+
+class OrderRejected(Event, type="order.rejected", version=1):
+    """An order can't be had: there is no stock, or it was pending for too long."""
 
     order_id: UUID
 
@@ -53,7 +60,7 @@ def reserve_stock(order: OrderPlaced) -> None:
     quantities: dict[UUID, int] = {}
     for item in order.items:
         quantities[item.product_id] = quantities.get(item.product_id, 0) + item.quantity
-    reservation = stock.reserve(order.order_id, quantities)
+    reservation = stock.reserve(order.order_id, order.user_id, quantities)
     if reservation is None:
         return
     key = str(order.order_id)
@@ -67,3 +74,15 @@ def reserve_stock(order: OrderPlaced) -> None:
 def release_stock(order: OrderCancelled) -> None:
     """Give back what the order held."""
     stock.release(order.order_id)
+
+
+@subscribe("order.rejected", source="order-service")
+def release_stock_of_rejected(order: OrderRejected) -> None:
+    """Give back what an order held that expired; one that was rejected for want of stock held nothing."""
+    stock.release(order.order_id)
+
+
+@periodic(seconds=3600)
+def forget_holdings() -> None:
+    """Keep the table of what customers hold small."""
+    holdings.forget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -15,6 +15,7 @@ CURRENCY = "EUR"
 """The shop's one currency. A price still carries it, so that a second one can come without a change of the wire."""
 
 MAX_STOCK = 2_147_483_647  # what the column holds
+LEAST_LIMIT = 5  # pieces that one customer may always hold, however few there are
 
 validate_sku = RegexValidator(
     r"\A[A-Z0-9][A-Z0-9-]{1,62}[A-Z0-9]\Z", "A SKU is 3 to 64 capital letters, digits and hyphens, as LAMP-0042."
@@ -31,6 +32,12 @@ class Product(models.Model):
     price = models.DecimalField(max_digits=10, decimal_places=2, validators=[MinValueValidator(Decimal("0.01"))])
     currency = models.CharField(max_length=3, default=CURRENCY, editable=False)
     inventory_count = models.PositiveIntegerField(default=0)
+    customer_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many pieces one customer may hold at once. Empty: a quarter of the stock, and at least five.",
+    )
     is_featured = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -49,6 +56,17 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sku})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; a new product has the usual limit for its first stock, unless another is named."""
+        if self._state.adding and self.customer_limit is None:
+            self.customer_limit = usual_limit(self.inventory_count)
+        super().save(*args, **kwargs)
+
+
+def usual_limit(stock: int) -> int:
+    """Return how many of so many pieces one customer may hold at once: a quarter, and at least a few."""
+    return max(LEAST_LIMIT, stock // 4)
 
 
 def change_stock(product_id: uuid.UUID, change: int) -> int | None:
@@ -82,6 +100,7 @@ class Reservation(models.Model):
         REJECTED = "rejected"
 
     order_id = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField(null=True)
     state = models.CharField(max_length=16, choices=State.choices)
     reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -113,3 +132,22 @@ class ReservedItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.product_id}"
+
+
+class CustomerHolding(models.Model):
+    """How many pieces of one product a customer has taken hold of since ``since``, for a day at most.
+
+    After a day it begins anew: the shop knows no payment and no delivery that would end what is held, so what was
+    ordered then is a sale. Whoever changes a row holds the lock of its product's row.
+    """
+
+    customer_id = models.UUIDField()
+    product = models.ForeignKey(Product, models.CASCADE, related_name="holdings")
+    pieces = models.PositiveIntegerField()
+    since = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["customer_id", "product"], name="held_once")]
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} holds {self.pieces} × {self.product_id}"

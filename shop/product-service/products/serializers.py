@@ -19,7 +19,7 @@ class ProductSerializer(ChangesOnlySerializer[Product]):
     class Meta:
         model = Product
         fields = (
-            "id", "sku", "name", "description", "price", "currency", "inventory_count", "is_featured",
+            "id", "sku", "name", "description", "price", "currency", "inventory_count", "customer_limit", "is_featured",
             "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields: tuple[str, ...] = ("currency", "inventory_count", "created_at", "updated_at")

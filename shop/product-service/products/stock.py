@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
+from products import holdings
+from products.holdings import TooMany
 from products.models import Product, Reservation, ReservedItem, change_stock
 
 
@@ -14,22 +16,23 @@ class OutOfStock(Exception):
     """There is less of something than an order wants; the text is for the buyer."""
 
 
-def reserve(order_id: uuid.UUID, quantities: Mapping[uuid.UUID, int]) -> Reservation | None:
+def reserve(order_id: uuid.UUID, customer_id: uuid.UUID, quantities: Mapping[uuid.UUID, int]) -> Reservation | None:
     """Decide about an order: hold all that it wants, or reject it with a reason. ``None`` if that was decided before.
 
     The reservation's row comes first. Whoever else decides about the same order at this moment waits for it, so
     there is one decision, and what comes of a rejected order is nothing but its row.
     """
     reservation, is_new = Reservation.objects.get_or_create(
-        order_id=order_id, defaults={"state": Reservation.State.HELD}
+        order_id=order_id, defaults={"state": Reservation.State.HELD, "customer_id": customer_id}
     )
     if not is_new:
         return None
     try:
         with transaction.atomic():
             _take(quantities)
-    except OutOfStock as shortage:
-        reservation.state, reservation.reason = Reservation.State.REJECTED, str(shortage)
+            holdings.take(customer_id, quantities, reservation.created_at)
+    except (OutOfStock, TooMany) as refusal:
+        reservation.state, reservation.reason = Reservation.State.REJECTED, str(refusal)
         reservation.save(update_fields=["state", "reason", "updated_at"])
         return reservation
     ReservedItem.objects.bulk_create(
@@ -49,6 +52,8 @@ def release(order_id: uuid.UUID) -> None:
     for item in reservation.items.order_by("product_id"):
         if change_stock(item.product_id, item.quantity) is None:
             raise OverflowError(f"The stock of product {item.product_id} can't take back {item.quantity} pieces.")
+        if reservation.customer_id is not None:
+            holdings.give_back(reservation.customer_id, item, reservation.created_at)
     reservation.state = Reservation.State.RELEASED
     reservation.save(update_fields=["state", "updated_at"])
 

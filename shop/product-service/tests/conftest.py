@@ -17,7 +17,14 @@ def make_product(db: None) -> Callable[..., Product]:
     def make(**fields: Any) -> Product:
         number = next(numbers)
         return Product.objects.create(
-            **{"sku": f"LAMP-{number:04}", "name": f"Lamp {number}", "price": "19.90", "inventory_count": 10, **fields}
+            **{
+                "sku": f"LAMP-{number:04}",
+                "name": f"Lamp {number}",
+                "price": "19.90",
+                "inventory_count": 10,
+                "customer_limit": 1000,  # most tests are about other bounds
+                **fields,
+            }
         )
 
     return make

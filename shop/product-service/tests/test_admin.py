@@ -23,7 +23,7 @@ def admin(client: Client) -> Client:
 
 @pytest.fixture
 def reservation(lamp: Product, receive_event: Callable[..., int]) -> Reservation:
-    order: Event = OrderPlaced(order_id=lamp.pk, items=[OrderedItem(product_id=lamp.pk, quantity=3)])
+    order: Event = OrderPlaced(order_id=lamp.pk, user_id=lamp.pk, items=[OrderedItem(product_id=lamp.pk, quantity=3)])
     receive_event(order, key="k", source="order-service")
     return Reservation.objects.get()
 

@@ -22,7 +22,7 @@ def test_the_wire_of_a_product(api_client: APIClient, lamp: Product) -> None:
     """A product has exactly the fields that clients are written for; money is a decimal as text."""
     product = api_client.get(f"{URL}{lamp.pk}/").json()
     assert set(product) == {
-        "id", "sku", "name", "description", "price", "currency", "inventory_count", "is_featured",
+        "id", "sku", "name", "description", "price", "currency", "inventory_count", "customer_limit", "is_featured",
         "created_at", "updated_at",
     }  # fmt: skip
     assert (product["price"], product["currency"], product["inventory_count"]) == ("19.90", "EUR", 10)
@@ -129,7 +129,7 @@ def test_staff_adds_and_changes(as_user: Callable[..., APIClient]) -> None:
     assert changed.json()["price"] == "89.00"
 
 
-WRITABLE = {"sku", "name", "description", "price", "is_featured"}
+WRITABLE = {"sku", "name", "description", "price", "customer_limit", "is_featured"}
 DECIDED = sorted({field.name for field in Product._meta.get_fields()} - WRITABLE)
 VALUES = {"id": str(uuid.uuid4()), "currency": "XXX", "inventory_count": 9999, "reserved_items": []}
 
@@ -243,7 +243,9 @@ def test_what_was_ordered_is_not_deleted(
 ) -> None:
     """A product with orders stays; one without goes."""
     staff = as_user(uuid.uuid4(), staff=True)
-    ordered = OrderPlaced(order_id=uuid.uuid4(), items=[OrderedItem(product_id=lamp.pk, quantity=1)])
+    ordered = OrderPlaced(
+        order_id=uuid.uuid4(), user_id=uuid.uuid4(), items=[OrderedItem(product_id=lamp.pk, quantity=1)]
+    )
     receive_event(ordered, key="k", source="order-service")
     refused = staff.delete(f"{URL}{lamp.pk}/")
     assert (refused.status_code, refused.json()["code"]) == (409, "product_in_use")
@@ -268,3 +270,13 @@ def test_the_demonstration_has_a_catalogue() -> None:
 def test_a_product_is_found_by_its_id_in_any_case(api_client: APIClient, lamp: Product) -> None:
     """A client that writes UUIDs in capital letters asks for the same product."""
     assert api_client.get(f"{URL}{str(lamp.pk).upper()}/").json()["id"] == str(lamp.pk)
+
+
+@pytest.mark.parametrize(("stock", "limit"), [(0, 5), (12, 5), (40, 10), (120, 30)])
+def test_a_new_product_has_a_limit_for_each_customer(as_user: Callable[..., APIClient], stock: int, limit: int) -> None:
+    """A quarter of its first stock, and at least five pieces; staff names another, above zero."""
+    staff = as_user(uuid.uuid4(), staff=True)
+    added = staff.post(URL, {**NEW, "inventory_count": stock}).json()
+    assert added["customer_limit"] == limit
+    assert staff.patch(f"{URL}{added['id']}/", {"customer_limit": 2}).json()["customer_limit"] == 2
+    assert staff.patch(f"{URL}{added['id']}/", {"customer_limit": 0}).status_code == 400

@@ -10,9 +10,11 @@ from bandstand.events import Event
 from bandstand.exceptions import InvalidEvent
 from bandstand.testing.races import run_at_once
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
-from products.events import OrderCancelled, OrderedItem, OrderPlaced
-from products.models import MAX_STOCK, Product, Reservation, ReservedItem, change_stock
+from products import holdings
+from products.events import OrderCancelled, OrderedItem, OrderPlaced, OrderRejected, forget_holdings
+from products.models import MAX_STOCK, CustomerHolding, Product, Reservation, ReservedItem, change_stock
 
 SOURCE = "order-service"
 
@@ -21,12 +23,13 @@ class AnyOrderPlaced(Event, type="order.placed", version=1):
     """An order as a publisher with a fault might announce it."""
 
     order_id: Any
+    user_id: Any
     items: Any
 
 
-def placed(quantities: dict[uuid.UUID, int]) -> OrderPlaced:
+def placed(quantities: dict[uuid.UUID, int], customer: uuid.UUID | None = None) -> OrderPlaced:
     items = [OrderedItem(product_id=product_id, quantity=quantity) for product_id, quantity in quantities.items()]
-    return OrderPlaced(order_id=uuid.uuid4(), items=items)
+    return OrderPlaced(order_id=uuid.uuid4(), user_id=customer or uuid.uuid4(), items=items)
 
 
 def sell_carefully(product_id: uuid.UUID) -> bool:
@@ -111,18 +114,24 @@ def test_an_order_that_makes_no_sense_is_never_handled(
     """An event with fewer than one piece would add to the stock: it is unreadable, and so a dead letter at once."""
     filled = None if items is None else [{"product_id": str(lamp.pk), **item} for item in items]
     with pytest.raises(InvalidEvent):
-        receive_event(AnyOrderPlaced(order_id=str(uuid.uuid4()), items=filled), key="k", source=SOURCE)
+        receive_event(
+            AnyOrderPlaced(order_id=str(uuid.uuid4()), user_id=str(uuid.uuid4()), items=filled), key="k", source=SOURCE
+        )
     lamp.refresh_from_db()
     assert lamp.inventory_count == 10
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["placed", "cancelled"])
+@pytest.mark.parametrize("kind", ["placed", "cancelled", "rejected"])
 def test_only_the_order_service_moves_stock(lamp: Product, receive_event: Callable[..., int], kind: str) -> None:
     """What another service of the platform says of orders is not believed, though it may publish in its own name."""
     order = placed({lamp.pk: 3})
     receive_event(order, key="k", source=SOURCE)
-    events = {"placed": placed({lamp.pk: 3}), "cancelled": OrderCancelled(order_id=order.order_id)}
+    events = {
+        "placed": placed({lamp.pk: 3}),
+        "cancelled": OrderCancelled(order_id=order.order_id),
+        "rejected": OrderRejected(order_id=order.order_id),
+    }
     with pytest.raises(InvalidEvent, match="from order-service alone"):
         receive_event(events[kind], key="k", source="notification-service")
     lamp.refresh_from_db()
@@ -134,7 +143,9 @@ def test_the_same_product_twice_is_one_sum(lamp: Product, receive_event: Callabl
     """An order that names a product in two items takes both, or neither."""
     for quantity, left in ((6, 10), (5, 0)):
         order = OrderPlaced(
-            order_id=uuid.uuid4(), items=[OrderedItem(product_id=lamp.pk, quantity=quantity) for _ in range(2)]
+            order_id=uuid.uuid4(),
+            user_id=uuid.uuid4(),
+            items=[OrderedItem(product_id=lamp.pk, quantity=quantity) for _ in range(2)],
         )
         receive_event(order, key=str(order.order_id), source=SOURCE)
         lamp.refresh_from_db()
@@ -282,3 +293,148 @@ def test_320_orders_and_their_cancellations_leave_nothing_over_and_nothing_out(
     assert answers["stock.rejected"] == states["rejected"]
     assert answers["stock.reserved"] >= states["held"]
     assert len({event.key for event in published_events()}) == answers.total()
+
+
+@pytest.mark.django_db
+def test_an_order_that_expired_gives_back_once(lamp: Product, receive_event: Callable[..., int]) -> None:
+    """What was held for it is there again; hearing of it twice, or of a cancellation too, returns no more."""
+    order = placed({lamp.pk: 3})
+    receive_event(order, key="k", source=SOURCE)
+    for event in (OrderRejected, OrderRejected, OrderCancelled):
+        receive_event(event(order_id=order.order_id), key="k", source=SOURCE)
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
+    assert Reservation.objects.get().state == Reservation.State.RELEASED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("quantity", [3, 11])
+def test_an_order_that_expired_before_it_came_gets_nothing(
+    lamp: Product, receive_event: Callable[..., int], published_events: Callable[..., list[Any]], quantity: int
+) -> None:
+    """Its stock was never asked for while it was pending: it is not taken now."""
+    order = placed({lamp.pk: quantity})
+    receive_event(OrderRejected(order_id=order.order_id), key="k", source=SOURCE)
+    receive_event(order, key="k", source=SOURCE)
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
+    assert published_events() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_expiring_cancelling_and_reserving_at_once_leave_all_the_stock(
+    lamp: Product, receive_event: Callable[..., int]
+) -> None:
+    """In whichever order an order's events are handled, what it held comes back once."""
+    for _ in range(10):
+        order = placed({lamp.pk: 1})
+        events = (order, OrderRejected(order_id=order.order_id), OrderCancelled(order_id=order.order_id))
+        run_at_once(3, lambda turn, events=events: receive_event(events[turn], key=str(turn), source=SOURCE))
+    lamp.refresh_from_db()
+    assert lamp.inventory_count == 10
+
+
+def held_by(customer: uuid.UUID) -> int:
+    held = ReservedItem.objects.filter(reservation__state="held", reservation__customer_id=customer)
+    return sum(held.values_list("quantity", flat=True))
+
+
+@pytest.mark.django_db
+def test_one_customer_does_not_hold_the_whole_stock(
+    make_product: Callable[..., Product], receive_event: Callable[..., int], published_events: Callable[..., list[Any]]
+) -> None:
+    """A fresh account that orders five products until nothing is left gets its limit of each; others get the rest."""
+    products = [make_product(inventory_count=40, customer_limit=None) for _ in range(5)]
+    greedy = uuid.uuid4()
+    for product in products:
+        for _ in range(15):
+            receive_event(placed({product.pk: 3}, greedy), key="k", source=SOURCE)
+    assert [Product.objects.get(pk=product.pk).inventory_count for product in products] == [31] * 5
+    assert published_events("stock.rejected")[-1].data["reason"] == (
+        f"{products[-1].name}: one customer may hold 10 pieces at once, and you hold 9."
+    )
+    receive_event(placed({product.pk: 10 for product in products}), key="k", source=SOURCE)
+    assert [Product.objects.get(pk=product.pk).inventory_count for product in products] == [21] * 5
+
+
+@pytest.mark.django_db
+def test_one_order_is_bounded_too(
+    make_product: Callable[..., Product], receive_event: Callable[..., int], published_events: Callable[..., list[Any]]
+) -> None:
+    """All or nothing: an order with too many pieces of one product holds none of the others."""
+    first, second = make_product(customer_limit=None), make_product(customer_limit=None)
+    receive_event(placed({first.pk: 1, second.pk: 6}), key="k", source=SOURCE)
+    assert set(Product.objects.values_list("inventory_count", flat=True)) == {10}
+    [answer] = published_events()
+    assert answer.data["reason"] == f"{second.name}: one customer may hold 5 pieces at once."
+    assert not CustomerHolding.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_orders_of_one_customer_at_once_do_not_pass_the_limit(
+    make_product: Callable[..., Product], receive_event: Callable[..., int]
+) -> None:
+    """Sixteen handled at the same moment hold as many pieces as one after the other would."""
+    product, greedy = make_product(inventory_count=100, customer_limit=10), uuid.uuid4()
+    for _ in range(3):
+        run_at_once(8, lambda turn: receive_event(placed({product.pk: 3}, greedy), key=str(turn), source=SOURCE))
+    product.refresh_from_db()
+    assert (held_by(greedy), product.inventory_count) == (9, 91)
+    assert CustomerHolding.objects.get().pieces == 9
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("end", [OrderCancelled, OrderRejected])
+def test_what_is_given_back_may_be_held_again(
+    make_product: Callable[..., Product], receive_event: Callable[..., int], end: type[Any]
+) -> None:
+    """Whoever cancels may order again, once for each piece that came back."""
+    product, customer = make_product(customer_limit=4), uuid.uuid4()
+    first, second = placed({product.pk: 4}, customer), placed({product.pk: 4}, customer)
+    receive_event(first, key="k", source=SOURCE)
+    for _ in range(2):
+        receive_event(end(order_id=first.order_id), key="k", source=SOURCE)
+    assert CustomerHolding.objects.get().pieces == 0
+    for order in (second, placed({product.pk: 1}, customer)):
+        receive_event(order, key="k", source=SOURCE)
+    assert held_by(customer) == 4
+
+
+@pytest.mark.django_db
+def test_after_a_day_it_is_a_sale(make_product: Callable[..., Product], receive_event: Callable[..., int]) -> None:
+    """What was ordered a day ago counts no more, and giving it back then adds nothing to what may be held."""
+    product, customer = make_product(inventory_count=20, customer_limit=5), uuid.uuid4()
+    old = placed({product.pk: 5}, customer)
+    receive_event(old, key="k", source=SOURCE)
+    before = timezone.now() - holdings.PERIOD
+    CustomerHolding.objects.update(since=before)
+    Reservation.objects.update(created_at=before)
+    receive_event(placed({product.pk: 5}, customer), key="k", source=SOURCE)
+    receive_event(OrderCancelled(order_id=old.order_id), key="k", source=SOURCE)
+    receive_event(placed({product.pk: 1}, customer), key="k", source=SOURCE)
+    assert held_by(customer) == 5
+    assert CustomerHolding.objects.get().pieces == 5
+
+
+@pytest.mark.django_db
+def test_a_product_without_a_limit_has_the_usual_one(
+    make_product: Callable[..., Product], receive_event: Callable[..., int]
+) -> None:
+    """One of a release before has none of its own: it is a quarter of what there is."""
+    product, customer = make_product(inventory_count=40), uuid.uuid4()
+    Product.objects.update(customer_limit=None)
+    for quantity in (11, 10):
+        receive_event(placed({product.pk: quantity}, customer), key="k", source=SOURCE)
+    assert held_by(customer) == 10
+
+
+@pytest.mark.django_db
+def test_the_table_of_what_customers_hold_stays_small(
+    make_product: Callable[..., Product], receive_event: Callable[..., int]
+) -> None:
+    """Rows that count no more are deleted now and then, others stay."""
+    first, second = make_product(), make_product()
+    receive_event(placed({first.pk: 1, second.pk: 1}), key="k", source=SOURCE)
+    CustomerHolding.objects.filter(product=first).update(since=timezone.now() - 3 * holdings.PERIOD)
+    forget_holdings()
+    assert [holding.product_id for holding in CustomerHolding.objects.all()] == [second.pk]

@@ -63,3 +63,14 @@ def test_the_admin_knows_the_address_in_any_case(client: Client, make_user: Call
     """Signing in to the admin takes the e-mail address, in any case."""
     make_user(email="root@example.com", is_staff=True)
     assert client.login(username="ROOT@example.com", password=password)
+
+
+def test_tries_to_sign_in_are_counted_with_those_at_the_api(client: Client, make_user: Callable[..., User]) -> None:
+    """Ten on an account, by whichever door: the admin gives a stranger no more of them."""
+    make_user(email="root@example.com", username="root", is_staff=True)
+    for _ in range(5):
+        client.post(
+            "/api/v1/users/authenticate/", {"email": "root@example.com", "password": "wrong"}, "application/json"
+        )
+    form = {"username": "root@example.com", "password": "wrong"}
+    assert [client.post("/admin/login/", form).status_code for _ in range(6)] == [200] * 5 + [429]

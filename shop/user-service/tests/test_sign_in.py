@@ -7,6 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bandstand.conf import get_settings
+from bandstand.identity import verify_user_token
 from bandstand.identity.hashers import Argon2PasswordHasher
 from bandstand.testing.races import run_at_once
 from django.db import connection, transaction
@@ -19,8 +21,8 @@ from users.models import RefreshToken, TokenFamily, User
 pytestmark = pytest.mark.django_db
 
 
-def authenticate(client: APIClient, email: str, password: str) -> Any:
-    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password})
+def authenticate(client: APIClient, email: str, password: str, **more: Any) -> Any:
+    return client.post("/api/v1/users/authenticate/", {"email": email, "password": password, **more})
 
 
 def refresh(client: APIClient, token: str) -> Any:
@@ -43,7 +45,7 @@ def test_the_right_password_gives_tokens(api_client: APIClient, alice: User, pas
     response = authenticate(api_client, "alice@example.com", password)
     assert response.status_code == 200, response.content
     body = response.json()
-    assert set(body) == {"token", "refresh", "user"}
+    assert set(body) == {"token", "refresh", "user", "device"}
     assert body["user"]["id"] == str(alice.pk)
     assert status_of(alice, body["token"]) == 200
     alice.refresh_from_db()
@@ -113,6 +115,31 @@ def test_ten_tries_for_one_account(api_client: APIClient, alice: User, password:
     refused = authenticate(api_client, "ALICE@example.com", password)
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) > 0
+
+
+def test_who_guesses_does_not_lock_the_owner_out(api_client: APIClient, alice: User, password: str) -> None:
+    """After a stranger's ten tries the owner signs in from a device that has signed in before, and from no other."""
+    device = authenticate(api_client, "alice@example.com", password).json()["device"]
+    for _ in range(12):
+        authenticate(api_client, "alice@example.com", "wrong")
+    assert authenticate(api_client, "alice@example.com", password).status_code == 429
+    answer = authenticate(api_client, "alice@example.com", password, device=device)
+    assert answer.status_code == 200, answer.content
+    statuses = [
+        authenticate(api_client, "alice@example.com", "wrong", device=answer.json()["device"]).status_code
+        for _ in range(11)
+    ]
+    assert statuses == [401] * 10 + [429]
+
+
+def test_a_device_tells_nothing_of_accounts(api_client: APIClient, alice: User, password: str) -> None:
+    """A token of a device is answered as none is: for its own account, for others and for those that do not exist."""
+    device = authenticate(api_client, "alice@example.com", password).json()["device"]
+    addresses = ("alice@example.com", "unknown@example.com")
+    answers = [authenticate(api_client, email, "wrong", device=device) for email in addresses]
+    answers += [authenticate(api_client, email, "wrong") for email in addresses]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
 def test_only_guesses_count(api_client: APIClient, alice: User, password: str) -> None:
@@ -247,3 +274,54 @@ def test_a_sign_in_needs_the_password_of_now(alice: User) -> None:
     alice.set_password("another horse battery")
     alice.save()
     assert sign_in.sign_in(checked) is None
+
+
+def sid_of(token: str) -> str:
+    sid: str = verify_user_token(token).extra["sid"]
+    return sid
+
+
+@pytest.mark.parametrize("way", ["revoke", "reuse", "password", "closed", "admin", "deleted", "user deleted"])
+def test_every_end_of_a_sign_in_is_announced_once(
+    api_client: APIClient, alice: User, password: str, way: str, published_events: Callable[..., list[Any]]
+) -> None:
+    """By whichever way it ends, other services hear of it, in the transaction that ends it, and hear it once."""
+    tokens = authenticate(api_client, "alice@example.com", password).json()
+    if way == "revoke":
+        revoke(api_client, tokens["refresh"])
+        revoke(api_client, tokens["refresh"])
+    elif way == "reuse":
+        for _ in range(3):
+            refresh(api_client, tokens["refresh"])
+    elif way == "password":
+        sign_in.change_password(User.objects.get(pk=alice.pk), "another-horse-battery")
+    elif way == "closed":
+        alice.is_active = False
+        alice.save()
+        alice.save()
+    elif way == "admin":
+        TokenFamily.objects.all().revoke()
+    elif way == "deleted":
+        TokenFamily.objects.get().delete()
+    else:
+        User.objects.get(pk=alice.pk).delete()
+    [event] = published_events("session.ended")
+    assert event.data == {"session_id": sid_of(tokens["token"]), "user_id": str(alice.pk)}
+    assert event.key == str(alice.pk)
+
+
+def test_what_is_over_anyway_is_not_announced(
+    api_client: APIClient, alice: User, password: str, published_events: Callable[..., list[Any]]
+) -> None:
+    """Old sign-ins are cleared away in silence: their tokens expired long ago. Neither does refreshing end anything."""
+    refresh(api_client, authenticate(api_client, "alice@example.com", password).json()["refresh"])
+    TokenFamily.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    authenticate(api_client, "alice@example.com", password)
+    assert TokenFamily.objects.count() == 1
+    assert published_events("session.ended") == []
+
+
+def test_a_token_lives_five_minutes(api_client: APIClient, alice: User, password: str) -> None:
+    """So long an ended sign-in may go on in services that do not hear of it."""
+    claims = verify_user_token(authenticate(api_client, "alice@example.com", password).json()["token"])
+    assert claims.exp - claims.iat + get_settings().identity.leeway <= 300

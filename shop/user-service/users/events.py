@@ -24,9 +24,21 @@ class UserCreated(Event, type="user.created", version=1):
     first_name: str = ""
 
 
+class SessionEnded(Event, type="session.ended", version=1):
+    """A sign-in is over: whoever heard of it refuses its access tokens, which name it as ``sid``."""
+
+    session_id: UUID
+    user_id: UUID
+
+
 def announce_created(user: User) -> None:
     """Publish that ``user`` is new; call it in the transaction that saves the user."""
     publish(
         UserCreated(user_id=user.pk, email=user.email, username=user.username, first_name=user.first_name),
         key=str(user.pk),
     )
+
+
+def announce_ended(session_id: UUID, user_id: UUID) -> None:
+    """Publish that a sign-in is over; call it in the transaction that ends it."""
+    publish(SessionEnded(session_id=session_id, user_id=user_id), key=str(user_id))

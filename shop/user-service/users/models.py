@@ -101,9 +101,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         return f"{self.first_name} {self.last_name}".strip()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save. A new user gets a profile and is announced; a new password ends every sign-in.
+        """Save. A new user gets a profile and is announced; a new password or a closed account ends every sign-in.
 
-        Both hold however the user is saved: by the API, in the admin, by ``createsuperuser`` or ``changepassword``.
+        All of it holds however the user is saved: by the API, in the admin, by ``createsuperuser`` or
+        ``changepassword``.
         """
         is_new, has_new_password = self._state.adding, self._password is not None
         with transaction.atomic():
@@ -111,7 +112,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             if is_new:
                 UserProfile.objects.create(user=self)
                 events.announce_created(self)
-            elif has_new_password:
+            elif has_new_password or not self.is_active:
                 TokenFamily.objects.of(self).revoke()
 
 
@@ -142,8 +143,16 @@ class TokenFamilyQuerySet(models.QuerySet["TokenFamily"]):
         return self.filter(revoked_at=None, expires_at__gt=timezone.now())
 
     def revoke(self) -> int:
-        """End them and return how many there were. Their access tokens are refused here from now on."""
-        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+        """End them and return how many there were.
+
+        Their access tokens are refused here from now on, and elsewhere once the event is heard.
+        """
+        with transaction.atomic():
+            current = self.filter(revoked_at=None).order_by("pk").select_for_update(of=("self",))
+            ended = dict(current.values_list("pk", "user_id"))
+            for session_id, user_id in ended.items():
+                events.announce_ended(session_id, user_id)
+            return TokenFamily.objects.filter(pk__in=ended).update(revoked_at=timezone.now())
 
 
 class TokenFamily(models.Model):

@@ -120,6 +120,14 @@ class CredentialsSerializer(serializers.Serializer[Any]):
 
     email = serializers.CharField(max_length=1024)
     password = PasswordField(max_length=1024)
+    device = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=1024,
+        write_only=True,
+        help_text="What the last sign-in on this device answered as `device`: with it no guesses lock you out.",
+    )
 
 
 class PasswordChangeSerializer(serializers.Serializer[Any]):
@@ -158,6 +166,14 @@ class TokensSerializer(serializers.Serializer[Any]):
     token = serializers.CharField(source="access", help_text="Send it as `Authorization: Bearer …`.")
     refresh = serializers.CharField(help_text="Exchange it once at `token/refresh/` before the token expires.")
     user = UserSerializer()
+
+
+class SignedInSerializer(TokensSerializer):
+    """What a client holds after it has shown a password, and keeps for the next time."""
+
+    device = serializers.CharField(
+        help_text="Keep it on this device, and send it with the next sign-in. It gives no access."
+    )
 
 
 class OrderPageSerializer(serializers.Serializer[Any]):

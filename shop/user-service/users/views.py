@@ -32,6 +32,7 @@ from users.serializers import (
     ProfileSerializer,
     RefreshSerializer,
     RegistrationSerializer,
+    SignedInSerializer,
     TokensSerializer,
     UserSerializer,
 )
@@ -135,22 +136,27 @@ class SignInViewSet(ViewSet):
     authentication_classes = (NoToken,)
     permission_classes = (AllowAny,)
 
-    @extend_schema(auth=[], request=CredentialsSerializer, responses=TokensSerializer)
+    @extend_schema(auth=[], request=CredentialsSerializer, responses=SignedInSerializer)
     @action(detail=False, methods=["post"], throttle_classes=[LoginThrottle])
     def authenticate(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
-        user = sign_in.authenticate(**validated(CredentialsSerializer, request))
+        credentials = validated(CredentialsSerializer, request)
+        user = sign_in.authenticate(credentials["email"], credentials["password"])
         tokens = None if user is None else sign_in.sign_in(user)
-        if tokens is not None:
-            LoginThrottle.forgive(request)
-        return tokens_or_401(tokens, "The e-mail address or the password is wrong.")
+        if tokens is None:
+            raise AuthenticationFailed("The e-mail address or the password is wrong.")
+        LoginThrottle.forgive(request)
+        signed_in = {**tokens._asdict(), "device": LoginThrottle.device_token(request)}
+        return Response(SignedInSerializer(signed_in).data)
 
     @extend_schema(auth=[], request=RefreshSerializer, responses=TokensSerializer)
     @action(detail=False, methods=["post"], url_path="token/refresh")
     def refresh(self, request: Request) -> Response:
         """Exchange a refresh token for new tokens. It works once: one that comes back ends the whole sign-in."""
         tokens = sign_in.refresh(validated(RefreshSerializer, request)["refresh"])
-        return tokens_or_401(tokens, "This refresh token is not valid. Sign in again.")
+        if tokens is None:
+            raise AuthenticationFailed("This refresh token is not valid. Sign in again.")
+        return Response(TokensSerializer(tokens).data)
 
     @extend_schema(auth=[], request=RefreshSerializer, responses={204: None})
     @action(detail=False, methods=["post"], url_path="token/revoke")
@@ -170,17 +176,6 @@ def validated(serializer_class: type[BaseSerializer[Any]], request: Request) -> 
     serializer.is_valid(raise_exception=True)
     data: dict[str, Any] = serializer.validated_data
     return data
-
-
-def tokens_or_401(tokens: sign_in.Tokens | None, refusal: str) -> Response:
-    """Answer with ``tokens``; where there are none, refuse, and never say why in more detail.
-
-    Raises:
-        AuthenticationFailed: there are none.
-    """
-    if tokens is None:
-        raise AuthenticationFailed(refusal)
-    return Response(TokensSerializer(tokens).data)
 
 
 def page_number(request: Request) -> int:

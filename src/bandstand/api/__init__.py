@@ -9,15 +9,18 @@
 - ``Idempotent`` (a mixin) and ``idempotent`` (a decorator) make a write safe to repeat under an ``Idempotency-Key``.
   ``IdempotencyRecord`` is their table, ``purge_expired()`` its broom.
 - ``PageNumberPagination`` and ``CursorPagination``; ``ClientThrottle``, ``AccountThrottle`` and ``LoginThrottle``.
+- ``SignInIsCurrent`` refuses tokens of a sign-in that has ended; ``end_sign_in(sid)`` says that one has, and
+  ``EndedSignIn`` is the table.
 - ``PolicyTable``: who may use which action of a viewset; ``NoOne`` is who may use all others.
 - ``ChangesOnlySerializer`` and ``save_unique`` for writes at the same time, ``StableOrderingFilter`` for lists that are
-  the same from page to page, ``LookOnly`` for the admin.
+  the same from page to page, ``LookOnly`` for the admin. ``LimitedAdminSite`` is ``admin.site`` with limits on
+  signing in; it has pages only where ``BANDSTAND_ADMIN`` or ``DEBUG`` is on.
 - ``IntegerField``, ``DecimalField``, ``UUIDField`` and the other fields of serializers, ``ModelSerializer`` with them,
   and ``FilterBackend`` for django-filter: numbers as JSON has them, so that ``"1_0"`` is none.
 - ``ProblemAutoSchema``: the OpenAPI document has summaries, examples and each status; ``raises`` names the errors of an
   action. ``bandstand.api.urls``: the document at ``/api/schema/`` and pages to read it at ``/api/docs/``.
 
-Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the table and a system check that refuses views without an
+Add ``"bandstand.api"`` to ``INSTALLED_APPS``: it brings the tables and a system check that refuses views without an
 explicit permission policy.
 
 ``settings.py`` imports from here while settings are still being read, and REST framework reads settings when it is
@@ -30,6 +33,7 @@ from typing import TYPE_CHECKING
 from bandstand.api.settings import rest_framework_settings, spectacular_settings
 
 if TYPE_CHECKING:
+    from bandstand.api.admin_site import LimitedAdminSite
     from bandstand.api.fields import (
         BigIntegerField,
         DateField,
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     from bandstand.api.idempotency import Idempotent, idempotent, purge_expired
     from bandstand.api.look_only import LookOnly
     from bandstand.api.middleware import ProblemDetailsMiddleware
-    from bandstand.api.models import IdempotencyRecord
+    from bandstand.api.models import EndedSignIn, IdempotencyRecord
     from bandstand.api.ordering import StableOrderingFilter
     from bandstand.api.pagination import CursorPagination, PageNumberPagination
     from bandstand.api.parsers import StrictJSONParser
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from bandstand.api.request_limits import RequestLimitsMiddleware
     from bandstand.api.schema import ProblemAutoSchema
     from bandstand.api.serializers import ChangesOnlySerializer, save_unique
+    from bandstand.api.sign_ins import SignInIsCurrent, end_sign_in
     from bandstand.api.throttles import AccountThrottle, ClientThrottle, LoginThrottle
 
 __all__ = [
@@ -71,6 +76,7 @@ __all__ = [
     "DateTimeField",
     "DecimalField",
     "DurationField",
+    "EndedSignIn",
     "FieldFault",
     "FilterBackend",
     "FloatField",
@@ -78,6 +84,7 @@ __all__ = [
     "Idempotent",
     "IntegerField",
     "JSONRenderer",
+    "LimitedAdminSite",
     "LoginThrottle",
     "LookOnly",
     "ModelSerializer",
@@ -89,10 +96,12 @@ __all__ = [
     "ProblemAutoSchema",
     "ProblemDetailsMiddleware",
     "RequestLimitsMiddleware",
+    "SignInIsCurrent",
     "StableOrderingFilter",
     "StrictJSONParser",
     "TimeField",
     "UUIDField",
+    "end_sign_in",
     "exception_handler",
     "idempotent",
     "problem_response",
@@ -113,6 +122,7 @@ _HOMES = {
     "DateTimeField": "fields",
     "DecimalField": "fields",
     "DurationField": "fields",
+    "EndedSignIn": "models",
     "FieldFault": "problems",
     "FilterBackend": "filters",
     "FloatField": "fields",
@@ -120,6 +130,7 @@ _HOMES = {
     "Idempotent": "idempotency",
     "IntegerField": "fields",
     "JSONRenderer": "renderers",
+    "LimitedAdminSite": "admin_site",
     "LoginThrottle": "throttles",
     "LookOnly": "look_only",
     "ModelSerializer": "fields",
@@ -131,10 +142,12 @@ _HOMES = {
     "ProblemAutoSchema": "schema",
     "ProblemDetailsMiddleware": "middleware",
     "RequestLimitsMiddleware": "request_limits",
+    "SignInIsCurrent": "sign_ins",
     "StableOrderingFilter": "ordering",
     "StrictJSONParser": "parsers",
     "TimeField": "fields",
     "UUIDField": "fields",
+    "end_sign_in": "sign_ins",
     "exception_handler": "handling",
     "idempotent": "idempotency",
     "problem_response": "problems",

@@ -1,10 +1,10 @@
-"""The table of idempotency keys."""
+"""The tables of idempotency keys and of sign-ins that have ended."""
 
 from typing import Any, ClassVar
 
 from django.db import models
 
-__all__ = ["IdempotencyRecord"]
+__all__ = ["EndedSignIn", "IdempotencyRecord"]
 
 
 class IdempotencyRecord(models.Model):
@@ -39,3 +39,15 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.route} {self.key} ({self.state})"
+
+
+class EndedSignIn(models.Model):
+    """A sign-in whose tokens are good for nothing any more, kept until the last of them has expired."""
+
+    sid = models.CharField(
+        max_length=255, primary_key=True, help_text="The claim of that name in the tokens of the sign-in."
+    )
+    ended_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"Sign-in {self.sid}"

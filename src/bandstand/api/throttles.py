@@ -22,8 +22,9 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
+from bandstand.api.devices import device_token, known_device
 from bandstand.conf import get_settings
-from bandstand.context import client_ip, current
+from bandstand.context import client_network, current
 
 if TYPE_CHECKING:
     # Views import the classes that REST framework's settings name, these among them.
@@ -172,7 +173,8 @@ class SlotThrottle(CacheThrottle):
 class ClientThrottle(WindowThrottle):
     """Limits each verified user, else each address (``DEFAULT_THROTTLE_RATES["client"]``).
 
-    The address is the peer's, or what a trusted proxy says of it, so a header of the client's own changes nothing.
+    The address is the peer's, or what a trusted proxy says of it, so a header of the client's own changes nothing. IPv6
+    addresses are counted by their /64 network (:func:`bandstand.context.client_network`).
     A service with a verified token is not limited: how much it may ask is settled between the two.
     """
 
@@ -182,7 +184,7 @@ class ClientThrottle(WindowThrottle):
         """Return the user or the address."""
         if user := _signed_in(request):
             return user
-        return None if current().service else f"address:{client_ip(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
+        return None if current().service else f"address:{client_network(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
 
 
 class AccountThrottle(SlotThrottle):
@@ -193,13 +195,18 @@ class AccountThrottle(SlotThrottle):
 
     scope = "login"
     account_field: ClassVar[str] = "email"
+    device: str | None = None
+    """A device that is known for the account; its tries are counted apart from those of everybody else."""
 
     def identify(self, request: Request) -> str | None:
-        """Return the account, or None when the body names none (the serializer will say so)."""
-        if user := _signed_in(request):
-            return user
-        data = request.data
-        account = data.get(self.account_field) if isinstance(data, dict) else None
+        """Return the account or the known device, or None when the body names none (the serializer will say so)."""
+        if self.device is not None:
+            return f"device:{self.device}"
+        return _signed_in(request) or self.account_of(request)
+
+    def account_of(self, request: Request) -> str | None:
+        """Return the account that the body names, or None."""
+        account = _field(request, self.account_field)
         return f"account:{_folded(account)}" if isinstance(account, str) and account.strip() else None
 
 
@@ -207,31 +214,62 @@ class AddressThrottle(WindowThrottle):
     """Limits tries from one address, on whichever accounts (``DEFAULT_THROTTLE_RATES["login-address"]``)."""
 
     scope = "login-address"
+    is_known = False
+    """Whether a known device tries. Strangers behind the same address do not use up the tries of such devices."""
 
     def identify(self, request: Request) -> str | None:
         """Return the address."""
-        return f"address:{client_ip(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
+        kind = "known-address" if self.is_known else "address"
+        return f"{kind}:{client_network(request._request)}"  # noqa: SLF001 - the request that REST framework wraps
 
 
 class LoginThrottle(BaseThrottle):
     """Both limits on signing in: of the account (at most 10 in any 15 minutes) and of the address (100).
 
     The account's limit refuses with 503 when the cache is down. A subclass may name another ``account_field``. A view
-    calls :meth:`forgive` where the password was right, so that only guesses count against the account.
+    calls :meth:`forgive` where the password was right, so that only guesses count against the account, and gives the
+    client :meth:`device_token` to bring along in ``device_field`` the next time. A device that does has both limits for
+    itself, so that nobody else can lock the owner of the account out there.
     """
 
     account_field: ClassVar[str] = "email"
+    device_field: ClassVar[str] = "device"
 
     def __init__(self) -> None:
-        account = AccountThrottle()
+        account, address = AccountThrottle(), AddressThrottle()
         account.account_field = self.account_field  # type: ignore[misc] # of this instance alone
         self.account = account
-        self._throttles: Sequence[CacheThrottle] = (AddressThrottle(), account)
+        self.address = address
+        self._throttles: Sequence[CacheThrottle] = (address, account)
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Count the try; an address over its limit does not use up the tries of the accounts that it names."""
         request.login_throttle = self  # type: ignore[attr-defined] # ours to add, for forgive()
+        account = self.account.account_of(request)
+        # Who is signed in is counted as that user, whatever else the body names.
+        if account is not None and _signed_in(request) is None:
+            self.account.device = known_device(_digest(account), self.sent_device(request))
+        self.address.is_known = self.account.device is not None
         return all(throttle.allow_request(request, view) for throttle in self._throttles)
+
+    def sent_device(self, request: Request) -> object:
+        """Return what the client brings as its device's token; None where it brings nothing."""
+        return _field(request, self.device_field)
+
+    @staticmethod
+    def device_token(request: Request) -> str:
+        """Return a token for the device from which ``request`` has just signed in; it is good for 90 days.
+
+        A known device stays the one that it is. The token gives no access: do not take it for a proof of anything.
+
+        Raises:
+            ValueError: the request names no account, or no LoginThrottle has counted it.
+        """
+        throttle: LoginThrottle | None = getattr(request, "login_throttle", None)
+        account = None if throttle is None else throttle.account.account_of(request)
+        if throttle is None or account is None:
+            raise ValueError("Only a request that LoginThrottle has counted for an account makes a device known.")
+        return device_token(_digest(account), throttle.account.device)
 
     @staticmethod
     def forgive(request: Request) -> None:
@@ -251,6 +289,11 @@ def _headers(scope: str, rate: Rate, wait: float) -> dict[str, str]:
         "RateLimit-Policy": f'"{scope}";q={rate.limit};w={rate.period}',
         "RateLimit": f'"{scope}";r=0;t={math.ceil(wait)}',
     }
+
+
+def _field(request: Request, name: str) -> object:
+    data = request.data
+    return data.get(name) if isinstance(data, dict) else None
 
 
 def _signed_in(request: Request) -> str | None:

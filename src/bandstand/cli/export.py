@@ -1,6 +1,6 @@
 """``bandstand export``: the platform for production, rendered from the same manifest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,7 +48,10 @@ def export(
         workspace = _with(opened(context, folder).workspace, gateway)
         target = RenderedFolder(out or workspace.root / "deploy" / kind, mark(kind))
         files = list(EXPORTERS[kind](workspace))
-        warnings = list(version_differences(workspace, (file.content for file in files)))
+        warnings = [
+            *version_differences(workspace, (file.content for file in files)),
+            *_gateway_unknown(kind, workspace),
+        ]
         difference = target.compare(files) if check else target.write(files)
     for warning in warnings:
         typer.secho(f"Warning: {warning}", fg="yellow", err=True)
@@ -56,6 +59,15 @@ def export(
         _tell_stale(target.path, difference, warnings, json=json)
     else:
         _tell_written(target.path, difference, warnings, json=json)
+
+
+def _gateway_unknown(kind: str, workspace: Workspace) -> Iterator[str]:
+    if kind == "kubernetes" and not workspace.production.gateway_networks:
+        yield (
+            "production.gateway_networks is not written, so services take the gateway for the client: all clients "
+            "share the limits on signing in and on anonymous requests. Name the network of the gateway's pods, such as "
+            '["10.244.0.0/16"].'
+        )
 
 
 def _with(workspace: Workspace, gateway: Literal["kong", "envoy"] | None) -> Workspace:

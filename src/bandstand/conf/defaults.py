@@ -12,7 +12,7 @@ from typing import Any, Final
 __all__ = ["INSTALLED_APPS", "MIDDLEWARE", "TEMPLATES"]
 
 INSTALLED_APPS: Final[list[str]] = [
-    "django.contrib.admin",
+    "bandstand.api.admin_app.LimitedAdminConfig",  # Django's admin, with limits on signing in
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

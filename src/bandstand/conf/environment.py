@@ -255,7 +255,7 @@ class _Reader:
             }
         return _mail_settings(f"django.core.mail.backends.{backends[url.scheme]}.EmailBackend", options)
 
-    def rooms(self) -> dict[str, Any]:
+    def rooms(self, *, debug: bool) -> dict[str, Any]:
         broker_url = self.text(wire.BROKER_URL, "memory://")
         if urlsplit(broker_url).scheme not in {"memory", "nats", "amqp", "amqps"}:
             self.faults.append(f"{wire.BROKER_URL} is {broker_url!r}; write nats://, amqp:// or memory://.")
@@ -278,7 +278,11 @@ class _Reader:
                 "TAGS": self.names(wire.TAGS),
             },
             "EVENTS": {"BROKER_URL": broker_url},
-            "API": {"THREADS": self.number(wire.THREADS, 8), "MEMORY": self.number(wire.MEMORY, 0, least=0)},
+            "API": {
+                "ADMIN": self.boolean(wire.ADMIN, default=debug),
+                "THREADS": self.number(wire.THREADS, 8),
+                "MEMORY": self.number(wire.MEMORY, 0, least=0),
+            },
         }
 
     def client_policies(self) -> dict[str, Any]:
@@ -345,7 +349,7 @@ class _Reader:
             log_format=self.choice(wire.LOG_FORMAT, "json", ("json", "console")),
             log_level=self.choice(wire.LOG_LEVEL, "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             hsts_preload=self.boolean(wire.HSTS_PRELOAD, default=False),
-            rooms=self.rooms(),
+            rooms=self.rooms(debug=debug),
         )
         if not debug:
             self.refuse_development_secrets()

@@ -62,7 +62,7 @@ class IdentitySettings(_Room, frozen=True):
     user_key_file: str = ""
     user_jwks_url: str = ""
     user_issuer: str = "user-service"
-    user_token_lifetime: int = 900
+    user_token_lifetime: int = 270  # with the leeway, five minutes
     jwks_refresh_interval: float = 10.0
 
 
@@ -123,7 +123,8 @@ class CacheSettings(_Room, frozen=True):
 class ApiSettings(_Room, frozen=True):
     """Limits of one request; ``IDEMPOTENCY_RETENTION`` in seconds.
 
-    ``THREADS``: those of a web process that answer requests. ``MEMORY``: what a process may use, in MiB; 0: not known.
+    ``ADMIN``: whether Django's admin has pages. ``THREADS``: those of a web process that answer requests. ``MEMORY``:
+    what a process may use, in MiB; 0: not known.
     """
 
     page_size: int = 20
@@ -133,6 +134,7 @@ class ApiSettings(_Room, frozen=True):
     threads: Count = 8
     memory: int = 0
     idempotency_retention: float = 24 * 3600.0
+    admin: bool = False
 
 
 class Settings(_Room, frozen=True):

@@ -42,6 +42,7 @@ DATABASE_POOL_SIZE: Final = "BANDSTAND_DATABASE_POOL_SIZE"
 THREADS: Final = "BANDSTAND_THREADS"  # request threads of a web process
 MEMORY: Final = "BANDSTAND_MEMORY"  # MiB that a process may use
 TRUSTED_PROXIES: Final = "BANDSTAND_TRUSTED_PROXIES"  # comma-separated networks whose X-Forwarded-For is believed
+ADMIN: Final = "BANDSTAND_ADMIN"  # true, false: whether this process shows Django's admin
 DRAIN_SECONDS: Final = "BANDSTAND_DRAIN_SECONDS"  # from SIGTERM (readiness 503) until the listener closes
 HSTS_PRELOAD: Final = "BANDSTAND_HSTS_PRELOAD"  # true: browsers may put the domain into their own lists
 CSRF_TRUSTED_ORIGINS: Final = "BANDSTAND_CSRF_TRUSTED_ORIGINS"

@@ -7,7 +7,8 @@
   ``carry(function)`` takes it along into a thread.
 - ``from_headers(headers)``, ``to_headers(context)`` and ``to_lines(context, …)``: the wire. ``TraceContext``: W3C Trace
   Context.
-- ``client_ip(request)``: whose address it is, behind trusted proxies.
+- ``client_ip(request)``: the client's address, behind trusted proxies; ``client_network(request)``: what limits count
+  by, an IPv4 address or an IPv6 network of 64 bits.
 - ``problem_response(status, code, detail)``: a problem document (RFC 9457), for what is refused before a view runs;
   ``uri_reference(path)`` is how it writes the path of a request.
 - ``application_loaded``: the signal that the process begins to be a server.
@@ -15,7 +16,7 @@
 - ``counter``, ``gauge``, ``histogram``, ``REGISTRY`` and ``render_metrics()``: Prometheus metrics.
 """
 
-from bandstand.context.addresses import client_ip
+from bandstand.context.addresses import client_ip, client_network
 from bandstand.context.binding import bind, bound, carry, current, update
 from bandstand.context.headers import from_headers, to_headers, to_lines
 from bandstand.context.loading import application_loaded
@@ -38,6 +39,7 @@ __all__ = [
     "bound",
     "carry",
     "client_ip",
+    "client_network",
     "counter",
     "current",
     "from_headers",

@@ -1,4 +1,4 @@
-"""Whose address is it: the peer's, unless the peer is a proxy that we trust to say."""
+"""The address of a client: the peer's, unless the peer is a proxy that is trusted to name another."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -8,11 +8,13 @@ from django.http import HttpRequest
 
 from bandstand.conf import get_settings
 
-__all__ = ["client_ip"]
+__all__ = ["client_ip", "client_network"]
 
 _MAX_HOPS: Final = 32
 _MAX_ADDRESS: Final = 64  # characters, with brackets and port
 _UNKNOWN: Final = "unknown"
+# Bits. A provider gives each customer at least this network (RFC 6177), so who has one address in it has all of them.
+_CUSTOMER_PREFIX: Final = 64
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -21,10 +23,27 @@ def client_ip(request: HttpRequest) -> str:
     ``X-Forwarded-For`` is read from the right, one hop for each proxy in ``BANDSTAND["CONTEXT"]["TRUSTED_PROXIES"]``:
     the first address that is not a trusted proxy is the client, whatever stands to the left of it.
     """
+    address = _client(request)
+    return _UNKNOWN if address is None else str(address)
+
+
+def client_network(request: HttpRequest) -> str:
+    """Return the network that a limit counts a client by: an IPv4 address, or the /64 network of an IPv6 address.
+
+    One customer of a provider has 2**64 IPv6 addresses, so a limit for each address would be none. An IPv4 address
+    that is mapped into IPv6 (``::ffff:192.0.2.1``) is the IPv4 address.
+    """
+    address = _client(request)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _CUSTOMER_PREFIX), strict=False))
+    return _UNKNOWN if address is None else str(address)
+
+
+def _client(request: HttpRequest) -> IPv4Address | IPv6Address | None:
     address = _parse(request.META.get("REMOTE_ADDR", ""))
     trusted = get_settings().context.trusted_proxies
     if address is None or not _is_trusted(address, trusted):
-        return _UNKNOWN if address is None else str(address)
+        return address
     for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")[-_MAX_HOPS:]):
         behind = _parse(hop)
         if behind is None:
@@ -32,7 +51,7 @@ def client_ip(request: HttpRequest) -> str:
         address = behind
         if not _is_trusted(address, trusted):
             break
-    return str(address)
+    return address
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:

@@ -11,6 +11,8 @@ from bandstand.conf import get_settings, wire
 
 __all__ = ["check_context", "register_checks"]
 
+# Networks that clients, too, have addresses in (RFC 1918, RFC 4193).
+_PRIVATE: Final = frozenset(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 _TRACKING: Final = "bandstand.context.RequestTrackingMiddleware"
 
 
@@ -46,7 +48,7 @@ def _proxies() -> Iterator[CheckMessage]:
         except ValueError:
             yield Error(
                 f"The trusted proxy {name!r} is neither an address nor a network.",
-                hint=f"Write networks such as 10.0.0.0/8 into {wire.TRUSTED_PROXIES}.",
+                hint=f"Write networks such as 10.20.0.7/32 into {wire.TRUSTED_PROXIES}.",
                 id="bandstand.context.E001",
             )
             continue
@@ -55,4 +57,11 @@ def _proxies() -> Iterator[CheckMessage]:
                 f"Everybody is a trusted proxy ({name}), so each client chooses the address that limits apply to.",
                 hint=f"Name only the networks of your own proxies in {wire.TRUSTED_PROXIES}.",
                 id="bandstand.context.W003",
+            )
+        elif network in _PRIVATE:
+            yield Warning(
+                f"All of {name} are trusted proxies, so a client with such an address chooses the one that limits "
+                "apply to.",
+                hint=f"Name only the addresses of your own gateway and proxies in {wire.TRUSTED_PROXIES}.",
+                id="bandstand.context.W004",
             )

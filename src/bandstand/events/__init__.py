@@ -6,6 +6,7 @@
 - ``@subscribe("user.created")``: a handler, with the consumer's own view of the event. Its database changes are
   applied once; it is retried with backoff, then the event goes to the dead letters.
 - ``@publishes``: above a class that this service both publishes and handles, so that its contracts know.
+- ``@periodic(seconds=60)``: a function that each worker calls about so often.
 - ``Message``: what a handler may ask about the event it handles.
 - ``MessagePublisher``, ``MessageConsumer``: the same under the names of tutorials with pika, for dictionaries.
 - ``autodiscover()``: imports ``events.py`` of each installed app. ``register_checks()``: the outbox in ``/health/``.
@@ -20,6 +21,7 @@ from bandstand.events.envelope import Message
 from bandstand.events.event import Event
 from bandstand.events.health import register_checks
 from bandstand.events.messaging import MessageConsumer, MessagePublisher
+from bandstand.events.periodic import periodic
 from bandstand.events.publications import publishes
 from bandstand.events.publishing import publish
 from bandstand.events.subscriptions import autodiscover, subscribe
@@ -30,6 +32,7 @@ __all__ = [
     "MessageConsumer",
     "MessagePublisher",
     "autodiscover",
+    "periodic",
     "publish",
     "publishes",
     "register_checks",

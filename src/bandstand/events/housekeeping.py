@@ -1,4 +1,4 @@
-"""What has to be done now and then: old rows deleted in small batches, the backlog measured."""
+"""What has to be done now and then: old rows deleted in small batches, the backlog measured, the service's own jobs."""
 
 import itertools
 import logging
@@ -14,6 +14,7 @@ from bandstand.events import metrics
 from bandstand.events.history import History
 from bandstand.events.inbox import Inbox
 from bandstand.events.outbox import Outbox
+from bandstand.events.periodic import JOBS, Schedule
 from bandstand.events.status import subscription_counts
 
 __all__ = ["Housekeeping"]
@@ -27,7 +28,7 @@ _PAUSE: Final = 0.05  # between two batches, so that the relay is never kept wai
 
 
 class Housekeeping:
-    """A thread that keeps the tables small."""
+    """A thread that keeps the tables small, and calls what ``@periodic`` says."""
 
     def __init__(self, outbox: Outbox, settings: EventsSettings) -> None:
         self._outbox = outbox
@@ -35,6 +36,8 @@ class Housekeeping:
         self._history = History(settings.database)
         self._settings = settings
         self._told: set[str] = set()
+        self._schedule = Schedule(JOBS)
+        self._rounds = itertools.count(1)
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="bandstand-housekeeping", daemon=True)
 
@@ -47,19 +50,23 @@ class Housekeeping:
         self._stopping.set()
 
     def _run(self) -> None:
-        rounds = itertools.count(1)
         while not self._stopping.wait(_EVERY):
-            try:
-                self.measure()
-                if next(rounds) % _PURGE_EVERY == 0:
-                    self.purge()
-            except DatabaseError as error:
-                logger.warning("Housekeeping can't use the database", extra={"error": str(error)})
-            except Exception:
-                logger.exception("Housekeeping failed in a way that it must not; it goes on")
-            finally:
-                reset_queries()
-                connections.close_all()
+            self.work()
+
+    def work(self) -> None:
+        """Do all that is due."""
+        try:
+            self.measure()
+            if next(self._rounds) % _PURGE_EVERY == 0:
+                self.purge()
+            self._schedule.run_due()
+        except DatabaseError as error:
+            logger.warning("Housekeeping can't use the database", extra={"error": str(error)})
+        except Exception:
+            logger.exception("Housekeeping failed in a way that it must not; it goes on")
+        finally:
+            reset_queries()
+            connections.close_all()
 
     def measure(self) -> None:
         """Measure the backlog."""

@@ -71,6 +71,7 @@ class Platform:
             wire.SECRET_KEY: "a secret of the tests, long enough for every check of Django's",
             wire.DEBUG: "false",
             wire.TESTING: "1",
+            wire.ADMIN: "true",
             wire.ALLOWED_HOSTS: "testserver,localhost,127.0.0.1",
             wire.DATABASE_URL: database_url,
             wire.CACHE_URL: "memory://",
@@ -149,11 +150,11 @@ def api_client() -> "APIClient":
 
 @pytest.fixture
 def as_user(user_token: Callable[..., str]) -> Callable[..., "APIClient"]:
-    """Return a function that makes a client with a user's token."""
+    """Return a function that makes a client with a user's token, which belongs to a sign-in of its own."""
     from rest_framework.test import APIClient  # noqa: PLC0415 - Django is ready only now
 
     def client(user_id: object, *, staff: bool = False, **claims: Any) -> APIClient:
-        token = user_token(user_id, staff=staff, **claims)
+        token = user_token(user_id, staff=staff, **{"sid": str(uuid4()), **claims})
         made = APIClient(raise_request_exception=False, headers={"Authorization": f"Bearer {token}"})
         made.default_format = "json"
         return made

@@ -29,6 +29,9 @@ _LIMITED: Final = {
     "proxied": (2, 2),
     "behind-proxies": (2, 2),
     "no-proxy": (2, 2),
+    "ipv6": (2, 2),
+    "mapped": (2, 2),
+    "forged-mapped": (2, 2),
 }
 
 MANIFEST: Final = f"""
@@ -87,6 +90,7 @@ class Trait(StrEnum):
     PROBLEMS = "errors of the gateway itself are problem documents"
     ONE_FORM_OF_CORRELATION_ID = "a correlation id of another form is replaced"
     DROPS_FORWARDED_FOR = "what a client says in X-Forwarded-For is dropped"
+    COUNTS_IPV6_NETWORKS = "IPv6 addresses are counted by their /64 network"
     HEADER_LIMITS = "16 kB and 60 headers are the most"
     STRICT_PARSING = "what two parsers might read in two ways is refused"
     REFUSES_UPGRADES = "WebSockets and other upgrades are refused"

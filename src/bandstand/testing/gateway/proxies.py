@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bandstand.testing.gateway.base import PROXIES, GatewayRules, GatewayUnderTest
+from bandstand.testing.gateway.base import PROXIES, GatewayRules, GatewayUnderTest, Trait
 
 __all__ = ["ProxyConformance"]
 
@@ -24,6 +24,39 @@ class ProxyConformance(GatewayRules):
 
         assert [ask("203.0.113.1") for _ in range(3)] == [200, 200, 429]
         assert ask("203.0.113.2") == 200
+
+    def test_a_network_of_ipv6_is_one_client(self, gateway: GatewayUnderTest) -> None:
+        """A customer of a provider has 2**64 addresses; none of them is a new allowance."""
+        self.needs(Trait.COUNTS_IPV6_NETWORKS)
+
+        def ask(client: str) -> int:
+            headers = {"X-Forwarded-For": client}
+            return gateway.client.get("/api/orders/ipv6/", headers=headers, source=PROXIES[0]).status
+
+        statuses = [ask(f"2001:db8:1:2:{number:x}::{number:x}") for number in range(1, 301)]
+        assert statuses == [200] * 2 + [429] * 298
+        assert ask("2001:db8:1:3::1") == 200
+
+    def test_mapped_addresses_are_told_apart(self, gateway: GatewayUnderTest) -> None:
+        """IPv4 addresses that a proxy writes in IPv6 form are all in one /64 network, and are many clients."""
+        self.needs(Trait.COUNTS_IPV6_NETWORKS)
+
+        def ask(client: str) -> int:
+            headers = {"X-Forwarded-For": client}
+            return gateway.client.get("/api/orders/mapped/", headers=headers, source=PROXIES[0]).status
+
+        assert [ask("::ffff:203.0.113.8") for _ in range(3)] == [200, 200, 429]
+        assert ask("::ffff:203.0.113.9") == 200
+
+    def test_a_forged_mapped_address_is_no_new_allowance(self, gateway: GatewayUnderTest) -> None:
+        """What a client writes before its own address does not change how that address is counted."""
+        self.needs(Trait.COUNTS_IPV6_NETWORKS)
+
+        def ask(number: int) -> int:
+            headers = {"X-Forwarded-For": f"::ffff:203.0.113.{number}, 2001:db8:7::{number:x}"}
+            return gateway.client.get("/api/orders/forged-mapped/", headers=headers, source=PROXIES[0]).status
+
+        assert [ask(number) for number in range(1, 5)] == [200, 200, 429, 429]
 
     def test_the_client_is_the_last_that_is_no_proxy(self, gateway: GatewayUnderTest) -> None:
         """What a client writes before its own address is no new allowance, through however many proxies it came."""

@@ -1,5 +1,6 @@
 """What a service's containers read: the same variables in Compose and in Kubernetes, and every secret from a file."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -21,9 +22,6 @@ USER_KEY: Final = "USER_KEY"
 # Consul asks for none unless its access control is on.
 _SECRETS: Final = tuple(name for name in wire.SECRETS if name != wire.DISCOVERY_TOKEN)
 
-# Where gateways and other services are: no client outside can reach a service, and the gateway writes the header anew.
-_PRIVATE_NETWORKS: Final = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8,fc00::/7,::1/128"
-
 
 def secret_keys(service: Service) -> tuple[str, ...]:
     """Return the names of the files that hold the secrets of ``service``."""
@@ -31,20 +29,27 @@ def secret_keys(service: Service) -> tuple[str, ...]:
     return (*_SECRETS, SERVICE_KEY, TRUSTED_KEYS, *own)
 
 
-def container_environment(workspace: Workspace, service: Service, role: Role, *, discovery: str) -> dict[str, str]:
-    """Return the variables of a container of ``service``; ``discovery`` is its ``DISCOVERY_URL``."""
+def container_environment(
+    workspace: Workspace, service: Service, role: Role, *, discovery: str, gateways: Iterable[str]
+) -> dict[str, str]:
+    """Return the variables of a container of ``service``.
+
+    ``discovery`` is its ``DISCOVERY_URL``. ``gateways`` are the networks of the gateway: with the load balancers before
+    it, the only ones that may name the address of a client.
+    """
     hosts = workspace.production.hosts
     return {
         wire.SERVICE: service.name,
         wire.PLATFORM: workspace.name,
         wire.PROCESS: role,
         wire.DEBUG: "false",
+        wire.ADMIN: "false",
         wire.LOG_FORMAT: "json",
         wire.LOG_LEVEL: "INFO",
         # The other services call it by its name, probes by localhost, Prometheus by its address.
         wire.ALLOWED_HOSTS: ",".join((*hosts, service.name, "localhost", wire.OWN_ADDRESS)),
         wire.CSRF_TRUSTED_ORIGINS: ",".join(f"https://{host}" for host in hosts),
-        wire.TRUSTED_PROXIES: ",".join((_PRIVATE_NETWORKS, *workspace.gateway.trusted_proxies)),
+        wire.TRUSTED_PROXIES: ",".join((*gateways, *workspace.gateway.trusted_proxies)),
         wire.DISCOVERY_URL: discovery,
         **_policies(workspace, service),
         **_identity(workspace, service),

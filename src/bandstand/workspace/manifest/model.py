@@ -248,6 +248,8 @@ class Production(msgspec.Struct, frozen=True, kw_only=True):
     process and ``cpu_limit`` what it may take; ``memory`` (MiB) is both. ``entry`` is how a Kubernetes cluster is
     entered, by the GatewayClass or IngressClass ``entry_class`` (empty: the cluster's default), with the certificate in
     ``tls_secret`` (empty: plain HTTP). ``data_networks`` are those of data stores outside of the cluster.
+    ``gateway_networks`` are those that the gateway's pods have their addresses in. ``compose_subnet`` is the network
+    between the gateway and the services in Compose (empty: one that follows from the platform's name).
     """
 
     hosts: tuple[str, ...]
@@ -265,6 +267,8 @@ class Production(msgspec.Struct, frozen=True, kw_only=True):
     entry_class: str = ""
     tls_secret: str = ""
     data_networks: tuple[str, ...] = ()
+    gateway_networks: tuple[str, ...] = ()
+    compose_subnet: str = ""
     images: Images = Images()
     kong: Kong = Kong()
     envoy: Envoy = Envoy()

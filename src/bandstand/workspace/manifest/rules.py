@@ -79,9 +79,9 @@ def _is_address(text: str) -> bool:
 
 def _proxies_fault(network: str) -> str:
     if not _is_network(network):
-        return 'write the network of a load balancer, such as "10.20.0.0/16" or "10.20.0.7/32".'
+        return 'write a network, such as "10.20.0.0/16" or "10.20.0.7/32".'
     if ip_network(network).prefixlen == 0:
-        return "then every client may say where it comes from; write the networks of your load balancers alone."
+        return "then every client may say where it comes from; write the networks of your own proxies alone."
     return ""
 
 
@@ -162,6 +162,12 @@ def _production_faults(manifest: Manifest) -> Iterator[Fault]:
         if not _is_network(network):
             text = f'is {shown(network)}; write a network such as "10.20.0.0/16".'
             yield Fault(("production", "data_networks", index), text)
+    for index, network in enumerate(production.gateway_networks):
+        if text := _proxies_fault(network):
+            yield Fault(("production", "gateway_networks", index), f"is {shown(network)}; {text}")
+    if production.compose_subnet and not _is_subnet(production.compose_subnet):
+        text = 'write a network of IPv4 with room for all containers, such as "10.213.16.0/20"; /28 is the smallest.'
+        yield Fault(("production", "compose_subnet"), f"is {shown(production.compose_subnet)}; {text}")
 
 
 def _kong_faults(manifest: Manifest) -> Iterator[Fault]:
@@ -188,6 +194,10 @@ def _counters_faults(url: str, steps: Steps) -> Iterator[Fault]:
         yield Fault(steps, 'is no URL of a Redis; write "local" or one such as "redis://default@redis:6379".')
     elif urlsplit(url).password is not None:
         yield Fault(steps, "holds a password; leave it out, Kong reads it from the variable REDIS_PASSWORD.")
+
+
+def _is_subnet(text: str) -> bool:
+    return _is_network(text) and ip_network(text).version == 4 and 8 <= ip_network(text).prefixlen <= 28
 
 
 def _is_network(text: str) -> bool:

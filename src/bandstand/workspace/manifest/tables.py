@@ -101,6 +101,7 @@ Label: TypeAlias = Annotated[
     ),
 ]
 Networks: TypeAlias = Annotated[tuple[str, ...], Meta(description='a list of networks, such as ["10.20.0.0/16"]')]
+Subnet: TypeAlias = Annotated[str, Meta(description='a network, such as "10.213.16.0/20"')]
 Replicas: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 Cores: TypeAlias = Annotated[float, Meta(ge=0.01, le=256, description="processor cores, such as 0.25")]
 Mebibytes: TypeAlias = Annotated[int, Meta(ge=64, le=1_048_576, description="a whole number of MiB of at least 64")]
@@ -297,6 +298,8 @@ class ProductionTable(Table, frozen=True, kw_only=True):
     entry_class: Label = ""
     tls_secret: Label = ""
     data_networks: Networks = ()
+    gateway_networks: Networks = ()
+    compose_subnet: Subnet = ""
     image: ImageTable = ImageTable()
     images: ImagesTable = ImagesTable()
     kong: KongTable = KongTable()

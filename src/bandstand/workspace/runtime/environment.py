@@ -91,7 +91,9 @@ def service_environment(
         wire.EMAIL_URL: _file_url(folder.mail),
         # Nobody sends requests any more when a service is stopped here: the gateway went before.
         wire.DRAIN_SECONDS: "0",
-        wire.TRUSTED_PROXIES: "127.0.0.0/8,::1/128",
+        wire.ADMIN: "true",
+        # The gateway, which runs on this machine, and the load balancers before it.
+        wire.TRUSTED_PROXIES: ",".join(("127.0.0.1/32", "::1/128", *workspace.gateway.trusted_proxies)),
         wire.CLIENT_POLICIES: msgspec.json.encode(workspace.client_policies(service.name)).decode(),
         **_identity(workspace, service, folder.keys),
     }

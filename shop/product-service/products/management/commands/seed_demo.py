@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from products.models import Product
+from products.models import Product, usual_limit
 
 CATALOGUE = Path(__file__).parents[2] / "catalogue.csv"
 
@@ -32,5 +32,6 @@ class Command(BaseCommand):
             description=row["description"],
             price=Decimal(row["price"]),
             inventory_count=int(row["stock"]),
+            customer_limit=usual_limit(int(row["stock"])),
             is_featured=row["featured"] == "yes",
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bandstand.workspace.export.compose.addresses import gateway_address
 from bandstand.workspace.export.compose.hardening import (
     DATA,
     SERVICES,
@@ -88,10 +89,16 @@ def _after(workspace: Workspace, service: Service, *stores: str) -> Json:
 
 
 def _app(workspace: Workspace, service: Service, role: Role) -> Json:
-    discovery = _DISCOVERY[workspace.production.discovery]
+    environment = container_environment(
+        workspace,
+        service,
+        role,
+        discovery=_DISCOVERY[workspace.production.discovery],
+        gateways=(f"{gateway_address(workspace)}/32",),
+    )
     return container(
         workspace.production.image.name(service.name),
         networks=(SERVICES, DATA),
-        environment=container_environment(workspace, service, role, discovery=discovery),
+        environment=environment,
         secrets=secrets((secret_name(service, key), key) for key in secret_keys(service)),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
+from bandstand.workspace.export.compose.addresses import gateway_address
 from bandstand.workspace.export.compose.hardening import SERVICES, Json, container, healthcheck, limits
 from bandstand.workspace.export.deployment import ENVOY_STATUS_PORT, GATEWAY_PORT
 from bandstand.workspace.export.envoy import render_deployed_envoy
@@ -42,7 +43,7 @@ def _kong(workspace: Workspace) -> Json:
     settings = {**kong_environment(workspace), "KONG_PREFIX": "/tmp/kong"}  # noqa: S108 - of the container
     return container(
         workspace.production.images.kong,
-        networks=(SERVICES,),
+        networks=_network(workspace),
         user="kong",
         environment=settings,
         volumes=["./gateway/kong.yml:/etc/kong/kong.yml:ro"],
@@ -57,7 +58,7 @@ def _envoy(workspace: Workspace) -> Json:
     certificates = [f"${{TLS_FOLDER:?the folder of tls.crt and tls.key}}:{tls}:ro"] if tls else []
     return container(
         workspace.production.images.envoy,
-        networks=(SERVICES,),
+        networks=_network(workspace),
         user="101:101",
         command=["envoy", "-c", "/etc/envoy/envoy.yaml", *_ENVOY_FLAGS],
         entrypoint=[],
@@ -66,6 +67,10 @@ def _envoy(workspace: Workspace) -> Json:
         healthcheck=healthcheck("bash", "-c", _ENVOY_READY),
         deploy=limits(1, 768),
     )
+
+
+def _network(workspace: Workspace) -> Json:
+    return {SERVICES: {"ipv4_address": gateway_address(workspace)}}
 
 
 def _door(workspace: Workspace) -> Json:

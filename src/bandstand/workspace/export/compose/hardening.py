@@ -1,6 +1,6 @@
 """What every container has alike: bounds, and nothing that it does not need."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from bandstand.workspace.manifest import Service
@@ -17,12 +17,15 @@ DATA: Final = "data"
 _LOGGING: Final = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
 
 
-def container(image: str, *, networks: Iterable[str], **more: Any) -> Json:
-    """Return a container that may write nowhere but into ``/tmp`` and its volumes, and gains no rights."""
+def container(image: str, *, networks: Iterable[str] | Mapping[str, Json], **more: Any) -> Json:
+    """Return a container that may write nowhere but into ``/tmp`` and its volumes, and gains no rights.
+
+    ``networks`` are names, or names with what the container has there, such as a fixed address.
+    """
     return {
         "image": image,
         "restart": "unless-stopped",
-        "networks": list(networks),
+        "networks": dict(networks) if isinstance(networks, Mapping) else list(networks),
         "read_only": True,
         "tmpfs": ["/tmp"],  # noqa: S108 - of the container
         "cap_drop": ["ALL"],

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from bandstand.conf import wire
+from bandstand.workspace.export.compose.addresses import services_network
 from bandstand.workspace.export.compose.apps import apps, secret_name
 from bandstand.workspace.export.compose.gateways import gateway, gateway_files
 from bandstand.workspace.export.compose.hardening import DATA, SERVICES, Json
@@ -50,7 +51,7 @@ def _project(workspace: Workspace) -> Json:
     return {
         "name": workspace.name,
         "services": {"gateway": gateway(workspace), **containers, **dict(stores(workspace))},
-        "networks": {SERVICES: {}, DATA: {"internal": True}},
+        "networks": {SERVICES: services_network(workspace), DATA: {"internal": True}},
         "volumes": {name: {} for name in volumes(workspace)},
         "secrets": {name: {"file": f"./secrets/{path}"} for name, path in _secrets(workspace)},
     }

@@ -22,6 +22,7 @@ __all__ = ["early_mutations", "http_filters"]
 # Addresses that are counted at a time, for each limit; the one not seen for longest makes room.
 MAX_ADDRESSES: Final = 10_000
 
+_MAPPED_CLIENT: Final = r"(?i)(?:.*,)?\s*\[?(?:0*:){2,5}ffff:[0-9a-f.:]+\]?(?::[0-9]+)?\s*,[^,]*"
 _DEFAULT_LIMIT: Final = "default"
 _HEADER_MUTATION: Final = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 
@@ -114,6 +115,7 @@ def _unless(predicate: Json, mutations: Json) -> Json:
 def _rate_limits(workspace: Workspace) -> Json:
     """Token buckets for each client address, by minute and by hour; they fill continuously.
 
+    An IPv6 address is counted by its /64 network, all of which one customer of a provider has.
     All stand in this filter, which outlives a change of routes; a route names its limit in its metadata.
     """
     return typed(
@@ -125,9 +127,27 @@ def _rate_limits(workspace: Workspace) -> Json:
         filter_enforced=_always(),
         enable_x_ratelimit_headers="DRAFT_VERSION_03",
         max_dynamic_descriptors=MAX_ADDRESSES,
-        rate_limits=[{"actions": _actions(window)} for window in ("minute", "hour")],
+        rate_limits=[
+            {"actions": [*client, *_actions(window)]} for window in ("minute", "hour") for client in _clients()
+        ],
         descriptors=list(_descriptors(workspace)),
     )
+
+
+def _clients() -> Iterator[list[Json]]:
+    """Yield how a client is told from others: by IPv4 address or IPv6 network; and by the whole of a mapped address.
+
+    A load balancer may write an IPv4 address as ``::ffff:192.0.2.1``. Envoy takes that for one of IPv6, and all of
+    them are in one /64 network. The last address in the header is the load balancer's own, which Envoy has added, and
+    the one before it is the client's; what stands further left may be forged.
+    """
+    for kind, mapped, address in (
+        ("network", False, {"masked_remote_address": {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": 64}}),
+        ("mapped", True, {"remote_address": {}}),
+    ):
+        header = {"name": "x-forwarded-for", "string_match": {"safe_regex": {"regex": _MAPPED_CLIENT}}}
+        match = {"descriptor_value": kind, "expect_match": mapped, "headers": [header]}
+        yield [{"header_value_match": match}, address]
 
 
 def _actions(window: str) -> list[Json]:
@@ -138,7 +158,6 @@ def _actions(window: str) -> list[Json]:
         "default_value": _DEFAULT_LIMIT,
     }
     return [
-        {"remote_address": {}},
         {"metadata": limit},
         {"generic_key": {"descriptor_key": "window", "descriptor_value": window}},
     ]
@@ -154,9 +173,11 @@ def _descriptors(workspace: Workspace) -> Iterator[Json]:
 
 def _windows(name: str, limit: RateLimit) -> Iterator[Json]:
     for window, count, seconds in (("minute", limit.minute, 60), ("hour", limit.hour, 3600)):
-        # An address without a value stands for each address, with a bucket of its own.
-        entries = [{"key": "remote_address"}, {"key": LIMIT_KEY, "value": name}, {"key": "window", "value": window}]
-        yield {"entries": entries, "token_bucket": _bucket(count, seconds)}
+        for kind, key in (("network", "masked_remote_address"), ("mapped", "remote_address")):
+            # An address without a value stands for each address, with a bucket of its own.
+            client = [{"key": "header_match", "value": kind}, {"key": key}]
+            entries = [*client, {"key": LIMIT_KEY, "value": name}, {"key": "window", "value": window}]
+            yield {"entries": entries, "token_bucket": _bucket(count, seconds)}
 
 
 def _bucket(count: int, seconds: int) -> Json:

@@ -53,7 +53,13 @@ def app_pod(service: Service, container: Json, *, account: str = "", **more: Any
 def app_container(workspace: Workspace, service: Service, role: Role, **more: Any) -> Json:
     """Return a container of ``service``."""
     # Without a suffix the pod's own search list holds, which begins with its namespace, whatever an overlay calls it.
-    variables = container_environment(workspace, service, role, discovery=f"dns://?port={WEB_PORT}")
+    variables = container_environment(
+        workspace,
+        service,
+        role,
+        discovery=f"dns://?port={WEB_PORT}",
+        gateways=workspace.production.gateway_networks,
+    )
     return {
         "name": service.name,
         "image": workspace.production.image.name(service.name),

@@ -1,0 +1,99 @@
+"""The admin: limits on signing in, and no pages at all where nobody asked for them."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from bandstand.api import devices
+from bandstand.api.throttles import LoginThrottle, ThrottleUnavailable
+from bandstand.conf import get_settings
+from bandstand.context import problem_response
+
+__all__ = ["LimitedAdminSite"]
+
+_COOKIE: Final = "bandstand_device"
+_WAIT: Final = "bandstand_login_wait"  # the attribute of a request that is over its limit
+
+
+class _AdminThrottle(LoginThrottle):
+    """Limits on signing in to the admin; of an account they are those of the API, so that no door has its own tries."""
+
+    account_field = "username"
+
+    def sent_device(self, request: Request) -> object:
+        return request.COOKIES.get(_COOKIE)
+
+
+class _LimitedForm(AdminAuthenticationForm):
+    """Refuses a try over the limit before it looks at the password."""
+
+    def clean(self) -> dict[str, Any]:
+        wait = getattr(self.request, _WAIT, None)
+        if wait is not None:
+            minutes = math.ceil(wait / 60)
+            raise ValidationError(f"Too many tries. Try again in {minutes} min.", code="throttled")
+        return super().clean()
+
+
+class LimitedAdminSite(AdminSite):
+    """An admin whose sign-in is limited for each account and address, and that is there only where it is wanted.
+
+    ``BANDSTAND["API"]["ADMIN"]`` (``BANDSTAND_ADMIN``, by default ``DEBUG``) says whether it has any pages. The limits
+    are those of :class:`LoginThrottle`; a browser that has signed in before is a known device.
+    """
+
+    login_form = _LimitedForm
+
+    def get_urls(self) -> list[Any]:
+        """Return the pages, or none where the admin is off: then every path below it is 404."""
+        return super().get_urls() if get_settings().api.admin else []
+
+    def login(self, request: HttpRequest, extra_context: Mapping[str, Any] | None = None) -> HttpResponse:
+        """Show the form, or count a try and sign in."""
+        context = None if extra_context is None else dict(extra_context)
+        if request.method != "POST":
+            return super().login(request, context)
+        throttle, counted = _AdminThrottle(), Request(request, parsers=[FormParser(), MultiPartParser()])
+        try:
+            passes = throttle.allow_request(counted, APIView())
+        except ThrottleUnavailable as error:
+            response = problem_response(error.status_code, error.default_code, error.default_detail)
+            response.headers["Retry-After"] = str(error.wait)
+            return response
+        if not passes:
+            return self._refused(request, context, throttle.wait() or 1.0)
+        response = super().login(request, context)
+        if response.status_code != HTTPStatus.FOUND:  # the form again, with what is wrong
+            return response
+        throttle.forgive(counted)
+        return _with_device(response, counted, request.path)
+
+    def _refused(self, request: HttpRequest, context: dict[str, Any] | None, wait: float) -> HttpResponse:
+        setattr(request, _WAIT, wait)
+        response = super().login(request, context)
+        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+        response.headers["Retry-After"] = str(math.ceil(wait))
+        return response
+
+
+def _with_device(response: HttpResponse, request: Request, path: str) -> HttpResponse:
+    response.set_cookie(
+        _COOKIE,
+        LoginThrottle.device_token(request),
+        max_age=devices.LIFETIME,
+        path=path,
+        secure=django_settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
