@@ -105,6 +105,7 @@ class MigrationGuard:
                 "Another process migrates this database.",
                 "Find it in pg_locks (locktype 'advisory'); if it stands still, end it, and migrate again.",
             )
+        self._ask("SELECT set_config('statement_timeout', '0', false)")  # a role may have one, and indexes take long
         self._notice_death("2s")
         try:
             yield

@@ -1,6 +1,7 @@
 """Databases and roles on a real PostgreSQL: made once, closed to others, remembered truthfully."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 import psycopg
@@ -23,7 +24,7 @@ def administrator() -> Iterator[Login]:
 def step(administrator: Login, request: pytest.FixtureRequest) -> PrepareDatabases:
     name = f"service_{abs(hash(request.node.name))}"
     login = Login(port=administrator.port, user=name, password="pw", database=name)
-    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate", seeds=("seed",))
+    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate", seeds=("seed",), connections=5)
     return PrepareDatabases(administrator=administrator, databases=(database,), closed=("template1",))
 
 
@@ -99,10 +100,74 @@ def test_an_administrator_who_is_no_superuser(step: PrepareDatabases, administra
         assert connection.execute(query, [login_of(step).user]).fetchone() == (False, False)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE ROLE mine LOGIN",
+        "CREATE DATABASE mine",
+        "ALTER ROLE CURRENT_USER SUPERUSER",
+        "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1",
+        "ALTER ROLE {other} PASSWORD 'mine'",
+        "ALTER DATABASE {other} SET search_path TO mine",
+        "ALTER SYSTEM SET fsync = off",
+        "DROP DATABASE {other}",
+        "REASSIGN OWNED BY {other} TO CURRENT_USER",
+        "GRANT {other} TO CURRENT_USER",
+        "SET ROLE {other}",
+        "SET SESSION AUTHORIZATION {other}",
+        "SELECT * FROM pg_authid",
+        "SELECT * FROM pg_shadow",
+        "SELECT pg_read_file('PG_VERSION')",
+        "SELECT pg_ls_dir('.')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "COPY (SELECT 1) TO '/tmp/mine'",
+        "CREATE EXTENSION plpython3u",
+        "CREATE TABLESPACE mine LOCATION '/tmp'",
+        "CREATE SUBSCRIPTION mine CONNECTION 'dbname=x' PUBLICATION x WITH (connect = false)",
+        "SELECT pg_create_physical_replication_slot('mine')",
+        "SELECT pg_terminate_backend({session})",
+        "SELECT pg_cancel_backend({session})",
+        "SELECT pg_reload_conf()",
+        "SELECT pg_switch_wal()",
+        "SELECT lo_import('/etc/passwd')",
+    ],
+)
+def test_a_service_reaches_nothing_of_another(step: PrepareDatabases, administrator: Login, statement: str) -> None:
+    """With its own role: each of these is refused by the server."""
+    perform(step)
+    login = login_of(step)
+    other = Login(port=login.port, user="victim", password="pw", database="victim")
+    plan = DatabasePlan(login=other, fingerprint="now", migrate="migrate", connections=5)
+    perform(PrepareDatabases(administrator=administrator, databases=(plan,)))
+    with psycopg.connect(other.url) as session:
+        row = session.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        text = statement.format(other=other.user, session=row[0])
+        with pytest.raises(psycopg.Error) as refused:
+            execute(login, text)
+        assert refused.value.sqlstate in {"42501", "0A000", "58P01"}, refused.value  # the last: no such extension
+        assert session.execute("SELECT 1").fetchone() == (1,)
+    own = Login(port=login.port, user=login.user, password="pw", database=other.database)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(own.url)
+
+
+def test_a_service_has_limits(step: PrepareDatabases) -> None:
+    """Of its connections, so that it does not take those of others, and of the time of a statement."""
+    perform(step)
+    login = login_of(step)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            connection = stack.enter_context(psycopg.connect(login.url))
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("5min",)
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            psycopg.connect(login.url)
+
+
 def test_a_new_password_is_given_to_the_role(step: PrepareDatabases, administrator: Login) -> None:
     """Where the secrets were lost and made anew, the roles get the new ones."""
     perform(step)
     login = Login(port=administrator.port, user=login_of(step).user, password="new", database=login_of(step).database)
-    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate")
+    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate", connections=5)
     perform(PrepareDatabases(administrator=administrator, databases=(database,)))
     execute(login, "SELECT 1")

@@ -35,7 +35,7 @@ def test_no_value_reaches_the_log(tmp_path: Path) -> None:
     assert isinstance(process.probe, PostgresProbe)
     administrator = process.probe.login
     own = Login(port=administrator.port, user="people", password=PASSWORD, database="people")
-    plan = DatabasePlan(login=own, fingerprint="", migrate="migrate")
+    plan = DatabasePlan(login=own, fingerprint="", migrate="migrate", connections=5)
 
     async def work(_: Supervisor) -> None:
         await server.reaches(Phase.READY)

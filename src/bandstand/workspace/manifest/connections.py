@@ -10,9 +10,11 @@ from bandstand.workspace.manifest.model import Service
 
 __all__ = [
     "PLATFORM_CONNECTIONS",
+    "STATEMENT_TIMEOUT",
     "ServiceConnections",
     "connection_budget",
     "max_connections",
+    "role_limit",
     "web_pool",
     "worker_pool",
 ]
@@ -25,6 +27,8 @@ _WORKER_THREADS: Final = 5
 _LISTENER: Final = 1
 # Migrations, seeds, and commands that somebody runs by hand.
 _COMMANDS: Final = 8
+STATEMENT_TIMEOUT: Final = "5min"
+"""What a statement of a service may take unless it sets another limit, as migrations do."""
 # The runner, tools, and the three that PostgreSQL keeps for its superuser.
 PLATFORM_CONNECTIONS: Final = 20
 
@@ -64,6 +68,16 @@ def connection_budget(services: Iterable[Service], *, replicas: int = 1) -> tupl
         )
         for service in services
     )
+
+
+def role_limit(service: Service, *, replicas: int = 1) -> int:
+    """Return how many connections the role of ``service`` may have at one moment.
+
+    That is twice what its processes need, as while a release replaces them: a bound for a service that goes wrong, so
+    that it does not take the connections of others.
+    """
+    [budget] = connection_budget([service], replicas=replicas)
+    return 2 * budget.total
 
 
 def max_connections(services: Iterable[Service], *, replicas: int = 1) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bandstand.workspace.export.envoy import GatewayRuntime
 from bandstand.workspace.manifest import Service, Workspace
-from bandstand.workspace.manifest.connections import max_connections
+from bandstand.workspace.manifest.connections import max_connections, role_limit
 from bandstand.workspace.runtime.environment import Addresses, service_environment
 from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.remedies import remedies
@@ -149,6 +149,7 @@ def _databases(workspace: Workspace, facts: Facts, *, migrate_always: bool) -> S
                     fingerprint="" if migrate_always else facts.fingerprints[service.name],
                     migrate=migrate_name(service),
                     seeds=seed_names(service),
+                    connections=role_limit(service),
                 )
                 for service in workspace.services
             ),

@@ -16,7 +16,7 @@ from bandstand.workspace.export.compose.hardening import (
 )
 from bandstand.workspace.export.deployment import SECRETS_FOLDER, streams_command
 from bandstand.workspace.manifest import Images, Service, Workspace
-from bandstand.workspace.manifest.connections import max_connections
+from bandstand.workspace.manifest.connections import STATEMENT_TIMEOUT, max_connections, role_limit
 from bandstand.workspace.postgres_logging import LOG_SETTINGS
 
 __all__ = [
@@ -68,7 +68,8 @@ def databases_script(workspace: Workspace) -> str:
 
     The file holds a verifier, so that no password is ever in a statement.
     """
-    parts = [_database(service) for service in workspace.services]
+    replicas = workspace.production.replicas
+    parts = [_database(service, role_limit(service, replicas=replicas)) for service in workspace.services]
     return "\n".join([_CLOSED, *parts])
 
 
@@ -82,14 +83,17 @@ REVOKE ALL ON DATABASE template1 FROM PUBLIC;
 _DATABASE: Final = """\
 \\set password `cat /run/secrets/{secret}`
 SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
-ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
+ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {limit} PASSWORD :'password';
+ALTER ROLE {role} SET statement_timeout = '{timeout}';
 SELECT 'CREATE DATABASE {role} OWNER {role}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{role}') \\gexec
 REVOKE ALL ON DATABASE {role} FROM PUBLIC;
 """
 
 
-def _database(service: Service) -> str:
-    return _DATABASE.format(secret=f"postgres-{service.name}", role=service.identifier)
+def _database(service: Service, limit: int) -> str:
+    return _DATABASE.format(
+        secret=f"postgres-{service.name}", role=service.identifier, limit=limit, timeout=STATEMENT_TIMEOUT
+    )
 
 
 def _postgres(workspace: Workspace) -> Json:

@@ -56,7 +56,7 @@ def streams(workspace: Workspace) -> Json:
         "backoffLimit": 3,
         "activeDeadlineSeconds": 600,
         "ttlSecondsAfterFinished": _DAY,
-        "template": template(workspace, service.name, "migrate", pods),
+        "template": template(workspace, service.name, "streams", pods),
     }
     name = job_name(f"{workspace.name}-streams", workspace.production.image.tag)
-    return named("batch/v1", "Job", name, labels(workspace, service.name, "migrate"), spec=spec)
+    return named("batch/v1", "Job", name, labels(workspace, service.name, "streams"), spec=spec)

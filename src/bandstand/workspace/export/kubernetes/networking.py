@@ -31,6 +31,18 @@ def network_policies(workspace: Workspace) -> Iterator[Json]:
         if service.worker:
             yield _worker(workspace, service)
         yield _migration(workspace, service)
+    if workspace.production.broker == "nats":
+        yield _streams(workspace)
+
+
+def _streams(workspace: Workspace) -> Json:
+    """Of the job that declares the streams."""
+    spec = {
+        "podSelector": {"matchLabels": selector(workspace, workspace.services[0].name, "streams")},
+        "policyTypes": ["Egress"],
+        "egress": [_to_stores(workspace, _BROKER["nats"])],
+    }
+    return _policy(workspace, f"{workspace.name}-streams", spec)
 
 
 def _closed(workspace: Workspace) -> Json:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bandstand.workspace.manifest.connections import STATEMENT_TIMEOUT
 from bandstand.workspace.runtime.resources import Action
 from bandstand.workspace.runtime.servers.postgres import Login
 from bandstand.workspace.runtime.servers.scram import scram_verifier
@@ -29,11 +30,15 @@ class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabasePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A service's own database with a role of the same name, and what need not run when it is up to date."""
+    """A service's own database with a role of the same name, and what need not run when it is up to date.
+
+    The role may have at most ``connections``.
+    """
 
     login: Login
     fingerprint: str
     migrate: str
+    connections: int
     seeds: tuple[str, ...] = ()
 
     @property
@@ -129,9 +134,15 @@ async def _make_role(connection: Any, database: DatabasePlan, *, exists: bool) -
     verb = sql.SQL("ALTER" if exists else "CREATE")
     verifier = scram_verifier(database.login.password, os.urandom(16))
     # What a new role may not is the default; only a superuser may say so of a role that exists.
-    rights = "LOGIN PASSWORD" if exists else "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD"
+    limit = f"CONNECTION LIMIT {database.connections} PASSWORD"
+    rights = f"LOGIN {limit}" if exists else f"LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION {limit}"
     await connection.execute(
         sql.SQL("{} ROLE {} {} {}").format(verb, sql.Identifier(database.name), sql.SQL(rights), sql.Literal(verifier))
+    )
+    await connection.execute(
+        sql.SQL("ALTER ROLE {} SET statement_timeout = {}").format(
+            sql.Identifier(database.name), sql.Literal(STATEMENT_TIMEOUT)
+        )
     )
 
 
