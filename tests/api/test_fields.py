@@ -168,6 +168,8 @@ class UserFilter(django_filters.rest_framework.FilterSet):
     group = django_filters.ModelChoiceFilter(field_name="groups", queryset=Group.objects.all())
     between = django_filters.RangeFilter(field_name="id")
     key = django_filters.UUIDFilter(method="by_key")
+    joined = django_filters.IsoDateTimeFilter(field_name="date_joined", lookup_expr="gte")
+    day = django_filters.DateFilter(field_name="date_joined", lookup_expr="date__gte")
     name = django_filters.CharFilter(field_name="username")
 
     def by_key(self, queryset: Any, name: str, value: UUID) -> Any:
@@ -196,7 +198,7 @@ LENIENT_QUERIES = [
     ("id__gte", "1_0"), ("id__gte", "١٠"), ("id__gte", "%2010"), ("id__gte", "10%0A"),
     ("ids", "1,1_0"), ("ids", "١٠,2"), ("ids", "1,%202"),
     ("between_min", "1_0"), ("between_max", "١٠"),
-    ("key", UNDERSCORES), ("key", "0x" + "1" * 30),
+    ("joined", "٢٠٢٦-٠١-٠١T١٠:٠٠:٠٠Z"), ("key", UNDERSCORES), ("key", "0x" + "1" * 30),
 ]  # fmt: skip
 
 
@@ -226,8 +228,11 @@ def test_a_filter_finds_a_row_by_its_own_key_alone() -> None:
 def test_a_filter_reads_numbers() -> None:
     """Whole ones, decimals, lists and ranges; what was left empty is not asked."""
     user = User.objects.create(pk=5, username=UUID_TEXT)
-    for query in ("id__gte=5", "id__gte=4.5", "ids=5,6", "between_min=1&between_max=5.0", f"key={UUID_TEXT.upper()}",
-                  "id__gte=", "ids=", "name=" + UUID_TEXT, ""):  # fmt: skip
+    queries = [
+        "id__gte=5", "id__gte=4.5", "ids=5,6", "between_min=1&between_max=5.0", f"key={UUID_TEXT.upper()}",
+        "day=2026-01-01", "joined=2026-01-01T10:00:00Z", "id__gte=", "ids=", "name=" + UUID_TEXT, "",
+    ]  # fmt: skip
+    for query in queries:
         assert list(filtered(query)) == [user], query
 
 

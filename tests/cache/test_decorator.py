@@ -14,6 +14,7 @@ from django.utils.translation import get_language, gettext, override
 from pytest_django.fixtures import Settings
 
 from bandstand.cache import DistributedCache, cache_result, invalidate_tag
+from bandstand.cache.tags import tag_key
 from bandstand.context import bind, new_context
 from bandstand.exceptions import UnstableKey
 
@@ -274,12 +275,18 @@ def test_a_text_is_kept_for_its_language() -> None:
     assert len(calls) == 5
 
 
-def test_a_language_that_is_not_listed_is_not_kept(settings: Settings) -> None:
-    """invalidate() could not find it; the text is right all the same."""
+def test_a_language_that_is_not_listed_is_kept_and_forgotten_too(cache: Any, settings: Settings) -> None:
+    """Whatever a service activates; and of what is forgotten no tag stays behind."""
     settings.LANGUAGES = [("en-us", "English")]
-    with override("de"):
-        assert [january(), january()] == ["Januar", "Januar"]
-    assert calls == ["de", "de"]
+    with override("pt"):
+        assert january() == january() == "Janeiro"
+        assert len(calls) == 1
+        tag = tag_key(january._tag_of_translations(january._key({})))
+        assert cache.get(tag)
+        january.invalidate()
+        assert cache.get(tag) is None
+        assert january() == "Janeiro"
+        assert len(calls) == 2
 
 
 def test_results_without_text_are_kept_once() -> None:

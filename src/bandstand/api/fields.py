@@ -28,6 +28,7 @@ __all__ = [
     "UUIDField",
     "is_integer",
     "is_number",
+    "is_time",
     "is_uuid",
     "key_reader",
 ]
@@ -50,6 +51,11 @@ def is_integer(text: str) -> bool:
 def is_number(text: str) -> bool:
     """Return whether ``text`` is a finite decimal number in ASCII digits, without underscores and white space."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def is_time(text: str) -> bool:
+    """Return whether ``text`` could be a date, time or duration: ASCII without white space around it."""
+    return _TIME.fullmatch(text) is not None
 
 
 def is_uuid(text: str) -> bool:
@@ -119,7 +125,7 @@ class DateField(serializers.DateField):
 
     def to_internal_value(self, value: Any) -> Any:
         """Return the date."""
-        return super().to_internal_value(_readable(value, _is_time))
+        return super().to_internal_value(_readable(value, is_time))
 
 
 class DateTimeField(serializers.DateTimeField):
@@ -127,7 +133,7 @@ class DateTimeField(serializers.DateTimeField):
 
     def to_internal_value(self, value: Any) -> Any:
         """Return the moment."""
-        return super().to_internal_value(_readable(value, _is_time))
+        return super().to_internal_value(_readable(value, is_time))
 
 
 class TimeField(serializers.TimeField):
@@ -135,7 +141,7 @@ class TimeField(serializers.TimeField):
 
     def to_internal_value(self, value: Any) -> Any:
         """Return the time."""
-        return super().to_internal_value(_readable(value, _is_time))
+        return super().to_internal_value(_readable(value, is_time))
 
 
 class DurationField(serializers.DurationField):
@@ -143,7 +149,7 @@ class DurationField(serializers.DurationField):
 
     def to_internal_value(self, value: Any) -> Any:
         """Return the duration."""
-        return super().to_internal_value(_readable(value, _is_time))
+        return super().to_internal_value(_readable(value, is_time))
 
 
 class PrimaryKeyRelatedField(relations.PrimaryKeyRelatedField[M]):
@@ -186,10 +192,6 @@ class ModelSerializer(serializers.ModelSerializer[M]):
 
 def _readable(data: Any, is_plain: Callable[[str], bool]) -> Any:
     return _UNREADABLE if isinstance(data, str) and not is_plain(data) else data
-
-
-def _is_time(text: str) -> bool:
-    return _TIME.fullmatch(text) is not None
 
 
 def _is_key(model: type[models.Model], data: Any) -> bool:

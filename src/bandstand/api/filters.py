@@ -1,4 +1,4 @@
-"""Query parameters of django-filter that read numbers and UUIDs as ``bandstand.api.fields`` does."""
+"""Query parameters of django-filter that read numbers, UUIDs and moments as ``bandstand.api.fields`` does."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from django import forms
 from django_filters.rest_framework import DjangoFilterBackend
 
-from bandstand.api.fields import is_integer, is_number, is_uuid, key_reader
+from bandstand.api.fields import is_integer, is_number, is_time, is_uuid, key_reader
 
 __all__ = ["FilterBackend"]
 
@@ -16,14 +16,16 @@ _READERS: Final[tuple[tuple[type[forms.Field], Callable[[str], bool]], ...]] = (
     (forms.FloatField, is_number),
     (forms.IntegerField, is_integer),
     (forms.UUIDField, is_uuid),
+    (forms.DateTimeField, is_time),
+    (forms.DurationField, is_time),
 )
 
 
 class FilterBackend(DjangoFilterBackend):  # type: ignore[misc] # django-filter publishes no types
     """django-filter's backend that refuses ``min_price=1_0``, as the fields of ``bandstand.api`` do in a body.
 
-    It looks at each filter whose form field is a number or a UUID, at lists and ranges of them, and at choices of rows
-    by such a key. django-filter is needed where this class is used and nowhere else.
+    It looks at each filter whose form field is a number, a UUID, a moment or a duration, at lists and ranges of them,
+    and at choices of rows by such a key. django-filter is needed where this class is used and nowhere else.
     """
 
     def get_filterset(self, request: Any, queryset: Any, view: Any) -> Any:

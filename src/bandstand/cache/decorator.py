@@ -12,6 +12,7 @@ from django.utils.translation import get_language
 from bandstand.cache.declared import types_in
 from bandstand.cache.distributed import DistributedCache
 from bandstand.cache.keys import arguments, digest, name_of
+from bandstand.cache.tags import forget_tag
 from bandstand.context import bound
 
 __all__ = ["CachedFunction", "cache_result"]
@@ -20,7 +21,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _log: Final = logging.getLogger("bandstand.cache")
-_NO_LANGUAGE: Final = "none"  # translations are off
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]
 
@@ -93,7 +93,8 @@ class CachedFunction(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.uncached: Final = function
         self._signature = inspect.signature(function)
-        self._cache = DistributedCache(f"result:{prefix or name_of(function)}", types=self._returned)
+        self._name = f"result:{prefix or name_of(function)}"
+        self._cache = DistributedCache(self._name, types=self._returned)
         self._timeout = timeout
         self._tags = tags if callable(tags) else tuple(tags)
         self._per_user = per_user
@@ -102,16 +103,13 @@ class CachedFunction(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the result, kept or computed."""
-        language = self._language()
-        if language not in {None, settings.LANGUAGE_CODE.lower()} and language not in _languages():
-            return self.uncached(*args, **kwargs)  # invalidate() would not find it
         named = arguments(self._signature, args, kwargs)
+        key, tags = self._key(named), self._tags_of(named, args, kwargs)
+        language = self._language()
+        if language is not None:
+            key, tags = f"{key}:{language}", (*tags, self._tag_of_translations(key))
         return self._cache.get_or_set(
-            _in_language(self._key(named), language),
-            lambda: self.uncached(*args, **kwargs),
-            self._timeout,
-            tags=self._tags_of(named, args, kwargs),
-            stale=self._stale,
+            key, lambda: self.uncached(*args, **kwargs), self._timeout, tags=tags, stale=self._stale
         )
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -120,8 +118,9 @@ class CachedFunction(Generic[P, R]):
         In a transaction it is forgotten again on commit.
         """
         key = self._key(arguments(self._signature, args, kwargs))
-        languages = _languages() if self._per_language and settings.USE_I18N else ()
-        self._cache.delete_many([key, *(_in_language(key, language) for language in languages)])
+        self._cache.delete(key)
+        if self._per_language and settings.USE_I18N:
+            forget_tag(self._tag_of_translations(key))
 
     def _key(self, named: dict[str, Any]) -> str:
         if not self._per_user:
@@ -130,10 +129,14 @@ class CachedFunction(Generic[P, R]):
         return digest((context.user if context else None, named))
 
     def _language(self) -> str | None:
-        """Return the language that the result may depend on; None where it does not."""
+        """Return the language that the result may depend on; None for the service's own, and where there is none."""
         if not (self._per_language and settings.USE_I18N):
             return None
-        return (get_language() or _NO_LANGUAGE).lower()
+        language = (get_language() or "none").lower()  # none: translations are off
+        return None if language == settings.LANGUAGE_CODE.lower() else language
+
+    def _tag_of_translations(self, key: str) -> str:
+        return f"{self._name}:{key}"
 
     def _returned(self) -> set[type[Any]]:
         try:
@@ -146,11 +149,3 @@ class CachedFunction(Generic[P, R]):
         if callable(self._tags):
             return tuple(self._tags(*args, **kwargs))
         return tuple(tag.format_map(named) if "{" in tag else tag for tag in self._tags)
-
-
-def _languages() -> frozenset[str]:
-    return frozenset({_NO_LANGUAGE, settings.LANGUAGE_CODE.lower(), *(code.lower() for code, _ in settings.LANGUAGES)})
-
-
-def _in_language(key: str, language: str | None) -> str:
-    return key if language is None else f"{key}:{language}"

@@ -89,11 +89,6 @@ class DistributedCache:
         """Forget a value; inside a transaction now and again when it commits."""
         now_and_on_commit(lambda: self._cache.delete(self._key(key)))
 
-    def delete_many(self, keys: Iterable[str]) -> None:
-        """Forget several values with one command; inside a transaction now and again when it commits."""
-        names = [self._key(key) for key in keys]
-        now_and_on_commit(lambda: self._cache.delete_many(names))
-
     def get_or_set(
         self,
         key: str,

@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from bandstand.conf import get_settings
 from bandstand.exceptions import CacheUnavailable
 
-__all__ = ["current_versions", "invalidate_tag", "invalidate_tag_now", "make_versions", "tag_key"]
+__all__ = ["current_versions", "forget_tag", "invalidate_tag", "invalidate_tag_now", "make_versions", "tag_key"]
 
 _LIFETIME: Final = 30 * 24 * 3600  # seconds: longer than any value may be kept
 
@@ -45,6 +45,14 @@ def invalidate_tag_now(tag: str) -> None:
     """
     if not _renew(tag):
         raise CacheUnavailable(f"The cache could not be told that what it keeps under {tag!r} is old. Try again later.")
+
+
+def forget_tag(tag: str) -> None:
+    """Forget everything that was kept under ``tag``, as :func:`invalidate_tag` does, and the tag with it.
+
+    For tags that are made by the thousand: what they have named is a miss, and nothing of them stays in the cache.
+    """
+    now_and_on_commit(lambda: caches[get_settings().cache.alias].delete(tag_key(tag)))
 
 
 def now_and_on_commit(forget: Callable[[], object], *, using: str = DEFAULT_DB_ALIAS) -> None:
