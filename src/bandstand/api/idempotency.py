@@ -26,7 +26,6 @@ from bandstand.conf import get_settings, wire
 
 __all__ = ["Idempotent", "idempotent", "is_idempotent", "purge_expired"]
 
-REPLAYED: Final = "Idempotency-Replayed"
 _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _KEPT_HEADERS: Final = ("Location", "ETag", "Content-Language")
 _PURGE_ONE_IN: Final = 200
@@ -206,7 +205,7 @@ def _replay(record: IdempotencyRecord, identity: Identity) -> HttpResponse:
     for name in _KEPT_HEADERS:
         if name in record.headers:
             response.headers[name] = record.headers[name]
-    response.headers[REPLAYED] = "true"
+    response.headers[wire.IDEMPOTENCY_REPLAYED] = "true"
     return response
 
 
