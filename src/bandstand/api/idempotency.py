@@ -26,7 +26,6 @@ from bandstand.conf import get_settings, wire
 
 __all__ = ["Idempotent", "idempotent", "is_idempotent", "purge_expired"]
 
-REPLAYED: Final = "Idempotency-Replayed"
 _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')  # a String of RFC 9651, section 3.3.3
 _ESCAPE: Final = re.compile(r'\\(["\\])')
@@ -225,7 +224,7 @@ def _replay(record: IdempotencyRecord, identity: Identity) -> HttpResponse:
     for name in _KEPT_HEADERS:
         if name in record.headers:
             response.headers[name] = record.headers[name]
-    response.headers[REPLAYED] = "true"
+    response.headers[wire.IDEMPOTENCY_REPLAYED] = "true"
     return response
 
 

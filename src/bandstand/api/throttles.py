@@ -23,7 +23,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
 from bandstand.api.devices import device_token, known_device
-from bandstand.conf import get_settings
+from bandstand.conf import get_settings, wire
 from bandstand.context import client_network, current
 
 if TYPE_CHECKING:
@@ -286,8 +286,8 @@ class LoginThrottle(BaseThrottle):
 def _headers(scope: str, rate: Rate, wait: float) -> dict[str, str]:
     """What a client over its limit is told (draft-ietf-httpapi-ratelimit-headers-10)."""
     return {
-        "RateLimit-Policy": f'"{scope}";q={rate.limit};w={rate.period}',
-        "RateLimit": f'"{scope}";r=0;t={math.ceil(wait)}',
+        wire.RATE_LIMIT_POLICY: f'"{scope}";q={rate.limit};w={rate.period}',
+        wire.RATE_LIMIT: f'"{scope}";r=0;t={math.ceil(wait)}',
     }
 
 

@@ -9,6 +9,9 @@ SERVICE_TOKEN: Final = "X-Service-Token"  # noqa: S105 - the name of a header
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+IDEMPOTENCY_REPLAYED: Final = "Idempotency-Replayed"  # true: the answer is that of an earlier request with this key
+RATE_LIMIT: Final = "RateLimit"
+RATE_LIMIT_POLICY: Final = "RateLimit-Policy"
 DO_NOT_RETRY: Final = "X-Do-Not-Retry"  # 1: in a request, try once only; in an answer, trying again was tried in vain
 
 # What a service believes because the platform sent it. A gateway removes these from every outside request.

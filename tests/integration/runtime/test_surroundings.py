@@ -3,10 +3,13 @@
 import json
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from tests.integration.runtime.shop import Platform
+from tests.integration.optional.servers import require_rabbitmq
+from tests.integration.runtime.shop import Platform, write
+from tests.ports import guarded_port
 from tests.waiting import GUARD
 
 pytestmark = pytest.mark.integration
@@ -60,3 +63,21 @@ def test_a_user_without_a_name(new_platform: Platform) -> None:
     assert served(new_platform) == 1
     new_platform.before = ()  # another namespace would not see the runner
     assert new_platform.json("down")["stopped"] is True
+
+
+@pytest.mark.parametrize("broker", ["nats", "rabbitmq"])
+def test_a_folder_of_any_name(tmp_path: Path, broker: str) -> None:
+    """Whatever may stand in a path is quoted as each server's own files want it: it starts, and serves."""
+    if broker == "rabbitmq":
+        require_rabbitmq()
+    platform = Platform(tmp_path / 'tiny #1 100%41 shöp\'s "$HOME" \\ [a]{b};')
+    write(platform.root, port=guarded_port())
+    if broker == "rabbitmq":
+        manifest = platform.root / "bandstand.toml"
+        manifest.write_text(manifest.read_text() + '\n[servers]\nrabbitmq = "system"\n')
+    try:
+        platform.up()
+        assert served(platform) == 1
+    finally:
+        platform.run("down")
+    assert not platform.left()

@@ -108,3 +108,15 @@ class CorrelationConformance(GatewayRules):
         assert answer.headers["x-correlation-id"] == "complaint-1"
         if Trait.PROBLEMS not in self.lacks:
             assert answer.json()["correlation_id"] == "complaint-1"
+
+    @pytest.mark.parametrize("host", [b"Host: shop.example\r\n", b""])
+    def test_http_1_0_is_answered_or_told_what_helps(self, gateway: GatewayUnderTest, host: bytes) -> None:
+        """An nginx before the gateway speaks it unless told otherwise, and checks of health without a Host."""
+        answer = gateway.client.raw(b"GET /api/users/ HTTP/1.0\r\n" + host + b"\r\n")
+        if answer.status != 200:
+            self.assert_problem(answer, 426, "http_version_refused")
+            assert b"proxy_http_version 1.1" in answer.body
+
+    def test_a_request_without_a_host(self, gateway: GatewayUnderTest) -> None:
+        """It is refused, and told what is missing."""
+        self.assert_problem(gateway.client.raw(b"GET /api/users/ HTTP/1.1\r\n\r\n"), 400, "host_missing")

@@ -13,6 +13,7 @@ __all__ = [
     "CORRELATION_ID_FORM",
     "CORS_MAX_AGE",
     "EXPOSED_HEADERS",
+    "NO_HOST",
     "PROBLEMS",
     "RETRIED_STATUSES",
     "SAFE_METHODS",
@@ -27,7 +28,8 @@ ALLOWED_HEADERS: Final = (
     wire.TRACEPARENT, wire.TRACESTATE,
 )  # fmt: skip
 EXPOSED_HEADERS: Final = (
-    wire.CORRELATION_ID, "location", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
+    wire.CORRELATION_ID, wire.IDEMPOTENCY_REPLAYED, wire.RATE_LIMIT, wire.RATE_LIMIT_POLICY, "allow", "etag",
+    "location", "retry-after", "www-authenticate", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
 )  # fmt: skip
 CORS_MAX_AGE: Final = 600  # seconds
 CORRELATION_ID_FORM: Final = "[A-Za-z0-9._-]{8,64}"
@@ -55,12 +57,21 @@ class Problem(msgspec.Struct, frozen=True):
 
 # Titles are the names of RFC 9110 (the standard library's change with Python's version), codes those of the services
 # for the same matter. No sentence tells of hosts, ports or the gateway's reasons, which are in its log.
+NO_HOST: Final = Problem(
+    "Bad Request", "host_missing", 'A request must say in its header "Host" (":authority" in HTTP/2) whom it is for.'
+)
 PROBLEMS: Final[Mapping[int, Problem]] = {
     400: Problem("Bad Request", "bad_request", "The request is not well formed."),
     403: Problem("Forbidden", "upgrade_refused", "A WebSocket or another upgrade of the connection is not offered."),
     404: Problem("Not Found", "not_found", "Nothing answers under this path."),
     408: Problem("Request Timeout", "request_timeout", "The request did not arrive in time."),
     413: Problem("Content Too Large", "body_too_large", "The body of the request is too large."),
+    426: Problem(
+        "Upgrade Required",
+        "http_version_refused",
+        "The gateway answers HTTP/1.1 and HTTP/2. An nginx before it speaks HTTP/1.0 unless it is told "
+        '"proxy_http_version 1.1;".',
+    ),
     429: Problem("Too Many Requests", "throttled", "Too many requests; wait before the next one."),
     431: Problem(
         "Request Header Fields Too Large",

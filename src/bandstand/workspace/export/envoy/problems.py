@@ -4,7 +4,7 @@ from typing import Final
 
 from bandstand.conf import wire
 from bandstand.workspace.export.envoy.values import Json
-from bandstand.workspace.export.gateway import PROBLEMS, Problem
+from bandstand.workspace.export.gateway import NO_HOST, PROBLEMS, Problem
 
 __all__ = ["local_replies"]
 
@@ -15,7 +15,7 @@ _RETRY_AFTER: Final = {503: "1"}
 def local_replies() -> Json:
     """Return how each error that begins in the gateway reads; an answer of a service is never touched."""
     problems = [_mapper("EQ", status, _problem(status, problem)) for status, problem in PROBLEMS.items()]
-    return {"mappers": [*problems, _mapper("GE", 400, _other_problem())]}
+    return {"mappers": [_without_host(), *problems, _mapper("GE", 400, _other_problem())]}
 
 
 def _mapper(comparison: str, status: int, problem: Json) -> Json:
@@ -26,6 +26,13 @@ def _mapper(comparison: str, status: int, problem: Json) -> Json:
         "filter": {"status_code_filter": {"comparison": {"op": comparison, "value": value}}},
         "body_format_override": {"json_format": problem, "content_type": "application/problem+json"},
     }
+
+
+def _without_host() -> Json:
+    """A request of HTTP/1.0 needs no Host: it is refused for its version, which comes first."""
+    mapper = _mapper("EQ", 400, _problem(400, NO_HOST))
+    absent = {"header_filter": {"header": {"name": ":authority", "present_match": True, "invert_match": True}}}
+    return {**mapper, "filter": {"and_filter": {"filters": [mapper["filter"], absent]}}}
 
 
 def _problem(status: int | str, problem: Problem) -> Json:

@@ -26,7 +26,7 @@ PORT_MAPPER: Final = "rabbitmq-epmd"
 _PROTOCOL: Final = b"AMQP\x00\x00\x09\x01"
 _CONFIGURATION: Final = """\
 listeners.tcp.1 = {host}:{port}
-load_definitions = {definitions}
+load_definitions = definitions.json
 log.console = true
 log.file = false
 disk_free_limit.absolute = 50MB
@@ -111,7 +111,7 @@ def plan_rabbitmq(
     folder = place.folder
     environment = {**place.environment, **_environment(folder, ports)}
     place = msgspec.structs.replace(place, environment=environment)
-    configuration = _CONFIGURATION.format(host=LOOPBACK, port=ports.clients, definitions=folder / "definitions.json")
+    configuration = _CONFIGURATION.format(host=LOOPBACK, port=ports.clients)
     known = msgspec.json.format(msgspec.json.encode(definitions(platform, password, users))).decode()
     files = [
         File(path=folder / "rabbitmq.conf", content=configuration + options),

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -89,7 +90,7 @@ def plan_redis(
         name="redis",
         label="Redis (Valkey)",
         stage=Stage.SERVER,
-        command=place.command(binary, str(configuration)),
+        command=place.command(binary, _named(configuration)),
         log=place.log,
         probe=RedisProbe(port=port, password=password, again=ASKED_EVERY, timeout=10.0),
         liveness=ReplyProbe(port=port, question=b"PING\r\n"),
@@ -113,6 +114,16 @@ def access_rules(password: str, users: Iterable[RedisUser]) -> Iterable[str]:
 
 def _digest(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
+
+
+def _named(path: Path) -> str:
+    """Return the argument that names the configuration.
+
+    One with such a sign in it is a pattern for Valkey. Where nothing matches, it starts without any configuration: on
+    its own port, for the whole network and without a password.
+    """
+    text = str(path)
+    return re.sub(r"[\\*?\[]", r"\\\g<0>", text) if any(sign in text for sign in "*?[") else text
 
 
 def _quoted(path: Path) -> str:
