@@ -1,6 +1,7 @@
 from typing import Any, ClassVar
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
@@ -12,7 +13,7 @@ from rest_framework.routers import DefaultRouter
 from rest_framework.views import APIView
 from rest_framework.viewsets import ModelViewSet, ViewSet
 
-from bandstand.api.checks import check_cache, check_cache_is_shared, check_permission_policies
+from bandstand.api.checks import check_admin_is_limited, check_cache, check_cache_is_shared, check_permission_policies
 from bandstand.identity import IsService, IsStaff, owner_or_staff
 
 
@@ -194,3 +195,11 @@ def test_a_cache_that_keeps_nothing_is_an_error(settings: Settings) -> None:
 def test_a_cache_for_each_process_is_a_warning_in_production(settings: Settings) -> None:
     """`check --deploy` says so."""
     assert [fault.id for fault in check_cache_is_shared()] == ["bandstand.api.W001"]
+
+
+def test_an_admin_without_limits_is_a_warning_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own site takes any number of guesses; ours, and a site that is made of it, do not."""
+    config = apps.get_app_config("admin")
+    assert [message.id for message in check_admin_is_limited()] == ["bandstand.api.W002"]
+    monkeypatch.setattr(config, "default_site", "bandstand.api.admin_site.LimitedAdminSite")
+    assert check_admin_is_limited() == []
