@@ -1,6 +1,7 @@
 from typing import Any, ClassVar
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
@@ -17,6 +18,7 @@ from rest_framework.viewsets import ModelViewSet, ViewSet
 
 from bandstand.api import FilterBackend, IntegerField, ModelSerializer
 from bandstand.api.checks import (
+    check_admin_is_limited,
     check_cache,
     check_cache_is_shared,
     check_lenient_fields,
@@ -275,3 +277,11 @@ def test_an_object_has_one_address(settings: Settings) -> None:
     assert addresses(settings, path("x/<str:name>/", ByName.as_view())) == []
     assert addresses(settings, path("x/<uuid:pk>/", Public.as_view())) == [("bandstand.api.W004", "Public")]
     assert addresses(settings, path("x/<any_case_uuid:pk>/", Public.as_view())) == []
+
+
+def test_an_admin_without_limits_is_a_warning_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own site takes any number of guesses; ours, and a site that is made of it, do not."""
+    config = apps.get_app_config("admin")
+    assert [message.id for message in check_admin_is_limited()] == ["bandstand.api.W006"]
+    monkeypatch.setattr(config, "default_site", "bandstand.api.admin_site.LimitedAdminSite")
+    assert check_admin_is_limited() == []

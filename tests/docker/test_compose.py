@@ -45,6 +45,23 @@ def test_a_purchase_goes_through(deployment: Deployment, ada: Person) -> None:
     )
 
 
+def test_services_believe_the_gateway_alone(deployment: Deployment) -> None:
+    """The gateway has the address that services know it by, and no other container has come near it."""
+    network = '{{(index .NetworkSettings.Networks "shop_services").IPAddress}}'
+    names = ("gateway", *deployment.workspace.service_names)
+    found = {
+        name: [deployment.engine.docker("inspect", "--format", network, each).stdout.strip() for each in containers]
+        for name in names
+        if (containers := deployment.containers(name))
+    }
+    [gateway] = found["gateway"]
+    for name in deployment.workspace.service_names:
+        believed = deployment.compose("exec", "-T", name, "printenv", "BANDSTAND_TRUSTED_PROXIES").strip()
+        assert believed == f"{gateway}/32"
+        assert len(found[name]) == deployment.workspace.production.replicas
+        assert gateway not in found[name]
+
+
 def test_migrations_ran_once_and_ended_well(deployment: Deployment) -> None:
     """The jobs are over with status 0, and running one again finds nothing to do."""
     for service in deployment.workspace.service_names:

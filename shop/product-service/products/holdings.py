@@ -62,6 +62,7 @@ def _held(
         for product_id in quantities
     }
     known = CustomerHolding.objects.filter(customer_id=customer_id, product_id__in=quantities, since__gt=at - PERIOD)
+    # Without their ids: the upsert knows a row by its customer and product.
     return nothing | {
         holding.product_id: CustomerHolding(
             customer_id=customer_id, product_id=holding.product_id, pieces=holding.pieces, since=holding.since

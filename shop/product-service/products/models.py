@@ -72,16 +72,24 @@ def usual_limit(stock: int) -> int:
 def change_stock(product_id: uuid.UUID, change: int) -> int | None:
     """Add ``change`` (negative: take) to a product's stock in one statement; return the new count, or None.
 
-    None: there is no such product, or its stock would leave what a stock can be. The condition stands in the UPDATE
-    itself, so that of any number of buyers at once only as many succeed as there are pieces.
+    None: there is no such product, or its stock would leave what a stock can be.
+    """
+    if not move_stock(product_id, change):
+        return None
+    # Inside a transaction the row is ours until the commit, so this is the count that our own UPDATE wrote.
+    return Product.objects.values_list("inventory_count", flat=True).get(pk=product_id)
+
+
+def move_stock(product_id: uuid.UUID, change: int) -> bool:
+    """Add ``change`` (negative: take) to a product's stock in one statement, if it stays what a stock can be.
+
+    The condition stands in the UPDATE itself, so that of any number of buyers at once only as many succeed as there are
+    pieces.
     """
     changed = Product.objects.filter(
         pk=product_id, inventory_count__gte=max(0, -change), inventory_count__lte=MAX_STOCK - max(0, change)
     ).update(inventory_count=F("inventory_count") + change, updated_at=Now())
-    if not changed:
-        return None
-    # Inside a transaction the row is ours until the commit, so this is the count that our own UPDATE wrote.
-    return Product.objects.values_list("inventory_count", flat=True).get(pk=product_id)
+    return bool(changed)
 
 
 class Reservation(models.Model):

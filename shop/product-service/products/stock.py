@@ -9,7 +9,7 @@ from django.db import transaction
 
 from products import holdings
 from products.holdings import TooMany
-from products.models import Product, Reservation, ReservedItem, change_stock
+from products.models import Product, Reservation, ReservedItem, move_stock
 
 
 class OutOfStock(Exception):
@@ -50,7 +50,7 @@ def release(order_id: uuid.UUID) -> None:
     if is_new or reservation.state != Reservation.State.HELD:
         return
     for item in reservation.items.order_by("product_id"):
-        if change_stock(item.product_id, item.quantity) is None:
+        if not move_stock(item.product_id, item.quantity):
             raise OverflowError(f"The stock of product {item.product_id} can't take back {item.quantity} pieces.")
         if reservation.customer_id is not None:
             holdings.give_back(reservation.customer_id, item, reservation.created_at)
@@ -61,7 +61,7 @@ def release(order_id: uuid.UUID) -> None:
 def _take(quantities: Mapping[uuid.UUID, int]) -> None:
     # Always in the same order: two orders with the same products wait for each other and never dead-lock.
     for product_id in sorted(quantities):
-        if change_stock(product_id, -quantities[product_id]) is None:
+        if not move_stock(product_id, -quantities[product_id]):
             raise OutOfStock(_shortage(product_id))
 
 

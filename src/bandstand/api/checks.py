@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's own name
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils.module_loading import import_string
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser
 from rest_framework.serializers import BaseSerializer, Serializer
 from rest_framework.views import APIView
@@ -24,6 +26,7 @@ from bandstand.api.policies import PolicyTable
 from bandstand.conf import get_settings
 
 __all__ = [
+    "check_admin_is_limited",
     "check_cache",
     "check_cache_is_shared",
     "check_lenient_fields",
@@ -32,6 +35,8 @@ __all__ = [
 ]
 
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
+# Imported only where the admin is installed: it needs models of django.contrib.auth.
+_LIMITED_SITE: Final = "bandstand.api.admin_site.LimitedAdminSite"
 _FRAMEWORKS: Final = ("rest_framework", "drf_spectacular")
 # Who may do something with every object, whichever it is: no policy for single objects is needed.
 _FOR_EVERY_OBJECT: Final = (AllowAny, IsAdminUser)
@@ -74,6 +79,19 @@ def check_cache(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noq
     return [
         Error(text, hint="Use LocMemCache in development, and CACHE_URL=redis://… elsewhere.", id="bandstand.api.E004")
     ]
+
+
+@register(Tags.security, deploy=True)
+def check_admin_is_limited(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Return a warning when Django's admin takes any number of guesses."""
+    if not apps.is_installed("django.contrib.admin"):
+        return []
+    site = import_string(apps.get_app_config("admin").default_site)  # type: ignore[attr-defined] # of AdminConfig
+    if issubclass(site, import_string(_LIMITED_SITE)):
+        return []
+    text = "Nothing limits how often somebody guesses passwords at the sign-in of Django's admin."
+    hint = "In INSTALLED_APPS, write 'bandstand.api.admin_app.LimitedAdminConfig' for 'django.contrib.admin'."
+    return [Warning(text, hint=hint, id="bandstand.api.W006")]
 
 
 @register(Tags.security, deploy=True)
