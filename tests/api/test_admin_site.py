@@ -114,9 +114,32 @@ def test_without_a_cache_nobody_guesses(monkeypatch: pytest.MonkeyPatch) -> None
     assert answer.headers["Retry-After"] == "5"
 
 
+def test_the_old_password_is_not_guessed_either() -> None:
+    """Whoever sits at somebody's open admin has ten tries; changing it with the right one costs none."""
+    browser = Client()
+    sign_in(password=PASSWORD, client=browser)
+
+    def change(old: str) -> int:
+        form = {"old_password": old, "new_password1": PASSWORD, "new_password2": PASSWORD}
+        status: int = browser.post("/admin/password_change/", form, headers={"Accept": "text/html"}).status_code
+        return status
+
+    assert [change(PASSWORD) for _ in range(3)] == [302] * 3
+    assert [change(f"wrong{number}") for number in range(11)] == [200] * 10 + [429]
+    assert change(PASSWORD) == 429
+
+
 def test_the_form_itself_is_free() -> None:
     """Looking at the page is no try."""
-    assert [Client().get(LOGIN).status_code for _ in range(40)] == [200] * 40
+    pages = [Client().get(LOGIN) for _ in range(40)]
+    assert {page.status_code for page in pages} == {200}
+    assert "no-store" in pages[0].headers["Cache-Control"]
+
+
+def test_the_form_is_there_where_everything_else_asks_who_one_is(settings: Settings) -> None:
+    """Also with LoginRequiredMiddleware, as that of Django's own site."""
+    settings.MIDDLEWARE = [*defaults.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert Client().get(LOGIN).status_code == 200
 
 
 def test_an_admin_that_nobody_asked_for_is_not_there(settings: Settings) -> None:

@@ -8,14 +8,17 @@ from typing import Any, Final
 from django.conf import settings as django_settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from bandstand.api import devices
-from bandstand.api.throttles import LoginThrottle, ThrottleUnavailable
+from bandstand.api.throttles import AccountThrottle, LoginThrottle, ThrottleUnavailable
 from bandstand.conf import get_settings
 from bandstand.context import problem_response
 
@@ -40,8 +43,7 @@ class _LimitedForm(AdminAuthenticationForm):
     def clean(self) -> dict[str, Any]:
         wait = getattr(self.request, _WAIT, None)
         if wait is not None:
-            minutes = math.ceil(wait / 60)
-            raise ValidationError(f"Too many tries. Try again in {minutes} min.", code="throttled")
+            raise ValidationError(_told(wait), code="throttled")
         return super().clean()
 
 
@@ -58,6 +60,8 @@ class LimitedAdminSite(AdminSite):
         """Return the pages, or none where the admin is off: then every path below it is 404."""
         return super().get_urls() if get_settings().api.admin else []
 
+    @method_decorator(never_cache)
+    @login_not_required
     def login(self, request: HttpRequest, extra_context: Mapping[str, Any] | None = None) -> HttpResponse:
         """Show the form, or count a try and sign in."""
         context = None if extra_context is None else dict(extra_context)
@@ -65,25 +69,57 @@ class LimitedAdminSite(AdminSite):
             return super().login(request, context)
         throttle, counted = _AdminThrottle(), Request(request, parsers=[FormParser(), MultiPartParser()])
         try:
-            passes = throttle.allow_request(counted, APIView())
+            if not throttle.allow_request(counted, APIView()):
+                return self._refused(request, context, throttle.wait() or 1.0)
         except ThrottleUnavailable as error:
-            response = problem_response(error.status_code, error.default_code, error.default_detail)
-            response.headers["Retry-After"] = str(error.wait)
-            return response
-        if not passes:
-            return self._refused(request, context, throttle.wait() or 1.0)
+            return _unavailable(error)
         response = super().login(request, context)
         if response.status_code != HTTPStatus.FOUND:  # the form again, with what is wrong
             return response
         throttle.forgive(counted)
         return _with_device(response, counted, request.path)
 
+    def password_change(  # type: ignore[override] # Django's own answers with a redirect too
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the form, or count a try and change the password: it asks for the old one, which could be guessed."""
+        if request.method != "POST":
+            return super().password_change(request, extra_context)
+        throttle, counted = AccountThrottle(), Request(request, parsers=[FormParser(), MultiPartParser()])
+        counted.user = request.user
+        try:
+            if not throttle.allow_request(counted, APIView()):
+                wait = throttle.wait() or 1.0
+                return HttpResponse(
+                    _told(wait), status=HTTPStatus.TOO_MANY_REQUESTS, headers={"Retry-After": _seconds(wait)}
+                )
+        except ThrottleUnavailable as error:
+            return _unavailable(error)
+        response = super().password_change(request, extra_context)
+        if response.status_code == HTTPStatus.FOUND:
+            throttle.give_back()
+        return response
+
     def _refused(self, request: HttpRequest, context: dict[str, Any] | None, wait: float) -> HttpResponse:
         setattr(request, _WAIT, wait)
         response = super().login(request, context)
         response.status_code = HTTPStatus.TOO_MANY_REQUESTS
-        response.headers["Retry-After"] = str(math.ceil(wait))
+        response.headers["Retry-After"] = _seconds(wait)
         return response
+
+
+def _told(wait: float) -> str:
+    return f"Too many tries. Try again in {math.ceil(wait / 60)} min."
+
+
+def _seconds(wait: float) -> str:
+    return str(math.ceil(wait))
+
+
+def _unavailable(error: ThrottleUnavailable) -> HttpResponse:
+    response = problem_response(error.status_code, error.default_code, error.default_detail)
+    response.headers["Retry-After"] = _seconds(error.wait)
+    return response
 
 
 def _with_device(response: HttpResponse, request: Request, path: str) -> HttpResponse:
