@@ -1,9 +1,11 @@
 """`python -m tests.chaos`: the run as a command. `make chaos` is short for it."""
 
 import argparse
+import os
 import secrets
 import sys
 
+from bandstand.workspace.runtime import remove_libpq_variables
 from tests.chaos.rig import TEETH, Run, Verdict, run
 from tests.chaos.schedule import BROKERS
 
@@ -12,6 +14,7 @@ FAULTS_SHOWN = 40
 
 def main() -> int:
     """Run once; return 0 where each zero is a zero and no answer was wrong, 1 where not."""
+    remove_libpq_variables(os.environ)  # its databases are reached by their URLs alone
     arguments = _parser().parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     again = f"make chaos SECONDS={arguments.seconds:g} SEED={seed} BROKER={arguments.broker}"

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bandstand import __version__
 from bandstand.cli.app import app
+from tests.limits import full_disk
 
 COMMANDS = ("up", "down", "ps", "logs", "migrate", "reload", "restart", "export", "exec")
 
@@ -150,4 +151,14 @@ def test_a_state_folder_that_cant_be_used_is_said(workspace: Path) -> None:
     error = json.loads(result.stdout)["error"]
     assert error["code"] == "file_error"
     assert f"{workspace}/.bandstand" in error["message"]
+    assert "Traceback" not in result.output
+
+
+def test_a_full_disk_is_said(workspace: Path) -> None:
+    """A start that can't write its files names the first one, says why, and what to do."""
+    with full_disk():
+        result = run("migrate", "-C", workspace)
+    assert result.exit_code == 1
+    assert f"{workspace}/.bandstand/" in result.output
+    assert "make room" in result.output
     assert "Traceback" not in result.output

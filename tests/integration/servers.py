@@ -19,12 +19,17 @@ import psycopg
 
 from bandstand.testing import require_server
 from bandstand.topology.nats import declare_streams, inbox_prefix
+from bandstand.workspace.runtime.environment import remove_libpq_variables
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.servers.postgres import clear_remains
 from bandstand.workspace.runtime.wheels import find_nats, find_postgres
 from tests.ports import give_back, held_port
 
 SHIM = Path(__file__).parents[2] / "src" / "bandstand" / "workspace" / "runtime" / "shim.py"
+
+
+# Benchmarks use these servers too: they are reached by their URLs alone, whatever is set in the shell.
+remove_libpq_variables(os.environ)
 
 
 def tied(command: Sequence[object], *, account: str = "self", when_orphaned: int = signal.SIGKILL) -> list[str]:

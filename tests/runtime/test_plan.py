@@ -11,7 +11,7 @@ import pytest
 
 from bandstand.conf import ServiceEnvironment, wire
 from bandstand.events.brokers.rabbitmq.topology import ARCHIVE
-from bandstand.workspace.manifest import Gateway
+from bandstand.workspace.manifest import Gateway, Server
 from bandstand.workspace.runtime.plan import make_plan
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Resource, Step, Task
 from bandstand.workspace.runtime.servers.databases import PrepareDatabases, RecordDatabase
@@ -326,3 +326,15 @@ def test_migrations_that_are_asked_for_always_run() -> None:
         assert isinstance(databases, Step)
         assert isinstance(databases.action, PrepareDatabases)
         assert databases.action.databases[0].fingerprint == wanted
+
+
+@pytest.mark.parametrize("broker", ["nats", "rabbitmq"])
+def test_every_server_is_asked_for_its_health(tmp_path: Path, broker: str) -> None:
+    """Also when it was ready, and what gives no answer for a minute is started anew: nobody else would notice."""
+    plan = make_plan(workspace(tmp_path, broker=Server(kind=broker)), facts(tmp_path, broker=broker))
+    servers = [each for each in plan.resources if isinstance(each, Process) and each.service is None]
+    assert {"postgres", "redis", broker, "gateway"} <= {each.name for each in servers}
+    for server in servers:
+        assert server.probe.again is not None, server.name
+        assert server.liveness is not None, server.name
+        assert server.silence == 60.0, server.name

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from bandstand.exceptions import BandstandError, StartInterrupted, WorkspaceError
+from bandstand.workspace.runtime import DISK_FULL, DISK_HINT
 
 __all__ = ["fail", "failing", "print_json"]
 
@@ -34,7 +35,8 @@ def failing(*, json: bool = False) -> Iterator[None]:
     except OSError as error:
         if error.filename is None:
             raise
-        fail("file_error", f"{error.filename} can't be used: {error.strerror}.", _FILE_HINT, json=json)
+        hint = DISK_HINT if error.errno in DISK_FULL else _FILE_HINT
+        fail("file_error", f"{error.filename} can't be used: {error.strerror}.", hint, json=json)
 
 
 def fail(code: str, message: str, hint: str, *, json: bool, status: int = 1) -> NoReturn:

@@ -1,5 +1,6 @@
 """The folder ``.bandstand/`` of a workspace: where everything that a run leaves behind is kept."""
 
+import errno
 import os
 from pathlib import Path
 from tempfile import mkstemp
@@ -7,7 +8,10 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["StateFolder", "replace_file"]
+__all__ = ["DISK_FULL", "DISK_HINT", "StateFolder", "replace_file"]
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DISK_HINT: Final = "The disk, or your part of it, is full: make room, then try again."
 
 _PARTS: Final = ("logs", "mail", "keys", "ready", "envoy", "postgres", "nats", "rabbitmq", "redis")
 
