@@ -23,9 +23,12 @@ USER_KEY: Final = "USER_KEY"
 _SECRETS: Final = tuple(name for name in wire.SECRETS if name != wire.DISCOVERY_TOKEN)
 
 
-def secret_keys(service: Service) -> tuple[str, ...]:
-    """Return the names of the files that hold the secrets of ``service``."""
-    own = (USER_KEY,) if service.issues_user_tokens else ()
+def secret_keys(service: Service, role: Role = "web") -> tuple[str, ...]:
+    """Return the names of the files with the secrets of a container of ``service``; its web processes have all of them.
+
+    A worker or a migration has no business with the key that signs for users.
+    """
+    own = (USER_KEY,) if service.issues_user_tokens and role == "web" else ()
     return (*_SECRETS, SERVICE_KEY, TRUSTED_KEYS, *own)
 
 
@@ -52,7 +55,7 @@ def container_environment(
         wire.TRUSTED_PROXIES: ",".join((*gateways, *workspace.gateway.trusted_proxies)),
         wire.DISCOVERY_URL: discovery,
         **_policies(workspace, service),
-        **_identity(workspace, service),
+        **_identity(workspace, service, role),
         **{f"{name}{wire.FILE_SUFFIX}": f"{SECRETS_FOLDER}/{name}" for name in _SECRETS},
         **_process(service, role),
     }
@@ -63,13 +66,13 @@ def _policies(workspace: Workspace, service: Service) -> dict[str, str]:
     return {wire.CLIENT_POLICIES: msgspec.json.encode(policies).decode()} if policies else {}
 
 
-def _identity(workspace: Workspace, service: Service) -> dict[str, str]:
+def _identity(workspace: Workspace, service: Service, role: Role) -> dict[str, str]:
     issuer = workspace.token_issuer
     return {
         wire.ALLOWED_CALLERS: ",".join(workspace.callers_of(service.name)),
         wire.SERVICE_KEY_FILE: f"{SECRETS_FOLDER}/{SERVICE_KEY}",
         wire.TRUSTED_KEYS_FILE: f"{SECRETS_FOLDER}/{TRUSTED_KEYS}",
-        **({wire.USER_KEY_FILE: f"{SECRETS_FOLDER}/{USER_KEY}"} if service.issues_user_tokens else {}),
+        **({wire.USER_KEY_FILE: f"{SECRETS_FOLDER}/{USER_KEY}"} if USER_KEY in secret_keys(service, role) else {}),
         **({wire.USER_JWKS_URL: f"http://{issuer.name}/.well-known/jwks.json"} if issuer else {}),
     }
 

@@ -100,5 +100,5 @@ def _app(workspace: Workspace, service: Service, role: Role) -> Json:
         workspace.production.image.name(service.name),
         networks=(SERVICES, DATA),
         environment=environment,
-        secrets=secrets((secret_name(service, key), key) for key in secret_keys(service)),
+        secrets=secrets((secret_name(service, key), key) for key in secret_keys(service, role)),
     )

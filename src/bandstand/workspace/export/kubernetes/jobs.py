@@ -19,7 +19,7 @@ def migration(workspace: Workspace, service: Service) -> Json:
     name = job_name(f"{service.name}-migrate", workspace.production.image.tag)
     container = app_container(workspace, service, "command", command=migrate_command())
     # The service's account may not be there yet: the job comes first.
-    pods = app_pod(service, container, account="default", restartPolicy="Never")
+    pods = app_pod(service, "command", container, account="default", restartPolicy="Never")
     spec = {
         "backoffLimit": 3,
         "activeDeadlineSeconds": 1800,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bandstand.workspace.export.deployment import SECRETS_FOLDER, USER_ID, WEB_PORT
-from bandstand.workspace.export.environment import Role, container_environment
+from bandstand.workspace.export.environment import Role, container_environment, secret_keys
 from bandstand.workspace.export.kubernetes.objects import Json, labels
 from bandstand.workspace.manifest import Service, Workspace
 
@@ -43,10 +43,13 @@ def pod(account: str, container: Json, *, user: int = USER_ID, volumes: tuple[Js
     }
 
 
-def app_pod(service: Service, container: Json, *, account: str = "", **more: Any) -> Json:
+def app_pod(service: Service, role: Role, container: Json, *, account: str = "", **more: Any) -> Json:
     """Return a pod of ``service``, with the account of the service unless another is named."""
     # Its group may read: the files belong to root, and the process is somebody else.
-    secret = {"name": "secrets", "secret": {"secretName": service.name, "defaultMode": 0o440}}
+    source: Json = {"secretName": service.name, "defaultMode": 0o440}
+    if secret_keys(service, role) != secret_keys(service):
+        source["items"] = [{"key": key, "path": key} for key in secret_keys(service, role)]
+    secret = {"name": "secrets", "secret": source}
     return pod(account or service.name, container, volumes=(secret,), **more)
 
 

@@ -61,6 +61,7 @@ def _web(workspace: Workspace, service: Service) -> Json:
     )
     pods = app_pod(
         service,
+        "web",
         container,
         terminationGracePeriodSeconds=DRAIN_SECONDS + stop_seconds(workspace),
         topologySpreadConstraints=spread(selector(workspace, service.name, "web")),
@@ -83,6 +84,7 @@ def _worker(workspace: Workspace, service: Service) -> Json:
     )
     pods = app_pod(
         service,
+        "worker",
         container,
         terminationGracePeriodSeconds=worker_stop_seconds(),
         topologySpreadConstraints=spread(selector(workspace, service.name, "worker")),
