@@ -28,6 +28,9 @@ dead: Final = counter("bandstand_events_dead_total", "Events that became dead le
 periodic_runs: Final = counter(
     "bandstand_periodic_runs_total", "Calls of what is done now and then (outcome: done, failed)", ["job", "outcome"]
 )
+missed: Final = counter(
+    "bandstand_events_missed_total", "Events that the broker dropped before the subscription got them", ["subscription"]
+)
 outbox_pending: Final = gauge("bandstand_outbox_pending", "Events that wait to be relayed")
 outbox_oldest: Final = gauge("bandstand_outbox_oldest_age_seconds", "Age of the oldest event that waits to be relayed")
 outbox_in_flight: Final = gauge("bandstand_outbox_in_flight", "Events that a relay is sending now")

@@ -15,8 +15,9 @@ import msgspec
 import psutil
 import pytest
 
+from bandstand.context import REGISTRY
 from bandstand.events.brokers import Binding, Broker, BrokerOptions, looped
-from bandstand.events.brokers.nats import NatsBroker, publisher, pull
+from bandstand.events.brokers.nats import NatsBroker, gaps, publisher, pull
 from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
@@ -407,3 +408,35 @@ def test_batches_of_several_threads_keep_their_outcomes(nats: Nats, connect: Cal
         found = list(pool.map(broker.publish, [good, bad] * 10))
     assert all(outcomes == [None] * 200 for outcomes in found[::2])
     assert all(None not in outcomes for outcomes in found[1::2])
+
+
+def test_a_limit_of_the_operator_that_drops_unread_events_is_seen(
+    own: Nats, connect: Callable[..., NatsBroker], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A consumer goes on with the next message as if nothing had been: the log and a metric say what is missing."""
+    monkeypatch.setattr(gaps, "_INTERVAL", 0.1)
+
+    async def limit(stream: Any) -> None:
+        await stream.update_stream((await stream.stream_info(INBOUND)).config, max_msgs=300)
+
+    own.jetstream(limit)
+    inbox = Inbox(acknowledge=False)
+    broker = connect(own.url(), inbox, "gap.seen", lease=GUARD)
+    connected(broker)
+    early = [message(f"early-{number}", event_type="gap.seen") for number in range(300)]
+    assert set(broker.publish(early)) == {None}
+    watch = broker._gaps
+    # Two looks: the last of them saw all that was published, and nothing has been delivered since.
+    until(lambda: [look.last for look in watch._looks.get("a", ())].count(300) > 1, "looks at what waits")
+    waiting = watch._looks["a"][-1].pending
+    assert 0 < waiting == 300 - len(inbox.received)
+    late = [message(f"late-{number}", event_type="gap.seen") for number in range(300)]
+    assert set(broker.publish(late)) == {None}
+    until(lambda: missed(caplog), "what is missing to be said")
+    assert missed(caplog) == waiting
+    assert (REGISTRY.get_sample_value("bandstand_events_missed_total", {"subscription": "a"}) or 0) >= waiting
+
+
+def missed(caplog: pytest.LogCaptureFixture) -> int:
+    """How many events the log says were missed."""
+    return sum(getattr(record, "at_least", 0) for record in caplog.records)

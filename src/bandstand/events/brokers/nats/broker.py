@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from bandstand.events.brokers.base import BrokerOptions, Waiting
 from bandstand.events.brokers.looped import FIRST_PAUSE, LONGEST_PAUSE, LoopedBroker
 from bandstand.events.brokers.nats.asking import ask
+from bandstand.events.brokers.nats.gaps import GapWatch
 from bandstand.events.brokers.nats.names import Names
 from bandstand.events.brokers.nats.session import Session
 from bandstand.exceptions import BrokerError
@@ -28,6 +29,7 @@ class NatsBroker(LoopedBroker[Session]):
     def __init__(self, url: str, options: BrokerOptions) -> None:
         super().__init__(url, options)
         self._names = Names(platform=options.platform, service=options.service)
+        self._gaps = GapWatch()
 
     @property
     def connected(self) -> bool:
@@ -39,7 +41,7 @@ class NatsBroker(LoopedBroker[Session]):
     async def _keep_connected(self) -> None:
         pause = FIRST_PAUSE
         while not self._closing.is_set():
-            session = Session(urlsplit(self.url), self.options, self._names)
+            session = Session(urlsplit(self.url), self.options, self._names, self._gaps)
             try:
                 await self._begin(session)
                 pause = FIRST_PAUSE

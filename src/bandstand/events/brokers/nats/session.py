@@ -14,6 +14,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
+from bandstand.events.brokers.nats.gaps import GapWatch
 from bandstand.events.brokers.nats.names import Names
 from bandstand.events.brokers.nats.publisher import Publisher
 from bandstand.events.brokers.nats.pull import TROUBLE, Pull
@@ -32,8 +33,9 @@ _MAX_UNACKNOWLEDGED: Final = 4096
 class Session:
     """A connected client with what runs on it. Everything here runs on the broker's event loop."""
 
-    def __init__(self, url: SplitResult, options: BrokerOptions, names: Names) -> None:
+    def __init__(self, url: SplitResult, options: BrokerOptions, names: Names, gaps: GapWatch | None = None) -> None:
         self.lost = asyncio.Event()
+        self._gaps = gaps or GapWatch()
         self._url = url
         self._options = options
         self._names = names
@@ -44,6 +46,7 @@ class Session:
         self._refusal = asyncio.Event()
         self._publisher = Publisher(self._client, names)
         self._signs: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def alive(self) -> bool:
@@ -136,6 +139,8 @@ class Session:
             except TROUBLE as error:
                 raise self._explained(error) from error
             self._pulls[name] = pull
+        consumers = {name: pull.subscription for name, pull in self._pulls.items()}
+        self._watching = asyncio.create_task(self._gaps.watch(self._stream, self._names.inbound, consumers))
 
     async def declare_consumer(self, binding: Binding) -> None:
         """Make the durable consumer, or give the one that exists the filter and limits of now."""
@@ -164,8 +169,9 @@ class Session:
 
     async def end(self) -> None:
         """Send what is still to be sent, and close. Never raises."""
-        if self._signs:
-            self._signs.cancel()
+        for task in (self._signs, self._watching):
+            if task is not None:
+                task.cancel()
         self._publisher.give_up("The connection to NATS ended before it confirmed.")
         try:
             await self.stop_consuming()

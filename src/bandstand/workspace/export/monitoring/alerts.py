@@ -124,6 +124,14 @@ _EVENTS: tuple[_Alert, ...] = (
         severity="ticket",
     ),
     _Alert(
+        name="EventsMissed",
+        # A counter that appears has no increase yet; it begins anew with the worker.
+        expression="max by (service, subscription) (bandstand_events_missed_total) > 0",
+        wait="1m",
+        summary="The broker dropped {{ $value }} event(s) of {{ $labels.subscription }} in {{ $labels.service }}.",
+        todo="A limit of the stream is too low. Raise it, and publish them again from where they came.",
+    ),
+    _Alert(
         name="EventsLate",
         expression="max by (service, subscription) (bandstand_events_oldest_delivery_age_seconds) > 300",
         wait="5m",
