@@ -59,13 +59,13 @@ def migrations(
 _CONNECTIONS_EXAMPLES = """
 Examples:
 
-  bandstand check connections              what all processes may open, at most
+  bandstand check connections               what processes may open, at most
 
-  bandstand check connections --limit 400  fail if that is more than PostgreSQL's max_connections
+  bandstand check connections --limit 400   fail if max_connections is less
 
-  bandstand check connections --database postgresql://shop@db.example.com/shop
+  bandstand check connections --database postgresql://shop@db.example/shop
 
-                                           ask PostgreSQL for max_connections, and see how a pooler shares them
+                          ask PostgreSQL, and see how a pooler shares them
 
 Exit status: 0 it fits or no limit was given, 1 it does not fit.
 """
@@ -84,7 +84,7 @@ def connections(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Add up the database connections of all services at the most replicas that [production] allows.
+    """Add up the database connections of all services, at max_replicas of each.
 
     One web process more of each is counted, as while a release replaces them.
     """

@@ -12,10 +12,13 @@ from django.db import OperationalError, connections
 
 from bandstand.events import wakeup
 from bandstand.events.wakeup import Listener
+from bandstand.exceptions import ServerFailed
 from bandstand.postgresql import PoolMode, connect_outside_pool, pool_mode
+from bandstand.workspace.database import read_limits
 from tests.integration.events.conftest import ZERO, Rig
 from tests.integration.optional.pgbouncer import PgBouncer
 from tests.integration.servers import Nats, Postgres
+from tests.ports import held_port
 from tests.waiting import GUARD
 
 BY_TRANSACTION = {"sessions": 3}  # fewer than a worker has threads
@@ -151,3 +154,21 @@ def test_the_mode_of_a_pooler_is_seen(pooled: Rig, mode: PoolMode) -> None:
 def test_no_pooler_is_seen_too(rig: Rig) -> None:
     """Where PostgreSQL itself answers."""
     assert pool_mode(partial(connect_outside_pool, connections[rig.platform])) is PoolMode.NONE
+
+
+@pytest.mark.parametrize(
+    ("pooler", "mode"), [(BY_TRANSACTION, "transaction"), (BY_SESSION, "session")], indirect=["pooler"]
+)
+def test_the_limits_of_a_database_are_read_through_its_pooler(pooler: PgBouncer, postgres: Postgres, mode: str) -> None:
+    """What `bandstand check connections --database` says of it."""
+    found = read_limits(pooler.url("postgres"))
+    assert (found.max_connections, found.pool_mode) == (200, mode)
+    assert read_limits(postgres.url()).pool_mode == "none"
+
+
+def test_a_database_that_is_not_there_is_named() -> None:
+    """With the form of a URL, and without the password."""
+    with pytest.raises(ServerFailed, match="can't be asked") as failed:
+        read_limits(f"postgresql://ann:hunter2@127.0.0.1:{held_port()}/shop")
+    assert "hunter2" not in str(failed.value)
+    assert "postgresql://user:password@host" in failed.value.hint
