@@ -9,6 +9,7 @@ import stat
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,7 +59,8 @@ def test_ready_means_that_the_gateway_knows_every_service(platform: Platform) ->
         eventually(lambda: {"user-service-web", "order-service-web"} <= _ready_ones(platform))
         told = platform.json("ps")
         assert (told["running"], told["ready"]) == (True, False)
-        os.kill(gateway, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # on a machine that needed a minute, the runner has replaced it by now
+            os.kill(gateway, signal.SIGCONT)
         eventually(lambda: platform.state["ready"])
         assert served(platform, "/api/orders/")["service"] == "order-service"
         assert served(platform)["service"] == "user-service"
