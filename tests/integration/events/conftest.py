@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from django.db import connections, transaction
 from django.test import override_settings
+from nats.js.errors import NotFoundError
 
 from bandstand.events import publish
 from bandstand.topology.nats import inbound_stream, published_stream
@@ -250,7 +251,8 @@ class Rig:
 
         async def left(stream: Any, name: str) -> int:
             found = [await stream.consumer_info(name, f"ledger-service__{each}") for each in subscriptions]
-            return sum(each.num_pending + each.num_ack_pending for each in found)
+            not_copied = await uncopied(stream, published_stream(self.platform), name)
+            return not_copied + sum(each.num_pending + each.num_ack_pending for each in found)
 
         return int(self.inbound(left))
 
@@ -291,6 +293,18 @@ class Rig:
     def inbound(self, work: Callable[[Any, str], Any]) -> Any:
         """The same with the name of the stream where the service's consumers are."""
         return self.nats.jetstream(lambda context: work(context, inbound_stream(self.platform, SERVICE)))
+
+
+async def uncopied(stream: Any, shared: str, inbound: str) -> int:
+    """How many messages of the shared stream the server has not copied into a service's own yet."""
+    published = (await stream.stream_info(shared)).state.last_seq
+    if not published:
+        return 0
+    try:
+        last = await stream.get_last_msg(inbound, ">")
+    except NotFoundError:
+        return int(published)
+    return int(published) - int((last.headers or {})["Nats-Stream-Source"].split()[1])
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ def test_a_request_that_the_server_lost_is_made_again(
     broker = connect(nats.url(), inbox, "lost.seen")
     connected(broker)
     assert broker.publish([message(f"lost-{time.time_ns()}", event_type="lost.seen")]) == [None]
-    assert nats.jetstream(state) == (1, 0), "a message waits, and no request"
+    until(lambda: nats.jetstream(state) == (1, 0), "a message to wait, and no request")
     watched.set()
     inbox.wait(1)
 

@@ -19,6 +19,7 @@ from nats.aio.client import Client
 
 from bandstand.topology import inbound_stream, inbox_prefix
 from bandstand.workspace.runtime.servers.nats import NatsUser, authorization
+from tests.integration.events.conftest import uncopied
 from tests.integration.servers import Nats
 from tests.waiting import GUARD
 
@@ -69,18 +70,13 @@ class World:
         """Everything of the victim's and of what all share, as the administrator sees it."""
         stream = self.administrator.jetstream()
         shared = (await stream.stream_info(SHARED)).state
-        while await self.last_copied() < shared.last_seq:  # noqa: ASYNC110 - it is the server that copies
+        while await uncopied(stream, SHARED, THEIRS):  # noqa: ASYNC110 - it is the server that copies
             await asyncio.sleep(0.01)
         victim = (await stream.stream_info(THEIRS)).state
         consumers = await stream.consumers_info(THEIRS)
         found = [(each.name, each.num_ack_pending, each.num_pending, each.config.filter_subjects) for each in consumers]
         streams = sorted([each.config.name for each in await stream.streams_info()])
         return victim.messages, shared.messages, found, streams
-
-    async def last_copied(self) -> int:
-        """The number in the shared stream of the last message that the victim's stream has."""
-        last = await self.administrator.jetstream().get_last_msg(THEIRS, ">")
-        return int((last.headers or {})["Nats-Stream-Source"].split()[1])
 
 
 Attempt = Callable[[World], Awaitable[int | None]]
