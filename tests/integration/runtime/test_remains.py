@@ -12,6 +12,7 @@ import pytest
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.runtime.servers import postgres
 from tests.integration.servers import Postgres, Server, has_servers
+from tests.waiting import GUARD
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
@@ -32,8 +33,12 @@ def leave_an_orphan(server: Postgres) -> psutil.Process:
     with psycopg.connect(server.url()) as connection:
         session = psutil.Process(connection.info.backend_pid)
         session.suspend()
+        assert server.process is not None
+        others = psutil.Process(server.process.pid).children(recursive=True)
+        others.remove(session)
         Server.end(server, signal.SIGKILL)
         connection.close()
+    psutil.wait_procs(others, timeout=GUARD)  # they end by themselves once they see that the server is gone
     return session
 
 

@@ -229,8 +229,8 @@ async def published(port: int, *, size: int) -> bool:
     client = await nats.connect(f"nats://{ADMINISTRATOR}:x@127.0.0.1:{port}")
     try:
         stream = client.jetstream(timeout=1)
-        await stream.add_stream(name="events", subjects=["shop.>"])
-        await stream.publish("shop.a", b"x" * size)
+        await stream.add_stream(name="filler", subjects=["filler.>"])
+        await stream.publish("filler.a", b"x" * size)
     except (TimeoutError, nats.js.errors.Error):
         return False
     finally:
