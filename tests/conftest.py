@@ -1,6 +1,7 @@
 """Settings for all tests: what of the shell they see, how many cases Hypothesis generates, and without a time limit."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -8,6 +9,8 @@ from bandstand.workspace.runtime import remove_libpq_variables
 
 # The tests' own servers are reached by their URLs alone, whatever is set in the shell.
 remove_libpq_variables(os.environ)
+# A shell without job control starts `make test &` with Ctrl-C ignored, which every process below it would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 

@@ -33,6 +33,15 @@ def read_until(stream: IO[str] | None, text: str) -> str:
     raise AssertionError(output)
 
 
+def rest_of(process: subprocess.Popen[str]) -> str:
+    """Wait until the process ends and return what it still prints; one that does not end is killed, and fails."""
+    try:
+        return process.communicate(timeout=GUARD)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
 def slow_request(platform: Platform, gate: Path) -> subprocess.Popen[str]:
     """Begin a request that is answered once the file ``gate`` is there; it is in flight when this returns."""
     url = f"{platform.state['gateway']}/api/users/?gate={quote(str(gate))}"
@@ -175,7 +184,7 @@ def test_ctrl_c_during_the_start(new_platform: Platform, moment: str, times: int
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             time.sleep(0.05)  # two at once would be one
-        output, _ = process.communicate(timeout=GUARD)
+        output = rest_of(process)
     assert "Traceback" not in before + output
     assert "is ready in" not in output
     assert process.returncode == 130
@@ -197,7 +206,7 @@ def test_ctrl_c_during_a_start_in_the_background(new_platform: Platform, times: 
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             time.sleep(0.05)  # two at once would be one
-        output, _ = process.communicate(timeout=GUARD)
+        output = rest_of(process)
     assert "Traceback" not in output
     assert "nothing of it runs any more" in output
     assert process.returncode == 130
