@@ -84,12 +84,13 @@ class Deployment:
         sign_in.token()
         return Person(id=user.body["id"], email=email, client=Visitor(base=self.client.base, sign_in=sign_in))
 
-    def ask(self, name: str, url: str) -> str:
+    def ask(self, name: str, url: str, **headers: str) -> str:
         """Return what a container answers to this machine, to which its network is open: it costs the others little."""
         [container] = self.containers(name)
         network = '{{(index .NetworkSettings.Networks "shop_services").IPAddress}}'
         address = self.engine.docker("inspect", "--format", network, container).stdout.strip()
-        with urllib.request.urlopen(f"http://{address}{url}", timeout=GUARD) as response:
+        request = urllib.request.Request(f"http://{address}{url}", headers=headers)
+        with urllib.request.urlopen(request, timeout=GUARD) as response:
             return str(response.read().decode())
 
     def ready_instances(self) -> dict[str, int]:
@@ -101,7 +102,9 @@ class Deployment:
 
     def registered_instances(self, service: str) -> int:
         """How many instances of a service Consul tells the others of."""
-        return len(json.loads(self.ask("consul", f":8500/v1/health/service/{service}?passing")))
+        token = (self.folder / "secrets" / "consul" / "administrator").read_text()
+        url = f":8500/v1/health/service/{service}?passing"
+        return len(json.loads(self.ask("consul", url, Authorization=f"Bearer {token}")))
 
     def wait_for_all(self) -> None:
         """Wait until gateway and registry know of every instance of every service that it is ready."""

@@ -265,3 +265,14 @@ def test_discovery_is_by_consul_or_by_dns(shop: Workspace, discovery: str, url: 
         container = project["services"][service.name]
         assert container["environment"]["DISCOVERY_URL"] == url
         assert ("consul" in container["depends_on"]) == (discovery == "consul")
+        # It has its token first, and nobody else's.
+        assert ("consul-tokens" in container["depends_on"]) == (discovery == "consul")
+        token = f"{service.name}-bandstand-discovery-token"
+        holders = {name for name, each in project["services"].items() if token in sources(each)}
+        worker = [f"{service.name}-worker"] if service.worker else []
+        expected = {service.name, *worker, "consul-tokens"} if discovery == "consul" else set()
+        assert holders == expected
+
+
+def sources(container: dict[str, Any]) -> set[str]:
+    return {secret["source"] for secret in container.get("secrets", ())}

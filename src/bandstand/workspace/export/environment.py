@@ -19,7 +19,7 @@ SERVICE_KEY: Final = "SERVICE_KEY"
 TRUSTED_KEYS: Final = "TRUSTED_KEYS"
 USER_KEY: Final = "USER_KEY"
 
-# Consul asks for none unless its access control is on.
+# Only where Consul is the registry: Compose adds it.
 _SECRETS: Final = tuple(name for name in wire.SECRETS if name != wire.DISCOVERY_TOKEN)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
 
 import msgspec
 
@@ -65,6 +66,8 @@ def _service(workspace: Workspace, service: Service, folder: Path) -> None:
     _make(own / wire.CACHE_URL, f"redis://{service.name}:{_password()}@valkey:6379/0")
     _make(own / wire.BROKER_URL, _broker_url(workspace, service))
     _make(own / wire.EMAIL_URL, "console://")
+    if workspace.production.discovery == "consul":
+        _make(own / wire.DISCOVERY_TOKEN, str(uuid4()))
     kept_key(own / SERVICE_KEY, service.name, "service", mark="")
     if service.issues_user_tokens:
         kept_key(own / USER_KEY, service.name, "users", mark="")
@@ -94,6 +97,18 @@ def _stores(workspace: Workspace, folder: Path) -> None:
     rules = "".join(access_rules((folder / "valkey" / "administrator").read_text(), users))
     _derive(folder / "valkey" / "users.acl", rules + _HEALTH)
     _broker(workspace, folder)
+    if workspace.production.discovery == "consul":
+        _consul(folder / "consul")
+
+
+def _consul(registry: Path) -> None:
+    """Derive the file that closes Consul to who has no token; the tokens of services are made by a job, in Consul."""
+    _make(registry / "administrator", str(uuid4()))
+    administrator = (registry / "administrator").read_text().strip()
+    # Consul calls the first one initial_management since 1.11, and takes this name still.
+    tokens = {"master": administrator, "agent": administrator}
+    rules = {"enabled": True, "default_policy": "deny", "tokens": tokens}
+    _derive(registry / "consul.json", _json({"acl": rules}))
 
 
 def _verifier(path: Path) -> str:

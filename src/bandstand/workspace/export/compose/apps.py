@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from bandstand.conf import wire
 from bandstand.workspace.export.compose.addresses import gateway_address
+from bandstand.workspace.export.compose.consul import TOKENS_JOB, token_secret, uses_consul
 from bandstand.workspace.export.compose.hardening import (
     DATA,
     SERVICES,
@@ -14,6 +16,7 @@ from bandstand.workspace.export.compose.hardening import (
 )
 from bandstand.workspace.export.compose.stores import NATS_STREAMS
 from bandstand.workspace.export.deployment import (
+    SECRETS_FOLDER,
     WEB_PORT,
     WORKER_PORT,
     migrate_command,
@@ -80,11 +83,17 @@ def _worker(workspace: Workspace, service: Service) -> Json:
 
 
 def _after(workspace: Workspace, service: Service, *stores: str) -> Json:
-    registry = ("consul",) if workspace.production.discovery == "consul" else ()
-    nats = (NATS_STREAMS,) if "nats" in stores else ()
+    jobs = [
+        migrate_name(service),
+        *([NATS_STREAMS] if "nats" in stores else []),
+        *([TOKENS_JOB] if uses_consul(workspace) else []),
+    ]
     return {
-        **{job: {"condition": "service_completed_successfully"} for job in (migrate_name(service), *nats)},
-        **{store: {"condition": "service_healthy"} for store in ("valkey", *registry, *stores)},
+        **{job: {"condition": "service_completed_successfully"} for job in jobs},
+        **{
+            store: {"condition": "service_healthy"}
+            for store in ("valkey", *(["consul"] if uses_consul(workspace) else []), *stores)
+        },
     }
 
 
@@ -96,9 +105,13 @@ def _app(workspace: Workspace, service: Service, role: Role) -> Json:
         discovery=_DISCOVERY[workspace.production.discovery],
         gateways=(f"{gateway_address(workspace)}/32",),
     )
+    files = [(secret_name(service, key), key) for key in secret_keys(service, role)]
+    if uses_consul(workspace) and role != "command":  # which calls nobody
+        environment[f"{wire.DISCOVERY_TOKEN}{wire.FILE_SUFFIX}"] = f"{SECRETS_FOLDER}/{wire.DISCOVERY_TOKEN}"
+        files.append((token_secret(service.name), wire.DISCOVERY_TOKEN))
     return container(
         workspace.production.image.name(service.name),
         networks=(SERVICES, DATA),
         environment=environment,
-        secrets=secrets((secret_name(service, key), key) for key in secret_keys(service, role)),
+        secrets=secrets(files),
     )

@@ -7,6 +7,9 @@ from typing import Final
 from bandstand.conf import wire
 from bandstand.workspace.export.compose.addresses import services_network
 from bandstand.workspace.export.compose.apps import apps, secret_name
+from bandstand.workspace.export.compose.consul import ADMINISTRATOR as CONSUL_ADMINISTRATOR
+from bandstand.workspace.export.compose.consul import CONFIGURATION as CONSUL_CONFIGURATION
+from bandstand.workspace.export.compose.consul import token_secret, uses_consul
 from bandstand.workspace.export.compose.gateways import gateway, gateway_files
 from bandstand.workspace.export.compose.hardening import DATA, SERVICES, Json
 from bandstand.workspace.export.compose.stores import (
@@ -69,6 +72,10 @@ def _secrets(workspace: Workspace) -> Iterator[tuple[str, str]]:
     else:
         yield "nats-configuration", "nats/nats.conf"
         yield NATS_ADMINISTRATOR, f"nats/{wire.BROKER_ADMIN_URL}"
+    if uses_consul(workspace):
+        yield CONSUL_ADMINISTRATOR, "consul/administrator"
+        yield CONSUL_CONFIGURATION, "consul/consul.json"
+        yield from ((token_secret(name), f"{name}/{wire.DISCOVERY_TOKEN}") for name in workspace.service_names)
 
 
 def _file(path: str, content: str) -> File:

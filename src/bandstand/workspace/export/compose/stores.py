@@ -5,9 +5,9 @@ from typing import Final
 
 from bandstand.conf import wire
 from bandstand.workspace import versions
+from bandstand.workspace.export.compose.consul import TOKENS_JOB, consul, consul_tokens, uses_consul
 from bandstand.workspace.export.compose.hardening import (
     DATA,
-    SERVICES,
     Json,
     container,
     healthcheck,
@@ -53,13 +53,14 @@ def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
         yield _NATS_VOLUME, _nats_volume(images)
         yield "nats", _nats(images)
         yield NATS_STREAMS, _nats_streams(workspace)
-    if workspace.production.discovery == "consul":
-        yield "consul", _consul(images)
+    if uses_consul(workspace):
+        yield "consul", consul(images)
+        yield TOKENS_JOB, consul_tokens(workspace)
 
 
 def volumes(workspace: Workspace) -> list[str]:
     """Return the names of the volumes that hold everything that must not be lost."""
-    more = ["consul"] if workspace.production.discovery == "consul" else []
+    more = ["consul"] if uses_consul(workspace) else []
     return ["postgres", "valkey", workspace.production.broker, *more]
 
 
@@ -235,20 +236,4 @@ def _nats(images: Images) -> Json:
         stop_grace_period="60s",
         healthcheck=healthcheck("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz"),
         deploy=limits(1, 512),
-    )
-
-
-def _consul(images: Images) -> Json:
-    """One server. It holds nothing that services do not tell it again."""
-    return container(
-        images.consul,
-        networks=(DATA, SERVICES),
-        user="consul",
-        command=[
-            *("agent", "-server", "-bootstrap-expect=1", "-node=consul", "-data-dir=/consul/data"),
-            *("-client=0.0.0.0", '-bind={{ GetInterfaceIP "eth0" }}', "-disable-host-node-id", "-log-level=warn"),
-        ],
-        volumes=["consul:/consul/data"],
-        healthcheck=healthcheck("consul", "operator", "raft", "list-peers"),
-        deploy=limits(0.5, 256),
     )
