@@ -19,7 +19,7 @@ from product_client.models import Product
 from user_client import AuthenticatedClient as UserClient
 from user_client import Client
 from user_client.api.users import users_authenticate_create, users_create, users_orders_retrieve, users_retrieve
-from user_client.models import CredentialsRequest, RegistrationRequest, Tokens, User
+from user_client.models import CredentialsRequest, RegistrationRequest, SignedIn, User
 
 from tests.waiting import until
 
@@ -33,7 +33,7 @@ def register(gateway: str, email: str) -> User:
     return user
 
 
-def sign_in(gateway: str, email: str) -> Tokens:
+def sign_in(gateway: str, email: str) -> SignedIn:
     wrong = users_authenticate_create.sync_detailed(
         client=Client(base_url=gateway), body=CredentialsRequest(email=email, password="wrong-" + PASSWORD)
     )
@@ -42,7 +42,7 @@ def sign_in(gateway: str, email: str) -> Tokens:
     tokens = users_authenticate_create.sync(
         client=Client(base_url=gateway), body=CredentialsRequest(email=email, password=PASSWORD)
     )
-    assert isinstance(tokens, Tokens), tokens
+    assert isinstance(tokens, SignedIn), tokens
     return tokens
 
 
