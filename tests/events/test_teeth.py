@@ -264,11 +264,12 @@ def test_leases(desk: Desk, off: Off, protected: bool) -> None:
         off("consumer.leases")
     desk.handle(lambda_of([]))
     desk.bring(UserCreated(user_id="1"), repeated=True)
-    Delivery.objects.update(deaths=2)  # a suspect, of which this process takes one at a time
+    past = timezone.now() - timedelta(seconds=1)  # the very millisecond in which it came might not be over yet
+    Delivery.objects.update(deaths=2, due_at=past)  # a suspect, of which this process takes one at a time
     retrier = desk.consumer.retrier
     [row] = retrier._deliveries.claim(["welcome"], 1, 15.0, suspects=True)
     retrier._held[row.position] = ("welcome", True)
-    Delivery.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    Delivery.objects.update(due_at=past)
     retrier.turn()
     others = retrier._deliveries.claim(["welcome"], 1, 15.0, suspects=True)
     assert [each.deaths for each in others] == ([] if protected else [3])
