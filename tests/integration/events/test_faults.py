@@ -7,6 +7,7 @@ ledger would notice.
 
 import contextlib
 import json
+import os
 import random
 import signal
 import threading
@@ -250,6 +251,7 @@ def test_without_the_inbox_a_late_wake_would_repeat(rig: Rig) -> None:
     rig.write(0, key="slow", do=f"wait:{gate}")
     rig.until(lambda: rig.count("attempt") == 1, "the handler has begun")
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)  # every thread of it; a signal alone is no stop yet
     gate.touch()
     rig.ready_worker(failpoints="consumer.inbox")
     rig.until(lambda: bool(rig.effects()), "the other worker's effect")
