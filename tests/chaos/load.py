@@ -85,7 +85,9 @@ class Buyer:
         answer = client.post("/api/users/authenticate/", {"email": email, "password": password})
         if answer.status != 200:
             raise RuntimeError(f"{email} could not sign in: {answer}")
-        return cls(id=answer.body["user"]["id"], email=email, client=Client(base=gateway, token=answer.body["token"]))
+        return cls(
+            id=answer.body["user"]["id"], email=email, client=Client(base=gateway, fixed_token=answer.body["token"])
+        )
 
     def renew(self) -> None:
         """Sign in anew, as the token is too old."""

@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(kw_only=True)
 class SignIn:
-    """Somebody's credentials and newest token: a good client signs in again before it expires."""
+    """A user's credentials and newest token, renewed before it expires."""
 
     client: "Client"
     email: str
@@ -47,7 +47,7 @@ class SignIn:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def token(self) -> str:
-        """Return a token that is good for a while."""
+        """Return a token that stays valid for at least two minutes."""
         with self._lock:
             if time.monotonic() > self._until:
                 self._token = until(self._signed_in, f"{self.email} to sign in")
@@ -55,7 +55,7 @@ class SignIn:
             return self._token
 
     def _signed_in(self) -> str | None:
-        """Return a token, or nothing while nobody answers for good."""
+        """Return a token, or None while the service is not reachable."""
         try:
             credentials = {"email": self.email, "password": self.password}
             answer = self.client.post("/api/users/authenticate/", credentials)
@@ -70,12 +70,12 @@ class Client:
     """Speaks JSON to one base URL, as one user."""
 
     base: str
-    token: str = ""
+    fixed_token: str = ""
     sign_in: SignIn | None = None
 
     def bearer(self) -> str:
-        """Return the token of the user, or nothing."""
-        return self.token if self.sign_in is None else self.sign_in.token()
+        """Return the token of the user, or an empty string."""
+        return self.fixed_token if self.sign_in is None else self.sign_in.token()
 
     def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         request = urllib.request.Request(self.base + path, method=method)

@@ -1,7 +1,7 @@
-"""The OpenAPI documents of the running shop, held against other projects' programs that read them.
+"""The OpenAPI documents of the running shop, checked with independent programs that read them.
 
-A client that openapi-python-client makes of the documents buys through the gateway, and what Schemathesis makes of them
-is answered as they say. Schemathesis changes and deletes what it finds, so it has a shop of its own.
+A client that openapi-python-client makes of the documents buys through the gateway, and the requests that Schemathesis
+makes of them are answered as they say. Schemathesis changes and deletes data, so it has a shop of its own.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.platform.conftest import ROOT, Shop, copy_shop, running
+from tests.platform.conftest import ROOT, Shop, SignIn, copy_shop, running
 from tests.platform.openapi.environment import FOLDER, run_program
 from tests.waiting import GUARD
 
@@ -58,7 +58,7 @@ def clients(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_generated_client_buys_through_the_gateway(shop: Shop, clients: Path) -> None:
-    """It registers, signs in, looks at products, orders, and sees the order confirmed and the notifications."""
+    """A generated client registers, signs in, browses, orders, and sees the confirmed order and the notifications."""
     email = f"generated-{uuid.uuid4().hex[:8]}@example.com"
     path = f"{clients}:{ROOT}"
     bought = run_program(
@@ -75,7 +75,7 @@ def test_a_generated_client_buys_through_the_gateway(shop: Shop, clients: Path) 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop whose data nobody else needs, without the limit of one address."""
+    """A shop for these tests alone, without the gateway's limit for each address."""
     folder = copy_shop(tmp_path_factory.mktemp("schemathesis"))
     manifest = folder / "bandstand.toml"
     source = manifest.read_text()
@@ -84,13 +84,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield shop
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tokens(target: Shop) -> dict[str, str]:
-    """A token of a customer, and one of staff."""
-    credentials = {"email": "admin@example.com", "password": "bandstand-demo"}
-    staff = target.client.post("/api/users/authenticate/", credentials)
-    assert staff.status == 200, staff
-    return {"customer": target.person("tester").client.token, "staff": staff.body["token"]}
+    """A new token of a customer and one of staff for each test, since a token expires within minutes."""
+    staff = SignIn(client=target.client, email="admin@example.com", password="bandstand-demo")
+    return {"customer": target.person("tester").client.bearer(), "staff": staff.token()}
 
 
 @pytest.fixture

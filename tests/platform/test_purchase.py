@@ -138,7 +138,7 @@ def test_a_cancelled_order_gives_the_stock_back(shop: Shop, ada: Person) -> None
 
 
 def test_what_nobody_confirms_comes_back(shop: Shop, ada: Person) -> None:
-    """An order whose confirmation got lost long ago is rejected by the worker, and what it held is there again."""
+    """The worker rejects an order whose confirmation was lost long ago, and its stock is returned."""
     product = product_with_stock(shop)
     placed = order(ada, product, 1).body
     assert settled(ada, placed["id"])["status"] == "confirmed"
@@ -182,12 +182,12 @@ def test_a_user_asks_for_the_own_orders(shop: Shop, ada: Person) -> None:
 
 
 def test_signing_out_ends_buying(shop: Shop, ada: Person) -> None:
-    """Who holds a copy of the token buys nothing any more, as soon as the order service has heard of it."""
+    """A stolen copy of the token places no more orders once the order service has received the event."""
     grace = shop.person("grace")
     assert grace.client.sign_in is not None
     credentials = {"email": grace.email, "password": grace.client.sign_in.password}
     signed_in = shop.client.post("/api/users/authenticate/", credentials).body
-    thief = Person(id=grace.id, email=grace.email, client=Client(base=shop.gateway, token=signed_in["token"]))
+    thief = Person(id=grace.id, email=grace.email, client=Client(base=shop.gateway, fixed_token=signed_in["token"]))
     product = product_with_stock(shop)
     placed = order(thief, product, 1)
     assert placed.status == 201

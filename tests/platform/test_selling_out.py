@@ -40,7 +40,7 @@ def product(shop: Shop) -> dict[str, Any]:
     credentials = {"email": "admin@example.com", "password": "bandstand-demo"}
     signed_in = shop.client.post("/api/users/authenticate/", credentials)
     assert signed_in.status == 200, signed_in
-    staff = Client(base=shop.gateway, token=signed_in.body["token"])
+    staff = Client(base=shop.gateway, fixed_token=signed_in.body["token"])
     body = {"sku": f"RARE-{uuid.uuid4().hex[:8].upper()}", "name": "Rare lamp", "price": "9.90"}
     added = staff.post("/api/products/", {**body, "inventory_count": PIECES})
     assert added.status == 201, added
