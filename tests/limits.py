@@ -9,7 +9,7 @@ __all__ = ["full_disk"]
 
 @contextmanager
 def full_disk(room: int = 0) -> Iterator[None]:
-    """Let no file of this process grow beyond ``room`` bytes: a write takes what fits, and the next one fails."""
+    """Limit every file of this process to ``room`` bytes: a write takes what fits, and the next one fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:

@@ -8,10 +8,13 @@ from typing import Any, Final
 from django.conf import settings as django_settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
@@ -25,11 +28,10 @@ from bandstand.context import problem_response
 __all__ = ["LimitedAdminSite"]
 
 _COOKIE: Final = "bandstand_device"
-_WAIT: Final = "bandstand_login_wait"  # the attribute of a request that is over its limit
 
 
 class _AdminThrottle(LoginThrottle):
-    """Limits on signing in to the admin; of an account they are those of the API, so that no door has its own tries."""
+    """Limits on signing in to the admin; an account has the same tries here and at the API together."""
 
     account_field = "username"
 
@@ -37,14 +39,15 @@ class _AdminThrottle(LoginThrottle):
         return request.COOKIES.get(_COOKIE)
 
 
-class _LimitedForm(AdminAuthenticationForm):
-    """Refuses a try over the limit before it looks at the password."""
+class _RefusedForm(AdminAuthenticationForm):
+    """The form as it was sent, with the wait as its error. No password is looked at."""
+
+    def __init__(self, request: HttpRequest, *, wait: float) -> None:
+        super().__init__(request, data=request.POST)
+        self._wait = wait
 
     def clean(self) -> dict[str, Any]:
-        wait = getattr(self.request, _WAIT, None)
-        if wait is not None:
-            raise ValidationError(_told(wait), code="throttled")
-        return super().clean()
+        raise ValidationError(_too_many_tries(self._wait), code="throttled")
 
 
 class LimitedAdminSite(AdminSite):
@@ -54,8 +57,6 @@ class LimitedAdminSite(AdminSite):
     are those of :class:`LoginThrottle`; a browser that has signed in before is a known device.
     """
 
-    login_form = _LimitedForm
-
     def get_urls(self) -> list[Any]:
         """Return the pages, or none where the admin is off: then every path below it is 404."""
         return super().get_urls() if get_settings().api.admin else []
@@ -64,7 +65,7 @@ class LimitedAdminSite(AdminSite):
     @login_not_required
     def login(self, request: HttpRequest, extra_context: Mapping[str, Any] | None = None) -> HttpResponse:
         """Show the form, or count a try and sign in."""
-        context = None if extra_context is None else dict(extra_context)
+        context = dict(extra_context or {})
         if request.method != "POST":
             return super().login(request, context)
         throttle, counted = _AdminThrottle(), Request(request, parsers=[FormParser(), MultiPartParser()])
@@ -91,7 +92,7 @@ class LimitedAdminSite(AdminSite):
             if not throttle.allow_request(counted, APIView()):
                 wait = throttle.wait() or 1.0
                 return HttpResponse(
-                    _told(wait), status=HTTPStatus.TOO_MANY_REQUESTS, headers={"Retry-After": _seconds(wait)}
+                    _too_many_tries(wait), status=HTTPStatus.TOO_MANY_REQUESTS, headers={"Retry-After": _seconds(wait)}
                 )
         except ThrottleUnavailable as error:
             return _unavailable(error)
@@ -100,15 +101,22 @@ class LimitedAdminSite(AdminSite):
             throttle.give_back()
         return response
 
-    def _refused(self, request: HttpRequest, context: dict[str, Any] | None, wait: float) -> HttpResponse:
-        setattr(request, _WAIT, wait)
-        response = super().login(request, context)
-        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
-        response.headers["Retry-After"] = _seconds(wait)
-        return response
+    def _refused(self, request: HttpRequest, context: dict[str, Any], wait: float) -> HttpResponse:
+        page = {
+            **self.each_context(request),
+            "title": gettext("Log in"),
+            "subtitle": None,
+            "app_path": request.get_full_path(),
+            "username": "",
+            REDIRECT_FIELD_NAME: request.POST.get(REDIRECT_FIELD_NAME, ""),
+            "form": _RefusedForm(request, wait=wait),
+            **context,
+        }
+        template, headers = self.login_template or "admin/login.html", {"Retry-After": _seconds(wait)}
+        return TemplateResponse(request, template, page, status=HTTPStatus.TOO_MANY_REQUESTS, headers=headers)
 
 
-def _told(wait: float) -> str:
+def _too_many_tries(wait: float) -> str:
     return f"Too many tries. Try again in {math.ceil(wait / 60)} min."
 
 

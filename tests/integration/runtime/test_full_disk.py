@@ -10,22 +10,18 @@ import psutil
 import pytest
 
 from tests.integration.runtime.shop import BANDSTAND, Platform, eventually
+from tests.namespaces import OWN_MOUNTS, require_mounts
 from tests.waiting import GUARD
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
-# The mount is seen by this process and its children alone, and goes with them.
-OWN_MOUNTS = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--mount")
 MOUNT = 'mount -t tmpfs -o size=256k none .bandstand/logs && touch .bandstand/logs/runner.log && exec "$0" up --detach'
 
 
 @pytest.fixture
 def small_disk(platform: Platform) -> Path:
     """A platform in the background with a log folder of 256 kB; return that folder as the platform sees it."""
-    try:
-        subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system can't be mounted here: {error}")
+    require_mounts()
     started = subprocess.run(
         [*OWN_MOUNTS, "sh", "-c", MOUNT, str(BANDSTAND)],
         cwd=platform.root,

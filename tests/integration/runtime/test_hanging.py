@@ -1,23 +1,18 @@
 """A process that hangs is started anew; one that only lacks something is not."""
 
-import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-import psutil
 import pytest
 
-from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans
-from bandstand.workspace.runtime.logs import Logs
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.probes import AnswerProbe, HttpProbe
 from bandstand.workspace.runtime.resources import Command, Plan, Process, Stage
-from bandstand.workspace.runtime.supervision import RestartPolicy, Status, Supervision
+from bandstand.workspace.runtime.supervision import RestartPolicy, Status
 from bandstand.workspace.runtime.supervisor import Supervisor
-from tests.clock import Clock
+from tests.integration.runtime.supervised import Supervised
 from tests.ports import held_port
 from tests.waiting import GUARD
 
@@ -59,14 +54,12 @@ class Watching:
         pass
 
 
-class Web:
-    """A supervisor with one real process, which obeys no SIGTERM, on a clock that the test moves."""
+class Web(Supervised):
+    """One real process, which obeys no SIGTERM."""
 
     def __init__(self, folder: Path) -> None:
         port = held_port()
-        self.folder = folder
-        self.clock = Clock()
-        self.watching, self.logs = Watching(), Logs()
+        self.folder, self.watching = folder, Watching()
         web = Process(
             name="web",
             label="web",
@@ -77,47 +70,14 @@ class Web:
             liveness=AnswerProbe(port=port, path=LIVE, timeout=1.0),
             grace=2 * GUARD,
         )
-        self._plan = Plan(resources=(web,))
-        self.rules = Supervision(self._plan, policy=RestartPolicy(base=0.05, silence=SILENCE))
-        self.status = self.rules.statuses["web"]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():  # noqa: ASYNC110 - a test looks, as people do
-            await asyncio.sleep(0.02)
-
-    async def reaches(self, phase: Phase, *, restarts: int = 0) -> None:
-        await self.until(lambda: (self.status.phase, self.status.restarts) == (phase, restarts))
+        policy = RestartPolicy(base=0.05, silence=SILENCE)
+        super().__init__("web", Plan(resources=(web,)), policy=policy, observers=(self.watching,), hurried=True)
 
     async def is_asked_whether_it_lives(self, times: int) -> None:
         """Wait until it was asked, and answered, so many times more."""
         asked = self.folder / "asked"
         wanted = asked.read_text().count(LIVE) + times
         await self.until(lambda: asked.read_text().count(LIVE) >= wanted)
-
-    def run(self, work: Callable[[Supervisor], Coroutine[None, None, None]]) -> None:
-        """Do ``work`` while it is supervised, and leave nothing behind."""
-
-        async def run() -> None:
-            others = {child.pid for child in psutil.Process().children()}  # those of other tests
-            watchdog = Watchdog()
-            adopt_orphans(lambda: watchdog.pids | others)
-            watchdog.start()
-            launcher = SystemLauncher(watchdog)
-            supervisor = Supervisor(self._plan, self.rules, launcher=launcher, logs=self.logs, clock=self.clock)
-            supervisor.observers = (self.watching,)
-            running = asyncio.create_task(supervisor.run())
-            try:
-                async with asyncio.timeout(GUARD):
-                    await work(supervisor)
-            finally:
-                supervisor.stop()
-                await self.until(lambda: supervisor.stopping)
-                supervisor.stop()
-                await running
-                watchdog.close()
-                self.logs.close()
-
-        asyncio.run(run())
 
 
 def test_a_process_that_hangs_is_started_anew(tmp_path: Path) -> None:

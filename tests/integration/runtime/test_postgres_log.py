@@ -1,4 +1,4 @@
-"""What is in the log of a PostgreSQL that `up` started: events, and no value of any statement."""
+"""The log of a PostgreSQL that `up` started has events, and no value of any statement."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +11,7 @@ from bandstand.workspace.runtime.resources import Process
 from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases
 from bandstand.workspace.runtime.servers.postgres import Login, PostgresProbe
 from bandstand.workspace.runtime.supervisor import Supervisor
-from tests.integration.runtime.test_servers_that_hang import Supervised, place, postgres
+from tests.integration.runtime.test_servers_that_hang import place, postgres, supervised
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +29,7 @@ def test_no_value_reaches_the_log(tmp_path: Path) -> None:
     """Neither of a failed statement, nor of a slow one, nor a password that a role is given."""
     folder = tmp_path / "server"
     folder.mkdir()
-    server = Supervised("postgres", folder, postgres(place(folder)))
+    server = supervised("postgres", postgres(place(folder)))
     process = server.status.resource
     assert isinstance(process, Process)
     assert isinstance(process.probe, PostgresProbe)

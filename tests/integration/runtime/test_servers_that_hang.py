@@ -1,20 +1,16 @@
 """A server that is up but does not work is noticed, and started anew when that lasts."""
 
-import asyncio
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import nats
-import psutil
 import pytest
 
 from bandstand.workspace.export.envoy import GatewayRuntime
-from bandstand.workspace.runtime.launcher import SystemLauncher, Watchdog, adopt_orphans, choose_account
-from bandstand.workspace.runtime.logs import Logs
+from bandstand.workspace.runtime.launcher import choose_account
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import File, Plan, Process, Resource
 from bandstand.workspace.runtime.servers.base import SILENCE, Place
@@ -23,16 +19,14 @@ from bandstand.workspace.runtime.servers.nats import ADMINISTRATOR, plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres, prepare_folder
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 from bandstand.workspace.runtime.servers.redis import plan_redis
-from bandstand.workspace.runtime.supervision import RestartPolicy, Supervision
 from bandstand.workspace.runtime.supervisor import Supervisor
 from bandstand.workspace.runtime.wheels import find_envoy, find_nats, find_postgres, find_valkey
-from tests.clock import Clock
 from tests.integration.optional.servers import require_rabbitmq
-from tests.integration.runtime.test_full_disk import OWN_MOUNTS
+from tests.integration.runtime.supervised import Supervised
 from tests.integration.servers import has_servers
+from tests.namespaces import OWN_MOUNTS, require_mounts
 from tests.ports import held_port
 from tests.runtime.plans import workspace
-from tests.waiting import GUARD
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
@@ -40,47 +34,13 @@ Planned = tuple[list[Resource], list[File]]
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
 
-class Supervised:
-    """A server as `up` plans it, supervised on a clock that the test moves; it is asked more often than by `up`."""
-
-    def __init__(self, name: str, folder: Path, planned: Planned) -> None:
-        resources, files = planned
-        for file in files:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            file.path.write_text(file.content)
-        self.clock, self.logs, self.folder = Clock(), Logs(), folder
-        self._plan = Plan(resources=tuple(map(_impatient, resources)))
-        self.rules = Supervision(self._plan, policy=RestartPolicy(base=0.05))
-        self.status = self.rules.statuses[name]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():  # noqa: ASYNC110 - a test looks, as people do
-            await asyncio.sleep(0.02)
-
-    async def reaches(self, phase: Phase, *, restarts: int = 0) -> None:
-        await self.until(lambda: (self.status.phase, self.status.restarts) == (phase, restarts))
-
-    def run(self, work: Callable[[Supervisor], Coroutine[None, None, None]]) -> None:
-        """Do ``work`` while the server is supervised, and leave nothing behind."""
-
-        async def run() -> None:
-            others = {child.pid for child in psutil.Process().children()}  # those of other tests
-            watchdog = Watchdog()
-            adopt_orphans(lambda: watchdog.pids | others)
-            watchdog.start()
-            launcher = SystemLauncher(watchdog)
-            supervisor = Supervisor(self._plan, self.rules, launcher=launcher, logs=self.logs, clock=self.clock)
-            running = asyncio.create_task(supervisor.run())
-            try:
-                async with asyncio.timeout(GUARD):
-                    await work(supervisor)
-            finally:
-                supervisor.stop()
-                await running
-                watchdog.close()
-                self.logs.close()
-
-        asyncio.run(run())
+def supervised(name: str, planned: Planned) -> Supervised:
+    """Supervise a server as `up` plans it; it is asked more often than by `up`."""
+    resources, files = planned
+    for file in files:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.write_text(file.content)
+    return Supervised(name, Plan(resources=tuple(map(_impatient, resources))))
 
 
 def _impatient(resource: Resource) -> Resource:
@@ -142,7 +102,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_a_server_that_hangs_is_started_anew(folder: Path, name: str, plan: Callable[[Place], Planned]) -> None:
     """Stopped in its tracks with its port open, it is shown as unready soon, and replaced when that has lasted."""
-    server = Supervised(name, folder, plan(place(folder)))
+    server = supervised(name, plan(place(folder)))
 
     async def work(supervisor: Supervisor) -> None:
         await server.reaches(Phase.READY)
@@ -164,7 +124,7 @@ def test_a_server_that_hangs_is_started_anew(folder: Path, name: str, plan: Call
 
 def test_a_server_that_was_only_slow_is_left_alone(folder: Path) -> None:
     """One reply, however late, begins the time anew."""
-    server = Supervised("nats", folder, nats_server(place(folder)))
+    server = supervised("nats", nats_server(place(folder)))
 
     async def work(supervisor: Supervisor) -> None:
         await server.reaches(Phase.READY)
@@ -183,13 +143,10 @@ def test_a_server_that_was_only_slow_is_left_alone(folder: Path) -> None:
 
 def test_nats_after_a_full_disk(folder: Path) -> None:
     """It answers, and takes no event any more even when there is room again: it says so, and is started anew."""
-    try:
-        subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system can't be mounted here: {error}")
+    require_mounts()
     port = held_port()
     resources, files = nats_server(place(folder), port)
-    server = Supervised("nats", folder, ([_on_a_small_disk(each, folder) for each in resources], files))
+    server = supervised("nats", ([_on_a_small_disk(each, folder) for each in resources], files))
 
     async def work(supervisor: Supervisor) -> None:
         await server.reaches(Phase.READY)

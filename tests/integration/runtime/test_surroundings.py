@@ -1,7 +1,6 @@
 """Whatever the shell, the user and the folder are, the platform starts as it always does."""
 
 import json
-import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.integration.optional.servers import require_rabbitmq
 from tests.integration.runtime.shop import Platform, write
+from tests.namespaces import require_namespaces
 from tests.ports import guarded_port
 from tests.waiting import GUARD
 
@@ -55,10 +55,7 @@ def test_variables_of_the_shell_decide_nothing(new_platform: Platform) -> None:
 def test_a_user_without_a_name(new_platform: Platform) -> None:
     """PostgreSQL asks the system for the name of its user: where there is none, it gets that of nobody."""
     new_platform.before = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
-    try:
-        subprocess.run([*new_platform.before, *new_platform.before, "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"user namespaces can't be nested here: {error}")
+    require_namespaces([*new_platform.before, *new_platform.before, "true"])  # PostgreSQL gets one within it
     new_platform.up()
     assert served(new_platform) == 1
     new_platform.before = ()  # another namespace would not see the runner
