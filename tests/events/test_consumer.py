@@ -10,6 +10,7 @@ from django.utils import timezone
 from bandstand.conf.settings import EventsSettings
 from bandstand.context import current
 from bandstand.events import Message
+from bandstand.events.inbox import Inbox
 from bandstand.events.models import DeadLetter, Delivery, InboxMessage
 from bandstand.exceptions import EventPostponed
 
@@ -468,3 +469,19 @@ def test_old_inbox_rows_are_purged(desk: Desk) -> None:
     InboxMessage.objects.filter(message_id__in=["0", "1"]).update(handled_at="2020-01-01T00:00:00Z")
     assert [inbox.purge(3600.0, 1), inbox.purge(3600.0, 10)] == [1, 1]
     assert InboxMessage.objects.get().message_id == "2"
+
+
+def test_an_attempt_that_can_not_be_recorded_keeps_the_event(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with its record, the event stays at the broker, and comes again as often as it takes."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    desk.handle(write)
+    with monkeypatch.context() as broken:
+        broken.setattr(Inbox, "enter", fail)
+        broken.setattr(desk.consumer.retrier, "after_first_failure", fail)
+        brought = [desk.bring(UserCreated(user_id="1")) for _ in range(15)]
+    assert {each for incoming in brought for each in incoming.settled} == {"released for 1.0"}
+    assert [len(incoming.settled) for incoming in brought] == [1] * 15
+    assert desk.bring(UserCreated(user_id="1")).settled == ["acknowledged"]

@@ -15,6 +15,7 @@ from bandstand.conf import ServiceEnvironment
 from bandstand.context import client_ip
 from bandstand.workspace.export.compose import render_compose
 from bandstand.workspace.manifest import Workspace, load, parse
+from bandstand.workspace.manifest.rules import RESERVED_NAMES
 from bandstand.workspace.runtime import write_secrets
 
 ROOT = Path(__file__).parents[2]
@@ -272,6 +273,14 @@ def test_discovery_is_by_consul_or_by_dns(shop: Workspace, discovery: str, url: 
         worker = [f"{service.name}-worker"] if service.worker else []
         expected = {service.name, *worker, "consul-tokens"} if discovery == "consul" else set()
         assert holders == expected
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq", "nats"])
+def test_no_service_takes_the_place_of_another_container(broker: str) -> None:
+    """The name of every container that belongs to no service is refused as the name of one."""
+    more = f'production.discovery = "consul"\nproduction.broker = "{broker}"\n'
+    containers = set(project_of(parse(f'platform.name = "shop"\n{more}[services.only-service]\n'))["services"])
+    assert {name for name in containers if not name.startswith("only-service")} <= RESERVED_NAMES
 
 
 def sources(container: dict[str, Any]) -> set[str]:

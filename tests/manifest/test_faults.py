@@ -224,6 +224,15 @@ def test_a_service_cannot_have_the_name_of_a_server(name: str) -> None:
     assert "has the name of a part of the platform" in fault(f'platform.name = "shop"\n[services.{name}]\n')
 
 
+@pytest.mark.parametrize("suffix", ["web", "worker", "migrate"])
+def test_a_service_cannot_have_the_name_of_a_container(suffix: str) -> None:
+    """The worker of a service and a service of that name would be one in Compose, in Consul and in logs."""
+    other = f"[services.order-{suffix}]\n"
+    text = f'platform.name = "shop"\n[services.order]\n{other}'
+    assert "has the name of a container of order" in fault(text)
+    assert parse(f'platform.name = "shop"\n{other}').service_names == (f"order-{suffix}",)
+
+
 @pytest.mark.parametrize(
     ("origin", "text"),
     [

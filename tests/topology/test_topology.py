@@ -1,4 +1,4 @@
-"""What services share at their broker, and the job that declares it."""
+"""The streams that services share at their broker, and the job that declares them."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.ports import held_port
 
 
 def test_one_stream_is_shared_and_each_service_has_one() -> None:
-    """Copied by the server, so nobody can publish there; and the copies of the shared one's configuration agree."""
+    """The server alone fills the own streams, and they keep events for as long as the shared one does."""
     shared, *own = stream_configurations("shop", ["a", "b"], replicas=3)
     assert (shared["name"], shared["subjects"]) == ("shop-events", ["shop.events.>"])
     assert [each["name"] for each in own] == ["shop-events-a", "shop-events-b"]
@@ -35,7 +35,7 @@ def test_permissions_name_nothing_of_others() -> None:
 
 @pytest.mark.parametrize("name", ["a.b", "a b", "*", ">", "", "a\nb"])
 def test_a_name_that_would_widen_a_subject_is_refused(name: str) -> None:
-    """Neither as a service nor as a platform."""
+    """It is refused both as a service and as a platform."""
     with pytest.raises(ConfigurationError):
         inbound_stream("shop", name)
     with pytest.raises(ConfigurationError):
@@ -52,17 +52,27 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str, **environment: str) -> int
 
 
 def test_without_a_url_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """As any command that is written wrong: status 2."""
+    """The exit status is 2, as of any wrong command line."""
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "shop", "a")
     assert ended.value.code == 2
     assert "BROKER_ADMIN_URL is not set" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A wrong path is a wrong command line, and no traceback."""
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "shop", "a", BROKER_ADMIN_URL_FILE=str(tmp_path / "nowhere"))
+    assert ended.value.code == 2
+    assert "nowhere, which can't be read: No such file or directory" in capsys.readouterr().err
+
+
 def test_a_server_that_is_not_there_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """After the patience; the password stands in no message."""
+    """The error comes when ``--wait`` is over, and holds no password."""
     file = tmp_path / "url"
     file.write_text(f"nats://admin:hunter2@127.0.0.1:{held_port()}\n")
     assert run(monkeypatch, "shop", "a", "--wait", "0", BROKER_ADMIN_URL_FILE=str(file)) == 1

@@ -1,6 +1,6 @@
 """Secrets from files, as Docker and Kubernetes mount them: ``DATABASE_URL_FILE`` names where ``DATABASE_URL`` is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bandstand.conf import wire
@@ -8,13 +8,15 @@ from bandstand.conf import wire
 __all__ = ["read_secret_files"]
 
 
-def read_secret_files(source: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return the variables of ``source`` with every secret that a file holds, and a sentence for each fault.
+def read_secret_files(
+    source: Mapping[str, str], names: Iterable[str] = wire.SECRETS
+) -> tuple[dict[str, str], list[str]]:
+    """Return the variables of ``source`` with those of ``names`` that a file holds, and a sentence for each fault.
 
     A line end at the end of a file is not part of the secret. The faults hold no secret.
     """
     variables, faults = dict(source), []
-    for name in wire.SECRETS:
+    for name in names:
         path = source.get(f"{name}{wire.FILE_SUFFIX}", "").strip()
         if not path:
             continue

@@ -16,7 +16,6 @@ from typing import Final
 
 import msgspec
 from django.conf import settings as django_settings
-from django.db import Error as DatabaseError
 from django.db import connections, reset_queries
 
 from bandstand import failpoints
@@ -24,12 +23,12 @@ from bandstand.conf.settings import EventsSettings
 from bandstand.events.brokers import Binding, Broker, Incoming
 from bandstand.events.deliveries import Deliveries, Letter, lane_key
 from bandstand.events.envelope import Message, decode
-from bandstand.events.errors import HandlerFailed, describe, is_interrupt
+from bandstand.events.errors import HandlerFailed, describe, is_interrupt, not_begun
 from bandstand.events.gathering import Gathering
 from bandstand.events.handling import Handling, Work
 from bandstand.events.inbox import Entry, Inbox
 from bandstand.events.lanes import Lanes
-from bandstand.events.retrier import Retrier
+from bandstand.events.retrier import MAX_RETURNS, Retrier
 from bandstand.events.subscriptions import Registry, Subscription
 from bandstand.exceptions import InvalidEvent
 
@@ -38,7 +37,6 @@ __all__ = ["Consumer"]
 logger: Final = logging.getLogger(__name__)
 
 _RELEASE: Final = 1.0  # seconds until the broker brings an event again that this process could do nothing about
-_MAX_RETURNS: Final = 10  # returns to the broker in a row; the next one is a failed attempt
 
 _MAX_PREFETCH: Final = 1000
 _MAX_ID: Final = 200
@@ -192,14 +190,13 @@ class Consumer:
 
     def _count_as_failed(self, flight: Flight, letter: Callable[[], Letter], error: BaseException) -> bool:
         with self._lock:
-            if self._returns[flight] < _MAX_RETURNS:
+            if self._returns[flight] < MAX_RETURNS:
                 return False
         connections[self._settings.database].close()
-        failure = HandlerFailed(f"{flight[0]} could not begin to handle the event: {describe(error)}")
-        failure.__cause__ = error
         try:
-            self.retrier.after_first_failure(letter(), failure)
-        except DatabaseError:
+            self.retrier.after_first_failure(letter(), not_begun(flight[0], error))
+        except Exception:  # whatever it is, the broker has to keep the message
+            logger.exception("A failed attempt can't be recorded", extra={"subscription": flight[0]})
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""What has to be done now and then: old rows deleted in small batches, the backlog measured, the service's own jobs."""
+"""Recurring work of a worker: deletes old rows in small batches, measures the backlog, runs the periodic jobs."""
 
 import itertools
 import logging
@@ -28,7 +28,7 @@ _PAUSE: Final = 0.05  # between two batches, so that the relay is never kept wai
 
 
 class Housekeeping:
-    """A thread that keeps the tables small, and calls what ``@periodic`` says."""
+    """A thread that keeps the tables small and calls the functions of ``@periodic``."""
 
     def __init__(self, outbox: Outbox, settings: EventsSettings) -> None:
         self._outbox = outbox
@@ -54,19 +54,23 @@ class Housekeeping:
             self.work()
 
     def work(self) -> None:
-        """Do all that is due."""
+        """Do one round: measure, delete old rows when that is due, and call the periodic functions that are due."""
+        self._keep_tables()
+        try:
+            self._schedule.run_due()
+        finally:
+            reset_queries()
+            connections.close_all()
+
+    def _keep_tables(self) -> None:
         try:
             self.measure()
             if next(self._rounds) % _PURGE_EVERY == 0:
                 self.purge()
-            self._schedule.run_due()
         except DatabaseError as error:
             logger.warning("Housekeeping can't use the database", extra={"error": str(error)})
         except Exception:
             logger.exception("Housekeeping failed in a way that it must not; it goes on")
-        finally:
-            reset_queries()
-            connections.close_all()
 
     def measure(self) -> None:
         """Measure the backlog."""

@@ -1,4 +1,4 @@
-"""What a service has to do now and then, whether or not an event comes: ``@periodic``."""
+"""Functions that a service's workers call at an interval, independent of events: ``@periodic``."""
 
 import logging
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, TypeVar
 
 from bandstand.events import metrics
+from bandstand.events.errors import is_interrupt
 from bandstand.exceptions import ConfigurationError
 
 __all__ = ["JOBS", "PeriodicJob", "Schedule", "periodic"]
@@ -27,14 +28,15 @@ JOBS: Final[list[PeriodicJob]] = []
 
 
 def periodic(*, seconds: float) -> Callable[[F], F]:
-    """Let each worker of the service call the function about every ``seconds``, at the earliest 15 seconds after.
+    """Register a function that each worker of the service calls about every ``seconds``.
 
-    Write it in ``events.py`` of an app. It takes nothing and runs outside of a transaction, beside the handlers. Two
-    workers may call it at once, so what it does must be safe then, as a conditional ``UPDATE`` is. What it raises is
-    logged and counted, and it is called again when it is due.
+    Write it in ``events.py`` of an app. The worker looks every 15 seconds for functions that are due. The function
+    takes nothing and runs outside of a transaction, beside the handlers. Two workers may call it at once, so its work
+    must be safe then, as a conditional ``UPDATE`` is. An exception is logged and counted, and the function is called
+    again when it is due.
 
     Raises:
-        ConfigurationError: ``seconds`` is no time.
+        ConfigurationError: ``seconds`` is not above 0.
     """
     if not seconds > 0:
         raise ConfigurationError(f"@periodic(seconds={seconds!r}) is no time; write a number above 0.")
@@ -47,7 +49,7 @@ def periodic(*, seconds: float) -> Callable[[F], F]:
 
 
 class Schedule:
-    """When each job is due. All of them are at the beginning; ``jobs`` may become more."""
+    """The times at which jobs are due; each is due at once. ``jobs`` may grow later."""
 
     def __init__(self, jobs: Iterable[PeriodicJob], clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs = jobs
@@ -66,7 +68,9 @@ class Schedule:
 def _run(job: PeriodicJob) -> None:
     try:
         job.run()
-    except Exception:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         logger.exception("%s failed; it is called again in %g s", job.name, job.seconds)
         metrics.periodic_runs.labels(job.name, "failed").inc()
     else:

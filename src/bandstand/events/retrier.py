@@ -16,20 +16,21 @@ from bandstand import failpoints
 from bandstand.conf.settings import EventsSettings
 from bandstand.events.deliveries import Deliveries, DeliveryRow, Letter
 from bandstand.events.envelope import Message, decode
-from bandstand.events.errors import HandlerFailed, TransactionEnded, describe, is_interrupt
+from bandstand.events.errors import HandlerFailed, TransactionEnded, describe, is_interrupt, not_begun
 from bandstand.events.handling import Handling
 from bandstand.events.inbox import Entry, HandledElsewhere, Inbox
 from bandstand.events.lanes import Lanes
 from bandstand.events.subscriptions import Registry, Subscription
 from bandstand.exceptions import EventPostponed, InvalidEvent
 
-__all__ = ["Retrier"]
+__all__ = ["MAX_RETURNS", "Retrier"]
 
 logger: Final = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 5.0  # for rows whose process died, and for replays that nobody told us of
 _PAUSE: Final = 1.0  # after the database failed, and the least after the last of the delays
-_MAX_RETURNS: Final = 10  # times in a row that a row is given back; the next one is a failed attempt
+MAX_RETURNS: Final = 10
+"""Times in a row that an event is returned before its handler began; the next one is a failed attempt."""
 
 
 class Retrier:
@@ -186,10 +187,10 @@ class Retrier:
             reset_queries()
 
     def _abandon(self, row: DeliveryRow, error: BaseException) -> None:
-        """Let it be claimed again; if that never helps while the database takes the record of it, it has failed."""
+        """Return the row for another claim, or record a failed attempt after too many returns in a row."""
         with self._lock:
             self._returns[row.position] += 1
-            hopeless = self._returns[row.position] > _MAX_RETURNS
+            hopeless = self._returns[row.position] > MAX_RETURNS
         if hopeless and self._count_as_failed(row, error):
             with self._lock:
                 self._returns.pop(row.position, None)
@@ -198,12 +199,12 @@ class Retrier:
             self._abandoned.add(row.position)
 
     def _count_as_failed(self, row: DeliveryRow, error: BaseException) -> bool:
-        failure = HandlerFailed(f"{row.subscription} could not begin to handle the event: {describe(error)}")
-        failure.__cause__ = error
         try:
             message, _ = decode(row.body)
-            self._fail(row, Letter.of(row.subscription, message, row.body), failure)
-        except (DatabaseError, InvalidEvent):
+            letter = Letter.of(row.subscription, message, row.body)
+            self._fail(row, letter, not_begun(row.subscription, error))
+        except Exception:  # whatever it is, the row has to be claimed again
+            logger.exception("A failed attempt can't be recorded", extra={"subscription": row.subscription})
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""Whose session of PostgreSQL a connection uses: its own, or one that a pooler shares."""
+"""The session of PostgreSQL behind a connection: its own, or one that a pooler shares."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _FUNCTION: Final = re.compile(r"\bpg_(?:try_)?advisory_lock|\bset_config\s*\((?!
 
 
 class PoolMode(Enum):
-    """How a pooler such as PgBouncer shares the sessions of PostgreSQL; the values are its ``pool_mode``."""
+    """The ``pool_mode`` of a pooler such as PgBouncer: how it shares the sessions of PostgreSQL."""
 
     NONE = "none"
     """PostgreSQL itself answers."""
@@ -68,12 +68,18 @@ def pool_mode(connect: Callable[[], Any]) -> PoolMode:
 def note_change(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Execute ``sql``, and note if the session must not be given to another thread: one of Django's execute wrappers.
 
-    What Django can't see, as statements through psycopg itself and what functions do inside the database, is not
-    noted.
+    Statements through psycopg itself, and those that functions run inside the database, pass unnoticed.
     """
-    if _changes_session(sql if isinstance(sql, str) else sql.as_string()):
+    if _changes_session(_text(sql)):
         context["connection"].changed_session = True
     return execute(sql, params, many, context)
+
+
+def _text(sql: Any) -> str:
+    """Return a statement in any form that psycopg takes as text."""
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")  # for a look at its keywords alone
+    return sql if isinstance(sql, str) else str(sql.as_string())
 
 
 def _changes_session(sql: str) -> bool:

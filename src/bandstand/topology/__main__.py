@@ -5,14 +5,14 @@ import asyncio
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 from bandstand.conf import wire
+from bandstand.conf.secrets import read_secret_files
 from bandstand.exceptions import BandstandError
 from bandstand.topology.nats import declare_streams
 
-_EXAMPLES: Final = """
+_EPILOG: Final = """
 The URL is the administrator's, in BROKER_ADMIN_URL or in the file that BROKER_ADMIN_URL_FILE names.
 
 Examples:
@@ -22,11 +22,11 @@ _PAUSE: Final = 1.0
 
 
 def main() -> int:
-    """Declare, and try again until it succeeds or the patience ends; return the exit status."""
+    """Declare the streams, and try again until it succeeds or ``--wait`` is over; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m bandstand.topology",
         description="Declare what the services of a platform share at their broker. What exists is left as it is.",
-        epilog=_EXAMPLES,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("platform", help="the name of the platform, as in bandstand.toml")
@@ -36,7 +36,10 @@ def main() -> int:
         "--replicas", type=int, default=1, metavar="N", help="servers that keep each stream (default: 1)"
     )
     arguments = parser.parse_args()
-    url = _url()
+    variables, faults = read_secret_files(os.environ, (wire.BROKER_ADMIN_URL,))
+    if faults:
+        parser.error(" ".join(faults))
+    url = variables.get(wire.BROKER_ADMIN_URL, "").strip()
     if not url:
         parser.error(f"{wire.BROKER_ADMIN_URL} is not set: nats://administrator:password@host:4222")
     until = time.monotonic() + arguments.wait
@@ -55,12 +58,6 @@ def main() -> int:
 
 async def _declare(url: str, arguments: argparse.Namespace) -> tuple[str, ...]:
     return await declare_streams(url, arguments.platform, arguments.services, replicas=arguments.replicas)
-
-
-def _url() -> str:
-    if path := os.environ.get(f"{wire.BROKER_ADMIN_URL}{wire.FILE_SUFFIX}"):
-        return Path(path).read_text().strip()
-    return os.environ.get(wire.BROKER_ADMIN_URL, "").strip()
 
 
 if __name__ == "__main__":

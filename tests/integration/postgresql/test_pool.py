@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db.utils import ConnectionHandler
+from psycopg.sql import SQL, Identifier
 
 from bandstand.context import carry
 from bandstand.workspace.runtime.ports import is_free
@@ -230,7 +231,7 @@ def test_refused_requests_leave_nothing_behind(postgres: RestartablePostgres, co
 
 @pytest.mark.parametrize("carried", [True, False])
 def test_threads_that_ask_the_database_give_their_connections_back(connect: Connect, carried: bool) -> None:
-    """Those of a view that works in threads, with ``carry()`` at once and without it when the threads have ended."""
+    """Threads of a view return them at once with ``carry()``, and without it when they have ended."""
     handler = connect(pool={"min_size": 1, "max_size": 2, "timeout": 1.0})
 
     def count() -> tuple[int, ...]:
@@ -258,9 +259,11 @@ def test_threads_that_ask_the_database_give_their_connections_back(connect: Conn
         "SELECT set_config('search_path', 'pg_catalog', false)",
         "CREATE TEMPORARY TABLE left_behind (id int)",
         "LISTEN something",
+        b"SET search_path TO pg_catalog",
+        SQL("SET search_path TO {}").format(Identifier("pg_catalog")),
     ],
 )
-def test_what_a_session_keeps_reaches_nobody_else(connect: Connect, statement: str) -> None:
+def test_what_a_session_keeps_reaches_nobody_else(connect: Connect, statement: Any) -> None:
     """The next user of the pool has a session of its own."""
     connection = connect(pool={"min_size": 1, "max_size": 1})[DEFAULT_DB_ALIAS]
     first = session_after(connection, statement)
@@ -272,13 +275,13 @@ def test_what_a_session_keeps_reaches_nobody_else(connect: Connect, statement: s
     ["SET LOCAL search_path TO pg_catalog", "SELECT pg_advisory_xact_lock(7)", "SELECT set_config('x.y', 'z', true)"],
 )
 def test_what_ends_with_its_transaction_costs_no_session(connect: Connect, statement: str) -> None:
-    """So the connection is used again."""
+    """The connection is used again."""
     connection = connect(pool={"min_size": 1, "max_size": 1})[DEFAULT_DB_ALIAS]
     first = session_after(connection, statement)
     assert session_after(connection, "SELECT 1") == first
 
 
-def session_after(connection: Any, statement: str) -> int:
+def session_after(connection: Any, statement: Any) -> int:
     """Execute ``statement`` on a connection of the pool, give it back, and return which session it was."""
     with connection.cursor() as cursor:
         cursor.execute(statement)

@@ -16,8 +16,10 @@ __all__ = ["faults"]
 
 RESERVED_NAMES: Final = frozenset({
     "gateway", "envoy", "kong", "postgres", "databases", "redis", "valkey", "nats", "nats-volume", "nats-streams",
-    "rabbitmq", "consul", "localhost",
+    "rabbitmq", "consul", "consul-tokens", "localhost",
 })  # fmt: skip
+# A service's other containers, processes and registrations are called so, after its own name.
+_CONTAINER_SUFFIXES: Final = ("-web", "-worker", "-migrate")
 _SCHEMES: Final = {
     "postgres": ("postgresql", "postgres"),
     "redis": ("redis", "rediss"),
@@ -49,7 +51,7 @@ def faults(manifest: Manifest, names: Collection[str]) -> Iterator[Fault]:
     yield from _kong_faults(manifest)
     yield from _issuer_faults(manifest)
     for name, service in manifest.services.items():
-        yield from _service_faults(name, service, manifest.gateway.rate_limit)
+        yield from _service_faults(name, service, manifest.gateway.rate_limit, names)
         yield from _call_faults(name, service, names)
         yield from _policy_faults(name, service)
     yield from _overlaps(manifest)
@@ -215,10 +217,13 @@ def _issuer_faults(manifest: Manifest) -> Iterator[Fault]:
         yield Fault(("services", name, "issues_user_tokens"), text)
 
 
-def _service_faults(name: str, service: ServiceTable, limit: RateLimitTable) -> Iterator[Fault]:
+def _service_faults(name: str, service: ServiceTable, limit: RateLimitTable, names: Collection[str]) -> Iterator[Fault]:
     steps: Steps = ("services", name)
     if name in RESERVED_NAMES:
         yield Fault(steps, f'has the name of a part of the platform; write another, such as "{name}-service".')
+    for suffix in _CONTAINER_SUFFIXES:
+        if (other := name.removesuffix(suffix)) != name and other in names:
+            yield Fault(steps, f"has the name of a container of {other}; write another.")
     for index, route in enumerate(service.routes):
         place = (*steps, "routes", index)
         if not route.path:
