@@ -1,7 +1,7 @@
-"""Numbers that JSON has no form for.
+"""A search for numbers that JSON can't express.
 
-msgspec writes NaN and infinities as ``null``, and of a ``Decimal`` their names as text: the reader takes a fault of the
-program for a missing value, or for a word. So what is written as JSON is looked through first.
+msgspec writes NaN and infinities as ``null``, and those of ``Decimal`` as text, so a reader would take a fault of the
+program for a missing value or a word. Values are therefore searched before they are written as JSON.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ def find_non_finite(value: Any) -> str | None:
 
 
 def _is_non_finite(value: Any) -> bool:
-    """Look at each value once; short, since each answer of a service comes by here."""
+    """Visit each value once; kept short, since it runs for each answer of a service."""
     kind = type(value)
     if kind in _LEAVES:
         return False

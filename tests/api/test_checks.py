@@ -241,7 +241,7 @@ class FilteredStrictly(Public):
 
 
 def test_fields_that_read_more_than_json_are_found(settings: Settings) -> None:
-    """Also inside lists and relations; not what is only sent, and not Bandstand's own."""
+    """Lenient fields are found also inside lists and relations; read-only fields and Bandstand's own are not."""
     assert faults(settings, path("x/", Filtered.as_view()), path("y/", FilteredStrictly.as_view())) == []
     found = [fault for fault in check_lenient_fields() if str(fault.obj).startswith(__name__)]
     assert [(fault.id, str(fault.obj).removeprefix(f"{__name__}.")) for fault in found] == [
@@ -267,7 +267,7 @@ def addresses(settings: Settings, *patterns: Any) -> list[tuple[str, str]]:
 
 
 def test_an_object_has_one_address(settings: Settings) -> None:
-    """A number or UUID that any text may stand for, and a UUID in lower case only, are found; text keys are not."""
+    """Routes that take any text for a number or UUID, or a UUID in lower case only, are found; text keys are not."""
     found = [("bandstand.api.W005", "Plain")]
     assert addresses(settings, path("x/<pk>/", Plain.as_view())) == found
     assert addresses(settings, path("x/<str:pk>/", Plain.as_view())) == found
@@ -280,7 +280,7 @@ def test_an_object_has_one_address(settings: Settings) -> None:
 
 
 def test_an_admin_without_limits_is_a_warning_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django's own site takes any number of guesses; ours, and a site that is made of it, do not."""
+    """Django's own admin site, which does not limit guesses, gives a warning; LimitedAdminSite gives none."""
     config = apps.get_app_config("admin")
     assert [message.id for message in check_admin_is_limited()] == ["bandstand.api.W006"]
     monkeypatch.setattr(config, "default_site", "bandstand.api.admin_site.LimitedAdminSite")

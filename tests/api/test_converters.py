@@ -1,4 +1,4 @@
-"""UUIDs in addresses: one object, one identity, in whatever case a client writes it."""
+"""Tests of UUIDs in addresses, which name the same object in either case."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ MIXED = "8E03978e-40D5-43dd-BC93-6894a57f9324"
 
 @pytest.mark.parametrize("spelling", [THING, THING.upper(), MIXED])
 def test_a_uuid_is_found_in_any_case(api: APIClient, spelling: str) -> None:
-    """The view gets the same UUID, and an address that is written has it in lower case."""
+    """The view receives the same UUID, and reversing a route writes it in lower case."""
     answer = api.get(f"/api/v1/things/{spelling}/")
     assert answer.json() == {"id": THING, "type": "UUID"}
     match = resolve(f"/api/v1/things/{spelling}/")
@@ -33,7 +33,7 @@ OTHER_FORMS = [
 
 @pytest.mark.parametrize("text", OTHER_FORMS)
 def test_nothing_else_is_an_id(api: APIClient, text: str) -> None:
-    """Other forms of a UUID, other digits and underscores would be second addresses of one object."""
+    """Other forms of a UUID, other digits and underscores are 404, since they would be second addresses."""
     problem_in(api.get(f"/api/v1/things/{text}/"), 404)
 
 
@@ -50,7 +50,7 @@ def test_a_repetition_in_another_case_is_the_same_request(api: APIClient) -> Non
 
 @pytest.mark.django_db
 def test_another_object_is_another_request(api: APIClient) -> None:
-    """What the path names belongs to the request, and so does the query."""
+    """A key that is reused for another object or another query is refused."""
     other = THING.replace("8", "9", 1)
     for address in (f"/api/v1/things/{THING}/", f"/api/v1/things/{other}/", f"/api/v1/things/{THING}/?a=1"):
         answer: Any = api.post(address, {}, headers={"Idempotency-Key": "k"})
@@ -67,7 +67,7 @@ def test_it_can_be_registered_again() -> None:
 
 
 def test_the_document_says_that_it_is_a_uuid(api: APIClient) -> None:
-    """The same as with Django's own converter."""
+    """The parameter has the schema that Django's own converter has."""
     document = api.get("/api/schema/", headers={"Accept": "application/json"}).json()
     (parameter,) = document["paths"]["/api/v1/things/{id}/"]["get"]["parameters"]
     assert parameter["schema"] == {"type": "string", "format": "uuid"}

@@ -1,4 +1,4 @@
-"""Numbers, UUIDs, dates and times in bodies and queries: what is none in JSON is none here."""
+"""Tests of numbers, UUIDs, dates and times in bodies and queries, which are read as in JSON only."""
 
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -39,7 +39,7 @@ class Everything(serializers.Serializer[Any]):
 
 
 NUMBERS = ("1_0", "1_000.5", "١٠", "１０", " 10", "10 ", "\t10", "10\n", "\u00a010", "0x10", "NaN", "nan", "sNaN",
-           "inf",           "Infinity", "-Infinity", "1e", "--1", "", " ", ".", "+", "1,0", True)  # fmt: skip
+           "inf", "Infinity", "-Infinity", "1e", "--1", "", " ", ".", "+", "1,0", True)  # fmt: skip
 REFUSED = {
     "whole": (*NUMBERS, "1e1", "1.5"),
     "big": (*NUMBERS, "1e1", "1.5"),
@@ -68,7 +68,7 @@ def read(field: str, value: Any) -> Any:
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values])
 def test_what_only_python_reads_is_refused(field: str, value: Any) -> None:
-    """Underscores, other digits, white space, names of no number: a fault of the field, under its usual code."""
+    """Underscores, other digits, white space and NaN are errors of the field, with its usual code."""
     with pytest.raises(ValidationError) as caught:
         read(field, value)
     assert caught.value.get_codes() == {field: ["invalid"]}
@@ -79,14 +79,14 @@ def test_what_only_python_reads_is_refused(field: str, value: Any) -> None:
     [(field, value, meant) for field, values in TAKEN.items() for value, meant in values.items()],
 )
 def test_numbers_are_read(field: str, value: Any, meant: Any) -> None:
-    """As JSON and as text."""
+    """Numbers are read from JSON numbers and from text."""
     found = read(field, value)
     assert (type(found), found) == (type(meant), meant)
 
 
 @pytest.mark.parametrize("plain", [field for field in LENIENT_FIELDS if field is not PLAIN_KEY])
 def test_rest_frameworks_own_field_reads_more(plain: Any) -> None:
-    """Each field that has a replacement here needs it: otherwise the tests above could not fail."""
+    """Each replaced field of REST framework accepts a value that its replacement refuses."""
     name = next(name for name, field in Everything().fields.items() if type(field) is LENIENT_FIELDS[plain])
     arguments = {"max_digits": 10, "decimal_places": 2} if name == "price" else {}
 
@@ -102,7 +102,7 @@ def test_rest_frameworks_own_field_reads_more(plain: Any) -> None:
 
 @given(st.text())
 def test_no_other_text_is_a_number_than_in_json(text: str) -> None:
-    """What counts as a number is one for Python, too, and is written in ASCII without underscores."""
+    """Every accepted text is ASCII without underscores, and Python can convert it."""
     if is_integer(text) or is_number(text):
         float(text)
     if is_uuid(text):
@@ -114,7 +114,7 @@ def test_no_other_text_is_a_number_than_in_json(text: str) -> None:
 
 @given(st.one_of(st.integers().map(str), st.decimals(allow_nan=False, allow_infinity=False).map(str)))
 def test_each_number_is_one(text: str) -> None:
-    """What Python writes for a finite number is read again."""
+    """Every finite number that Python writes is accepted."""
     assert is_number(text)
 
 
@@ -131,7 +131,7 @@ class UserSerializer(front_door.ChangesOnlySerializer[User]):
 
 
 def test_columns_of_models_have_these_fields() -> None:
-    """Without a word of the service's own."""
+    """ModelSerializer and ChangesOnlySerializer use these fields without further declarations."""
     assert type(UserSerializer().fields["date_joined"]) is front_door.DateTimeField
     assert type(UserSerializer().fields["id"]) is front_door.IntegerField
     assert type(GroupSerializer().fields["permissions"].child_relation) is front_door.PrimaryKeyRelatedField  # type: ignore[attr-defined]
@@ -142,7 +142,7 @@ def test_columns_of_models_have_these_fields() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("shape", ["{0}_{1}", " {0}{1}", "{0}{1}\n", "{0}{1}.5"])
 def test_a_row_has_one_key(shape: str) -> None:
-    """Django finds row 10 under "1_0" and under 10.5; a client names it as 10."""
+    """A key such as "1_0" or 10.5, under which Django would find row 10, is refused; 10 and "10" are accepted."""
     known = Permission.objects.order_by("pk").filter(pk__gte=10)[0]
     first, second = str(known.pk)[:1], str(known.pk)[1:]
     text = shape.format(first, second)
@@ -155,7 +155,7 @@ def test_a_row_has_one_key(shape: str) -> None:
 
 
 def test_decimals_that_are_none_are_a_fault_of_the_program() -> None:
-    """NaN in a column is never sent as the text "NaN"."""
+    """Representing NaN or an infinity raises ValueError."""
     field = front_door.DecimalField(max_digits=None, decimal_places=None)
     for value in (Decimal("NaN"), Decimal("Infinity"), "-Infinity"):
         with pytest.raises(ValueError, match="no number in JSON"):
@@ -205,7 +205,7 @@ LENIENT_QUERIES = [
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "value"), LENIENT_QUERIES)
 def test_a_filter_refuses_what_only_python_reads(name: str, value: str) -> None:
-    """A list, a range or one value: 400, and django-filter's own backend takes it."""
+    """A list, a range or a single value is refused, though django-filter's own backend accepts it."""
     with pytest.raises(ValidationError) as caught:
         filtered(f"{name}={value}")
     assert [error.code for error in next(iter(caught.value.detail.values()))] == ["invalid"]  # type: ignore[union-attr]
@@ -214,7 +214,7 @@ def test_a_filter_refuses_what_only_python_reads(name: str, value: str) -> None:
 
 @pytest.mark.django_db
 def test_a_filter_finds_a_row_by_its_own_key_alone() -> None:
-    """A choice of rows is made by a number, too."""
+    """A choice of a related row reads its key strictly, too."""
     group = Group.objects.create(pk=10, name="a")
     user = User.objects.create(username="ada")
     user.groups.add(group)
@@ -226,7 +226,7 @@ def test_a_filter_finds_a_row_by_its_own_key_alone() -> None:
 
 @pytest.mark.django_db
 def test_a_filter_reads_numbers() -> None:
-    """Whole ones, decimals, lists and ranges; what was left empty is not asked."""
+    """Integers, decimals, lists and ranges are read, and empty parameters are ignored."""
     user = User.objects.create(pk=5, username=UUID_TEXT)
     queries = [
         "id__gte=5", "id__gte=4.5", "ids=5,6", "between_min=1&between_max=5.0", f"key={UUID_TEXT.upper()}",
@@ -239,7 +239,7 @@ def test_a_filter_reads_numbers() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", ["0_1", "١", "１", "%201", "1%0A", "1%20"])
 def test_a_page_is_named_in_ascii_digits(api: APIClient, page: str) -> None:
-    """404 as for any page that is not there; a size that is none is the usual one."""
+    """A page number in other digits is 404, and a page size in other digits is ignored."""
     problem_in(api.get(f"/api/v1/groups/?page={page}"), 404)
     Group.objects.bulk_create(Group(name=str(number)) for number in range(25))
     for path in ("groups", "users"):
@@ -249,6 +249,6 @@ def test_a_page_is_named_in_ascii_digits(api: APIClient, page: str) -> None:
 
 @pytest.mark.django_db
 def test_the_frameworks_own_key_finds_another_row() -> None:
-    """The refusal of such keys is needed: REST framework's field returns the row of the rounded number."""
+    """REST framework's own field finds a row by a rounded number, so PrimaryKeyRelatedField has to refuse it."""
     known = Permission.objects.all()[0]
     assert PLAIN_KEY(queryset=Permission.objects.all()).to_internal_value(known.pk + 0.5) == known

@@ -61,7 +61,7 @@ def test_a_required_key_must_be_sent(api: APIClient) -> None:
 
 @pytest.mark.parametrize("key", ["", "  ", '""'])
 def test_an_optional_key_that_is_empty_is_refused(api: APIClient, key: str) -> None:
-    """Who sends the header means to be protected: the request must not run as if there were none."""
+    """An empty key is refused rather than ignored, since its sender asked for protection."""
     response = api.post("/api/v1/groups/maybe/", {"name": "a"}, headers={"Idempotency-Key": key})
     assert problem_in(response, 400)["code"] == "idempotency_key_invalid"
     assert Group.objects.count() == 0
@@ -115,7 +115,7 @@ def test_any_other_key_is_taken(api: APIClient, key: str) -> None:
 
 
 def test_a_key_in_quotes_is_read_as_a_string_of_structured_fields(api: APIClient) -> None:
-    """A backslash stands before a quote and before itself: the quoted and the bare form are one key."""
+    """The quoted form, with escaped quotes and backslashes, and the bare form are the same key."""
     assert create(api, key='say-"a"-\\').status_code == 201
     assert create(api, key='"say-\\"a\\"-\\\\"').headers["Idempotency-Replayed"] == "true"
 

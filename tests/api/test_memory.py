@@ -1,4 +1,4 @@
-"""What all threads at once may need is added up, before a container is killed for it."""
+"""Tests of the system check that compares the memory which all threads may need with the memory of the process."""
 
 from typing import Any
 
@@ -32,12 +32,12 @@ def faults(settings: Settings, hasher: str, **limits: Any) -> list[str]:
     ],
 )
 def test_memory_is_added_up(settings: Settings, hasher: str, limits: dict[str, Any], fits: bool) -> None:
-    """The process itself, a body for each thread, and a password for each that is hashed at once."""
+    """The sum covers the process itself, a body for each thread, and each password that is hashed at once."""
     assert (faults(settings, hasher, **limits) == []) == fits
 
 
 def test_the_sum_is_explained(settings: Settings) -> None:
-    """With each part of it."""
+    """The message names each part of the sum."""
     [text] = faults(settings, DJANGOS, MEMORY=384)
     assert "1024 MiB (160 MiB for the process itself + 64 MiB for 8 bodies + 800 MiB for 8 passwords)" in text
     assert "has 384" in text

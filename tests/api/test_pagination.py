@@ -109,7 +109,7 @@ def test_a_cursor_that_somebody_made_up(api: APIClient, made_up: str) -> None:
 
 
 def walk(ordering: tuple[str, ...], size: int) -> tuple[list[int], list[int]]:
-    """The ids of all pages, forwards and then backwards from the last page."""
+    """Return the ids of all pages, forwards, and backwards from the last page."""
 
     class Pages(CursorPagination):
         pass
@@ -137,7 +137,7 @@ def walk(ordering: tuple[str, ...], size: int) -> tuple[list[int], list[int]]:
 )
 @pytest.mark.parametrize("size", [1, 7, 30, 100])
 def test_each_row_is_on_one_page(ordering: tuple[str, ...], size: int) -> None:
-    """In both directions, with rows that have no value and with many that are equal."""
+    """Paging in both directions finds each row once, also rows with NULL and rows with equal values."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     User.objects.bulk_create(
         User(
@@ -154,14 +154,14 @@ def test_each_row_is_on_one_page(ordering: tuple[str, ...], size: int) -> None:
 
 
 def test_any_number_of_rows_may_be_equal() -> None:
-    """As after an import, where all have one time."""
+    """Rows that all have the same time, as after an import, are paged by their primary key."""
     User.objects.bulk_create(User(username=str(n), date_joined=datetime(2026, 1, 1, tzinfo=UTC)) for n in range(2500))
     forwards, _ = walk(("-date_joined",), 100)
     assert forwards == sorted(User.objects.values_list("pk", flat=True), reverse=True)
 
 
 def test_rows_without_a_value_are_where_postgresql_has_them() -> None:
-    """So that its indexes serve: last in ascending order, first in descending."""
+    """NULL comes last in ascending order and first in descending, so that PostgreSQL's indexes apply."""
     for name, login in (("none", None), ("some", datetime(2026, 1, 1, tzinfo=UTC))):
         User.objects.create(username=name, last_login=login)
     none, some = User.objects.order_by("username").values_list("pk", flat=True)
@@ -170,7 +170,7 @@ def test_rows_without_a_value_are_where_postgresql_has_them() -> None:
 
 
 def test_a_cursor_belongs_to_its_order() -> None:
-    """In another order its values mean nothing, so it is 404."""
+    """A cursor of another order is 404."""
     User.objects.bulk_create(User(username=str(number)) for number in range(3))
     pages = CursorPagination()
     pages.ordering = ("username",)

@@ -115,7 +115,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("path", "reference"), PATHS.items())
 def test_the_instance_is_a_uri_reference(path: str, reference: str) -> None:
-    """A path is percent-encoded, once, and never names another host."""
+    """A path is percent-encoded exactly once and never names another host."""
     assert uri_reference(path) == reference
     for respond in (problem_response, problem_before_views):
         response = respond(404, "not_found", "There is nothing here.", instance=path)
@@ -127,7 +127,7 @@ def test_the_instance_is_a_uri_reference(path: str, reference: str) -> None:
     "sent", ["/api/v1/%C3%A9%20%22/", "//evil.example/", "/api/v1/fail/%0A/", "/api/v1/plain/fail/%25/"]
 )
 def test_the_path_of_a_request_comes_back_as_it_was_sent(api: APIClient, sent: str) -> None:
-    """Whatever answers: the resolver, a view of REST framework, a view of Django."""
+    """The instance is the path as it was sent, whether the resolver, a REST framework or a Django view answers."""
     response = api.generic("GET", sent, PATH_INFO=unquote_to_bytes(sent).decode("latin-1"))
     assert json.loads(response.content)["instance"] == sent.replace("//evil", "/%2Fevil")
 

@@ -1,4 +1,4 @@
-"""Answers as JSON: what JSON has no form for never leaves as something else."""
+"""Tests of JSON answers; values that JSON can't express are errors and are never replaced."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ WITHOUT_FORM = [
 
 @pytest.mark.parametrize(("value", "path"), WITHOUT_FORM, ids=[path for _, path in WITHOUT_FORM])
 def test_what_has_no_form_is_a_fault_with_a_path(value: Any, path: str) -> None:
-    """NaN is not null, an infinity is no text, and who looks for the fault is told where it stands."""
+    """Encoding a value that JSON can't express raises NoJSONForm with the path of the value."""
     if path == "rows":
         with pytest.raises(NoJSONForm, match="in an iterable"):
             to_json(value)
@@ -58,7 +58,7 @@ def test_what_has_no_form_is_a_fault_with_a_path(value: Any, path: str) -> None:
 
 
 def test_what_has_one_is_written() -> None:
-    """Numbers, decimals as texts, lazy texts, iterables, dataclasses, and null where None stands."""
+    """Numbers, decimals, lazy texts, iterables and dataclasses are encoded, and None as null."""
     value = {
         "a": [1, 1.5, None, True], "b": Decimal("1.50"), "c": gettext_lazy("January"), "d": iter([1.5]),
         "e": Measure(0.0), "f": {"NaN": "Infinity"}, "g": {1.5, 2.5}, "h": (Decimal(0),), "i": 2**70,
@@ -77,7 +77,7 @@ def test_what_has_one_is_written() -> None:
 def test_the_client_gets_a_500_and_the_log_the_path(
     api: APIClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: Any, path: str
 ) -> None:
-    """Never status 200 with null, and nothing about the value goes out."""
+    """The answer is a 500 that tells nothing about the value, and the log names its path."""
     monkeypatch.setattr(service, "ANSWER", value)
     with caplog.at_level(logging.ERROR):
         response = api.get("/api/v1/answer/")
@@ -88,7 +88,7 @@ def test_the_client_gets_a_500_and_the_log_the_path(
 
 @pytest.mark.django_db
 def test_a_write_whose_answer_has_no_form_is_undone(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a key nothing of it is kept, so that the client may try again."""
+    """The write is rolled back and its key is free, so that the client may try again."""
     monkeypatch.setattr(service, "ANSWER", {"mean": math.nan})
     headers = {"Idempotency-Key": "k"}
     problem_in(api.post("/api/v1/answer/", {}, headers=headers), 500)

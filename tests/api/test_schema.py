@@ -39,7 +39,7 @@ def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, A
 
 
 def test_each_operation_says_what_errors_look_like(document: dict[str, Any]) -> None:
-    """Each status that can come is named, none stands for all, and each has the problem document with an example."""
+    """Each possible status has a response of its own, with the problem document and an example."""
     operations = operations_of(document)
     assert len(operations) > 10
     for operation in operations.values():
@@ -66,14 +66,14 @@ def test_each_operation_says_what_errors_look_like(document: dict[str, Any]) -> 
 def test_an_operation_names_the_statuses_that_can_come(
     document: dict[str, Any], operation: tuple[str, str], named: set[str], absent: set[str]
 ) -> None:
-    """By its permissions, throttles, pages, key, and the errors that it says it raises."""
+    """The statuses follow from permissions, throttles, pagination, idempotency keys and declared errors."""
     statuses = set(operations_of(document)[operation]["responses"])
     assert named <= statuses
     assert not absent & statuses
 
 
 def test_the_errors_of_an_action_have_their_codes(document: dict[str, Any]) -> None:
-    """A client knows what to look for."""
+    """The examples of a response are named by the error codes that an action may answer with."""
     responses = operations_of(document)["POST", "/documented/"]["responses"]
     assert set(responses["418"]["content"]["application/problem+json"]["examples"]) == {"teapot"}
     assert set(responses["503"]["content"]["application/problem+json"]["examples"]) == {"circuit_open"}
@@ -85,7 +85,7 @@ def test_the_errors_of_an_action_have_their_codes(document: dict[str, Any]) -> N
 
 
 def test_each_operation_has_a_summary(document: dict[str, Any]) -> None:
-    """The first sentence of its docstring, or what its action does."""
+    """The summary is the first sentence of the docstring, or else made of the name of the action."""
     operations = operations_of(document)
     assert all(operation["summary"] for operation in operations.values())
     summaries = {key: operation["summary"] for key, operation in operations.items()}
@@ -95,7 +95,7 @@ def test_each_operation_has_a_summary(document: dict[str, Any]) -> None:
 
 
 def test_examples_are_made_of_the_fields(document: dict[str, Any]) -> None:
-    """The serializer's own values first, else within bounds; without what is only read, or only written."""
+    """Examples prefer the serializer's own values, keep to bounds, and omit read-only or write-only fields."""
     operation = operations_of(document)["POST", "/documented/"]
     sent = operation["requestBody"]["content"]["application/json"]["examples"]["Example"]["value"]
     assert sent == {
@@ -111,7 +111,7 @@ def test_examples_are_made_of_the_fields(document: dict[str, Any]) -> None:
 
 
 def test_lists_and_pages_have_bounds(document: dict[str, Any]) -> None:
-    """What is refused when it is too short or too long is described so."""
+    """The schema gives the least and greatest length of lists, and the bounds of pages and their sizes."""
     lines = document["components"]["schemas"]["DocumentedRequest"]["properties"]["lines"]
     assert (lines["minItems"], lines["maxItems"]) == (1, 5)
     parameters = {each["name"]: each["schema"] for each in operations_of(document)["GET", "/groups/"]["parameters"]}
@@ -123,7 +123,7 @@ def test_lists_and_pages_have_bounds(document: dict[str, Any]) -> None:
 
 
 def test_what_the_documents_of_a_service_leave_open_is_found(document: dict[str, Any]) -> None:
-    """No summary, one answer for all statuses, no example, an example that the schema refuses."""
+    """A missing summary, a default response, a missing example and an invalid example are reported."""
     operation = operations_of(document)["POST", "/documented/"]
     whole = {**document, "paths": {"/x/": {"post": operation}}}
     assert openapi_faults(whole) == []
@@ -151,7 +151,7 @@ def test_what_the_documents_of_a_service_leave_open_is_found(document: dict[str,
 def test_the_document_comes_in_the_format_that_is_asked_for(
     api: APIClient, query: str, accept: str, media_type: str
 ) -> None:
-    """By the address, which is all that a browser can say, or by the header."""
+    """The query parameter ``format`` decides, or else the Accept header."""
     response = api.get(f"/api/schema/{query}", headers={"Accept": accept})
     assert response.status_code == 200
     assert response.headers["Content-Type"].partition(";")[0] == media_type
@@ -161,7 +161,7 @@ def test_the_document_comes_in_the_format_that_is_asked_for(
 
 
 def test_a_format_that_there_is_not(api: APIClient) -> None:
-    """404, in the same form as every error."""
+    """An unknown format is 404 with a problem document."""
     problem_in(api.get("/api/schema/?format=xml"), 404)
 
 

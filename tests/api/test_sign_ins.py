@@ -1,4 +1,4 @@
-"""Tokens of sign-ins that have ended: refused where it matters, from the moment that the service hears of it."""
+"""Tests of the permission that refuses tokens of sign-ins which have ended."""
 
 from datetime import timedelta
 from types import MappingProxyType
@@ -44,7 +44,7 @@ def is_let_in(request: Request) -> bool:
 
 
 def test_an_ended_sign_in_is_over_and_no_other() -> None:
-    """The tokens of one sign-in are refused; those of another of the same user still work."""
+    """The tokens of an ended sign-in are refused; those of other sign-ins still work."""
     assert is_let_in(request_with(sid="s-1"))
     end_sign_in("s-1")
     end_sign_in("s-1")
@@ -55,26 +55,24 @@ def test_an_ended_sign_in_is_over_and_no_other() -> None:
 
 @pytest.mark.parametrize("extra", [{}, {"sid": None}, {"sid": 5}, {"sid": ["s-1"]}])
 def test_a_token_that_can_not_be_ended_is_refused(extra: dict[str, Any]) -> None:
-    """Without the name of its sign-in nobody could take it back."""
+    """A token without the claim ``sid`` is refused, since its sign-in could not be ended."""
     assert not is_let_in(request_with(**extra))
 
 
 def test_who_has_no_token_is_not_let_in() -> None:
-    """A service, a session of the browser and a stranger have no sign-in that could be current."""
+    """A request without a user token is not permitted."""
     assert not is_let_in(Request(APIRequestFactory().post("/")))
 
 
 def test_it_costs_one_look_up() -> None:
-    """By primary key."""
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    """The permission costs one query, by primary key."""
+    with CaptureQueriesContext(connection) as queries:
         is_let_in(request_with(sid="s-1"))
     assert len(queries) == 1
 
 
 def test_rows_go_once_their_tokens_are_over() -> None:
-    """Not before the last token of any sign-in has expired, and a few at a time."""
+    """Rows are deleted after the longest lifetime of a token, at most 100 at a time."""
     longest = timedelta(seconds=USER_TOKEN.max_lifetime)
     end_sign_in("s-1")
     EndedSignIn.objects.update(ended_at=timezone.now() - longest)

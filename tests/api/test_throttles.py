@@ -86,7 +86,7 @@ def test_behind_a_trusted_proxy_the_client_is_the_one_it_names(api: APIClient) -
 
 
 def test_a_network_of_ipv6_is_one_client(api: APIClient) -> None:
-    """A customer of a provider has 2**64 addresses; none of them is a new allowance, for reading or for signing in."""
+    """All addresses of a /64 network share one limit, for reading and for signing in."""
     addresses = [f"2001:db8:1:2:{number:x}::1" for number in range(300)]
     answers = [api.get("/api/v1/reading/", REMOTE_ADDR=address) for address in addresses]
     assert sum(answer.status_code == 200 for answer in answers) == 5
@@ -96,7 +96,7 @@ def test_a_network_of_ipv6_is_one_client(api: APIClient) -> None:
 
 
 def test_a_mapped_address_is_the_one_of_ipv4(api: APIClient) -> None:
-    """One client in two spellings has one allowance, and its neighbour one of its own."""
+    """An IPv4 address and its IPv6-mapped forms share one limit; another address has its own."""
     spellings = ["203.0.113.9", "::ffff:203.0.113.9", "::ffff:cb00:7109"]
     answers = [api.get("/api/v1/reading/", REMOTE_ADDR=spellings[n % 3]).status_code for n in range(9)]
     assert answers == [200] * 5 + [429] * 4
@@ -221,14 +221,14 @@ def sign_in_from(api: APIClient, email: str, device: object, address: str = "203
 
 
 def exhaust(api: APIClient, email: str) -> None:
-    """Guess until strangers have no tries on the account left."""
+    """Guess passwords until the limit of the account is reached."""
     for number in range(11):
         answer = sign_in(api, email, f"198.51.100.{number}")
     assert answer.status_code == 429
 
 
 def test_a_stranger_does_not_lock_the_owner_out(api: APIClient) -> None:
-    """From a device from which the owner has signed in before the account has tries of its own, at most ten."""
+    """A known device of the owner has ten tries of its own after strangers have used up those of the account."""
     device = device_of(api, "ada@example.com")
     exhaust(api, "ada@example.com")
     assert sign_in_from(api, "ada@example.com", None) == 429
@@ -237,7 +237,7 @@ def test_a_stranger_does_not_lock_the_owner_out(api: APIClient) -> None:
 
 
 def test_a_device_is_known_for_one_account(api: APIClient) -> None:
-    """A stranger's own device gives no more tries on somebody else's account, and none for it are used up there."""
+    """A known device of one account gives no tries on another account, and loses none there."""
     own = device_of(api, "eve@example.com")
     exhaust(api, "ada@example.com")
     assert sign_in_from(api, "ada@example.com", own) == 429
@@ -245,7 +245,7 @@ def test_a_device_is_known_for_one_account(api: APIClient) -> None:
 
 
 def test_a_device_stays_one_device(api: APIClient) -> None:
-    """Signing in again renews its token and makes no second bucket; another device has one of its own."""
+    """A renewed token counts as the same device; another device has a limit of its own."""
     first = device_of(api, "ada@example.com")
     renewed, other = device_of(api, "ada@example.com", device=first), device_of(api, "ada@example.com")
     assert [sign_in_from(api, "ada@example.com", (first, renewed)[n % 2]) for n in range(11)] == [200] * 10 + [429]
@@ -253,7 +253,7 @@ def test_a_device_stays_one_device(api: APIClient) -> None:
 
 
 def test_an_address_of_strangers_does_not_lock_a_known_device_out(api: APIClient) -> None:
-    """Who shares an address with somebody that guesses still signs in, and known devices there have a limit too."""
+    """Known devices behind an address that has reached its limit still sign in, within a limit of their own."""
     devices = [device_of(api, f"user{number}@example.com") for number in range(5)]
     for number in range(31):
         answer = sign_in(api, f"guess{number}@example.com", "203.0.113.7")
@@ -266,14 +266,14 @@ def test_an_address_of_strangers_does_not_lock_a_known_device_out(api: APIClient
     "forged", ["", "x", "a:b:c", "x" * 10_000, 5, None, True, [], {}, ["x"], {"account": "x", "device": "y"}]
 )
 def test_what_is_no_token_of_a_device_is_ignored(api: APIClient, forged: Any) -> None:
-    """It is counted as a stranger's try, with the same answer."""
+    """A value that is no token of a device is counted as a stranger's try, with the same answer."""
     exhaust(api, "ada@example.com")
     assert sign_in_from(api, "ada@example.com", forged) == 429
     assert sign_in_from(api, "bob@example.com", forged) == 200
 
 
 def test_a_token_of_a_device_is_signed_and_ends(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A changed one, one of another key and one of 91 days ago are a stranger's."""
+    """A token that was changed, signed with another key or issued 91 days ago makes no device known."""
     device = device_of(api, "ada@example.com")
     exhaust(api, "ada@example.com")
     assert sign_in_from(api, "ada@example.com", device[:-1] + ("A" if device[-1] != "A" else "B")) == 429
@@ -288,7 +288,7 @@ def test_a_token_of_a_device_is_signed_and_ends(api: APIClient, monkeypatch: pyt
 
 
 def test_a_known_device_gives_a_signed_in_user_no_more_tries(api: APIClient) -> None:
-    """Whoever holds somebody's token does not escape the limit of that user by naming an account of their own."""
+    """A signed-in request is counted as its user, even if it names an account with a known device."""
     own = [device_of(api, "eve@example.com") for _ in range(3)]
     answers = [
         api.post(

@@ -203,7 +203,7 @@ def test_a_hit_is_the_same_as_a_miss(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [Status.PAID, Money(Decimal(1)), Line("a", Money(Decimal(1))), Page([])])
 def test_a_class_that_is_not_declared_is_refused(value: Any) -> None:
-    """At the first call, with what to write."""
+    """The first call fails with the annotation to write."""
 
     @cache_result(key_prefix="undeclared")
     def result() -> Any:
@@ -214,7 +214,7 @@ def test_a_class_that_is_not_declared_is_refused(value: Any) -> None:
 
 
 def test_a_state_that_is_in_no_field_is_refused() -> None:
-    """It would be lost."""
+    """An attribute that is no field would be lost, so the instance is refused."""
 
     @cache_result()
     def result() -> Checked:
@@ -243,7 +243,7 @@ def test_what_another_release_has_kept_is_a_miss() -> None:
 
 
 def test_classes_are_declared_by_hand() -> None:
-    """Where there is no annotation."""
+    """``DistributedCache(types=…)`` keeps the classes that it is given, where no annotation names them."""
     kept = DistributedCache("by-hand", types=[Page])
     value = Page([Line("a", Money(Decimal(1)))], Status.OPEN)
     kept.set("a", value)
@@ -260,7 +260,7 @@ def january() -> str:
 
 
 def test_a_text_is_kept_for_its_language() -> None:
-    """Nobody is shown the text that another one's language has given."""
+    """A result computed in one language is never returned in another."""
     for _ in range(2):
         seen = []
         for language in ("de", "fr", "en-us", None):
@@ -276,7 +276,7 @@ def test_a_text_is_kept_for_its_language() -> None:
 
 
 def test_a_language_that_is_not_listed_is_kept_and_forgotten_too(cache: Any, settings: Settings) -> None:
-    """Whatever a service activates; and of what is forgotten no tag stays behind."""
+    """A language outside LANGUAGES has its own entry too, and invalidating removes the tag as well."""
     settings.LANGUAGES = [("en-us", "English")]
     with override("pt"):
         assert january() == january() == "Janeiro"
@@ -290,7 +290,7 @@ def test_a_language_that_is_not_listed_is_kept_and_forgotten_too(cache: Any, set
 
 
 def test_results_without_text_are_kept_once() -> None:
-    """When they say so, or when the service has no translations."""
+    """With ``per_language=False`` all languages share one entry."""
 
     @cache_result(per_language=False)
     def number() -> int:

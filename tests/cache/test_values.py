@@ -49,7 +49,7 @@ VALUES = st.recursive(
 
 
 class dateutil_like(tzinfo):  # noqa: N801 - as the zones of that package
-    """A zone that no name leads back to."""
+    """A time zone that has no name to restore it by."""
 
     def utcoffset(self, moment: Any) -> timedelta:
         return timedelta(hours=1)
@@ -110,7 +110,7 @@ Pair = namedtuple("Pair", "x y")
     ],
 )
 def test_what_would_come_back_as_something_else_is_refused(value: Any, advice: str) -> None:
-    """At the call that keeps it, with what to do, wherever it stands."""
+    """The call that stores the value fails at any depth, with advice on what to store instead."""
     for nested in (value, [value], {"a": (value,)}):
         with pytest.raises(TypeError, match=advice):
             encode(nested)
@@ -139,7 +139,7 @@ NAMED = timezone(timedelta(hours=2, seconds=1), "odd")
     ],
 )
 def test_a_hit_is_the_same_as_a_miss(value: Any) -> None:
-    """Type, text, zone with its name, and which of two hours in autumn."""
+    """The type, the text, the zone with its name, and the fold are restored."""
     found = decode(encode([value]))[0]
     assert type(found) is type(value)
     assert repr(found) == repr(value)

@@ -69,7 +69,7 @@ def test_the_client_is_the_first_hop_that_is_no_proxy_of_ours(peer: str, forward
     ],
 )
 def test_limits_count_ipv6_by_the_network_of_a_customer(peer: str, forwarded: str | None, network: str) -> None:
-    """64 bits of an IPv6 address are the client's own choice; an IPv4 address counts whole, also in IPv6 form."""
+    """An IPv6 address counts as its /64 network, and an IPv4 address, also in IPv6 form, as itself."""
     assert client_network(request(peer, forwarded)) == network
 
 

@@ -30,6 +30,6 @@ def test_proxies_are_networks_and_not_everybody(settings: Settings) -> None:
 
 
 def test_a_whole_private_network_is_no_proxy(settings: Settings) -> None:
-    """Clients have private addresses too, and each that is trusted chooses its own."""
+    """Trusting a whole private range gives a warning, since clients have such addresses too."""
     assert found(settings, [TRACKING], "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7") == ["W004"] * 4
     assert found(settings, [TRACKING], "10.20.0.0/16", "172.16.0.2/32") == []

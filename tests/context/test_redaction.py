@@ -1,4 +1,4 @@
-"""Secrets beside their names, in whatever form a program writes them, and texts that are none."""
+"""Tests that secrets next to their names are masked in every form, and that ordinary text is left alone."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ VALUE = "s3cr3t-value"
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: object) -> None:
-    """In snake_case, camelCase, with hyphens, and as bytes."""
+    """Names of secrets are recognised in snake_case, in camelCase, with hyphens, and as bytes."""
     assert is_secret(name)
 
 
@@ -35,7 +35,7 @@ def test_names_of_secrets(name: object) -> None:
      "access_count", "passed", "bypass", "sidecar", "assigned"],
 )  # fmt: skip
 def test_names_of_nothing_secret(name: str) -> None:
-    """Words that only look like one, and what is left on purpose."""
+    """Names that only resemble those of secrets, or are excluded on purpose, are not secret."""
     assert not is_secret(name)
 
 
@@ -101,7 +101,7 @@ def record(message: object, *arguments: object, **extra: object) -> logging.LogR
 
 @pytest.mark.parametrize("value", [*VALUES, *TEXTS], ids=repr)
 def test_no_form_of_a_secret_is_logged(value: Any) -> None:
-    """As an extra field, as an argument, as the message, and in a traceback; and each line stays JSON."""
+    """An extra field, an argument, a message and a traceback are masked, and each line stays valid JSON."""
     try:
         raise ValueError(str(value))
     except ValueError as error:
@@ -117,7 +117,7 @@ def test_no_form_of_a_secret_is_logged(value: Any) -> None:
 
 
 def test_what_stands_beside_a_secret_is_kept() -> None:
-    """A line is still of use."""
+    """Only the secret is masked; the rest of the line is kept."""
     assert masked("login(password='x', user='ann')") == "login(password='***', user='ann')"
     assert masked('{"token": "x", "name": "ann"}') == '{"token": "***", "name": "ann"}'
     assert masked("GET /x?token=abc&page=2") == "GET /x?token=***&page=2"
@@ -135,5 +135,5 @@ def test_what_stands_beside_a_secret_is_kept() -> None:
     ],
 )
 def test_ordinary_texts_are_left(said: str) -> None:
-    """Also those that hold a word which might begin a secret."""
+    """A text with a word that might introduce a secret, but does not, is unchanged."""
     assert masked(said) == said

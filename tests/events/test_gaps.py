@@ -1,4 +1,4 @@
-"""Which events a stream dropped before a subscription got them, from what NATS says of stream and consumer."""
+"""Events that a stream dropped before a subscription got them, found from the numbers of stream and consumer."""
 
 from bandstand.events.brokers.nats.gaps import GapWatch, Look
 
@@ -21,7 +21,7 @@ def test_what_was_delivered_in_time_is_not() -> None:
 
 
 def test_what_may_still_be_there_is_not_missed() -> None:
-    """While the stream holds some of the numbers at which they may lie, nobody knows."""
+    """Events count as missed only when the stream holds none of the numbers that they may have."""
     watch = GapWatch()
     watch.missed("a", first=1, now=Look(pending=10, delivered=5, last=15))
     assert watch.missed("a", first=15, now=Look(pending=5, delivered=5, last=30)) == 0
@@ -38,7 +38,7 @@ def test_each_event_is_missed_once() -> None:
 
 
 def test_a_consumer_that_was_made_anew_begins_anew() -> None:
-    """Its numbers, and those of a stream that was made anew, are no later ones."""
+    """The numbers of a new consumer, or of a new stream, are not compared with those of the old one."""
     watch = GapWatch()
     watch.missed("a", first=1, now=Look(pending=10, delivered=50, last=60))
     assert watch.missed("a", first=100, now=Look(pending=0, delivered=0, last=99)) == 0

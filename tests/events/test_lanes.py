@@ -123,6 +123,6 @@ def test_no_job_ends_a_thread(lanes: Lanes, error: BaseException) -> None:
 
 
 def test_threads_that_have_ended_are_seen(lanes: Lanes) -> None:
-    """So that a worker without them is not ready."""
+    """``is_alive()`` is False then, so that the worker is not ready."""
     lanes.close()
     until(lambda: not lanes.is_alive(), "the threads end")

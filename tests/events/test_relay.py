@@ -227,7 +227,7 @@ class Patience:
 def test_a_relay_with_nothing_to_do_looks_seldom(
     broker: FakeBroker, notified: bool, keys: str, outcome: BrokerError | None, expected: list[float]
 ) -> None:
-    """Ten times a second where nothing notifies it, else once a second while something waits, and each five seconds."""
+    """It looks ten times a second without notifications; with them once a second if events wait, else every 5 s."""
     relay = Relay(broker, open_outbox("default"), EventsSettings(batch=10), is_notified=lambda: notified)
     patience = Patience(relay, looks=2)
     relay._awake = patience  # type: ignore[assignment]

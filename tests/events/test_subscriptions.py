@@ -169,7 +169,7 @@ async def run() -> None: ...
     "lazy", [run, lambda: generator(UserCreated(user_id="1")), lambda: asynchronous(UserCreated(user_id="1"))]
 )
 def test_a_handler_does_its_work_before_it_returns(lazy: Callable[[], object]) -> None:
-    """What it returns would never run, so the attempt has failed; a value is nobody's concern."""
+    """A coroutine or generator that it returns would never run, so the attempt fails; any other value is ignored."""
 
     def handle(event: UserCreated) -> object:
         return lazy()

@@ -201,7 +201,7 @@ def test_deaths(desk: Desk, off: Off, protected: bool) -> None:
 
 
 class ProcessEnds(KeyboardInterrupt):
-    """What no process survives: nothing here handles Ctrl-C in the main thread."""
+    """An exception that ends the process: nothing here handles Ctrl-C in the main thread."""
 
 
 def lives(max_deaths: int) -> int:

@@ -1,4 +1,4 @@
-"""Password hashing that fits into a small container."""
+"""Tests of password hashing with bounded memory."""
 
 import threading
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def test_a_hash_has_the_parameters_for_a_container() -> None:
 
 
 def test_a_stronger_hash_is_made_anew_when_its_user_signs_in() -> None:
-    """Whatever its parameters were."""
+    """A hash with other parameters is replaced at the next successful check."""
     stored = DjangosHasher().encode("secret", "a" * 22)
     renewed: list[str] = []
     assert check_password("secret", stored, lambda password: renewed.append(make_password(password)))
@@ -39,7 +39,7 @@ def test_a_stronger_hash_is_made_anew_when_its_user_signs_in() -> None:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Hashes wait until the gate is opened, which returns how many were at work at the most."""
+    """Block hashing until the returned function is called, which returns the peak number of hashes in progress."""
     opened, lock = threading.Event(), threading.Lock()
     working, most = 0, 0
 
@@ -63,7 +63,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def test_two_are_made_at_once(gate: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others wait for a place, and are refused when none comes free; what was refused takes no place."""
+    """Further threads wait and are refused after the time-out; a refused one occupies no place."""
     monkeypatch.setattr(hashers, "_WAIT", 0.05)
     refused = threading.Semaphore(0)
 
@@ -84,7 +84,7 @@ def test_two_are_made_at_once(gate: Callable[[], int], monkeypatch: pytest.Monke
 
 
 def test_who_waits_gets_the_next_place(gate: Callable[[], int]) -> None:
-    """As long as it does not take too long."""
+    """A waiting thread hashes as soon as another has finished."""
     with ThreadPoolExecutor(4) as threads:
         answers = [threads.submit(Argon2PasswordHasher().encode, "secret", "a" * 22) for _ in range(4)]
         assert gate() <= 2
@@ -92,7 +92,7 @@ def test_who_waits_gets_the_next_place(gate: Callable[[], int]) -> None:
 
 
 def test_verifying_takes_a_place_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a failed try."""
+    """Verification counts against the bound too, and a refused attempt releases nothing that it does not hold."""
     stored = make_password("secret")
     monkeypatch.setattr(hashers, "_WAIT", 0.01)
     taken = [hashers._running.acquire(), hashers._running.acquire()]

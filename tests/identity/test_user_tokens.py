@@ -203,7 +203,7 @@ class TestFetching:
     def test_a_registry_names_no_keys(
         self, world: World, caplog: pytest.LogCaptureFixture, forged: Callable[..., Any], says: str
     ) -> None:
-        """Whoever answers at the address that discovery names, only the issuer's own service key signs a set."""
+        """A key set is accepted only with the signature of the issuer's own service key, whoever answers."""
         evil = {"keys": [world.stranger.public.to_jwk()]}
         set_key_fetcher(lambda _: json.dumps(forged(world, evil)).encode())
         with pytest.raises(KeySetUnavailable):

@@ -26,7 +26,7 @@ def test_the_surroundings_decide_nothing_of_the_wire() -> None:
 
 
 def test_the_client_library_of_the_runner_itself() -> None:
-    """Its own process would take them as defaults for each connection, too."""
+    """Variables of libpq are removed from the runner too, since they are defaults for each connection."""
     environment = {"PATH": "/bin", "PGSERVICE": "production", "PGOPTIONS": "-c search_path=elsewhere"}
     remove_libpq_variables(environment)
     assert environment == {"PATH": "/bin"}

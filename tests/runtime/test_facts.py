@@ -1,4 +1,4 @@
-"""What is found out about the machine before a start."""
+"""Facts about the machine that are found before a start."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.runtime.plans import workspace
 
 
 def test_a_user_without_a_name_is_told_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no namespace can give it one, PostgreSQL would end with a riddle; one that runs elsewhere does not care."""
+    """Without an account and without a namespace PostgreSQL can't run, and the error says what to do."""
     monkeypatch.setattr(facts, "choose_account", lambda: "self")
     monkeypatch.setattr(facts, "has_name", lambda _: False)
     known = some_facts(tmp_path)

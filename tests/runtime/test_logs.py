@@ -54,7 +54,7 @@ def test_each_run_has_its_own_tail(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
-    """What is not written is dropped, counted and said once; when there is room again the file says what is missing."""
+    """Lines that can't be written are dropped, counted and reported once; later the file says how many are missing."""
     logs, heard, said = Logs(), [], []
     logs.listener, logs.report = lambda _, line: heard.append(line), said.append
     sinks = [logs.sink(name, tmp_path / f"{name}.log") for name in "ab"]

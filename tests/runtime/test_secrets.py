@@ -88,7 +88,7 @@ def test_each_service_trusts_all_and_knows_one_private_key(shop: Workspace, tmp_
 
 
 def test_postgres_is_given_no_password(shop: Workspace, tmp_path: Path) -> None:
-    """What its script sends is a verifier of the password in the URL, and the same one each time."""
+    """Its script sends a verifier of the password in the URL, and the same one each time."""
     write_secrets(shop, tmp_path)
     password = (tmp_path / "order-service" / "DATABASE_URL").read_text().split(":")[2].split("@")[0]
     verifier = (tmp_path / "postgres" / "order-service").read_text()

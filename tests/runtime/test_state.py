@@ -36,12 +36,12 @@ from tests.limits import full_disk
 
 
 def hard_links(source: Path, target: Path) -> None:
-    """What ``cp -al`` does."""
+    """Copy a folder by hard links, as ``cp -al`` does."""
     shutil.copytree(source, target, copy_function=os.link)
 
 
 def archive(source: Path, target: Path) -> None:
-    """What ``tar`` does, there and back."""
+    """Copy a folder through an archive of ``tar``."""
     file = shutil.make_archive(str(source.parent / "archive"), "tar", source)
     shutil.unpack_archive(file, target, filter="data")
 

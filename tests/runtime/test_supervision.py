@@ -502,7 +502,7 @@ def test_a_stop_ends_those_that_joined_too() -> None:
 
 
 def test_a_server_has_a_longer_silence_of_its_own() -> None:
-    """What is only slow must not be started anew: a process that names a time is given that, not the policy's."""
+    """A process with a ``silence`` of its own is killed after that, not after the policy's shorter one."""
     web = msgspec.structs.replace(process("web"), silence=60.0)
     replay = Replay(plan(web), policy=RestartPolicy(silence=30.0))
     replay.ready("web")

@@ -1,6 +1,6 @@
-"""What the order service tells of orders, what it hears of their stock, and what becomes of those that nobody ends.
+"""The events that the order service publishes and handles, and the periodic rejection of overdue orders.
 
-The types of what it tells are its promise: `bandstand contracts check` holds the readers' views against them.
+The types of the published events are its promise: `bandstand contracts check` holds the readers' views against them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class StockRejected(Event, type="stock.rejected", version=1):
 
 
 class SessionEnded(Event, type="session.ended", version=1):
-    """A sign-in is over."""
+    """A sign-in has ended."""
 
     session_id: UUID
 
@@ -101,13 +101,13 @@ def announce_cancelled(order: Order) -> None:
 
 
 def announce_rejected(order: Order) -> None:
-    """Publish that ``order`` can't be had."""
+    """Publish that ``order`` was rejected."""
     publish(OrderRejected(**_subject(order), reason=order.reason), key=str(order.pk))
 
 
 @subscribe("stock.reserved", source="product-service")
 def confirm(event: StockReserved) -> None:
-    """Confirm the order, unless it was cancelled or has expired: then the news of that gives the stock back."""
+    """Confirm the order, unless it was cancelled or has expired: that event gives the stock back."""
     order = Order.objects.get(pk=event.order_id)
     if order.move(Order.Status.PENDING, to=Order.Status.CONFIRMED):
         publish(OrderConfirmed(**_subject(order), **_amount(order)), key=str(order.pk))
@@ -125,8 +125,8 @@ def reject(event: StockRejected) -> None:
 def expire_orders() -> None:
     """Reject orders that have been pending for too long, the oldest first, so that they hold no stock for ever.
 
-    What the product service holds for one of them is given back when it hears of it. A confirmation at the same moment
-    either finds the order rejected, or comes first and leaves nothing to reject.
+    The product service gives back their stock when it receives the event. A confirmation at the same time either finds
+    the order rejected, or comes first and leaves nothing to reject.
     """
     overdue = Order.objects.filter(
         status=Order.Status.PENDING, created_at__lt=timezone.now() - settings.PENDING_LIFETIME
@@ -139,7 +139,7 @@ def expire_orders() -> None:
 
 @subscribe("session.ended", source="user-service")
 def end_session(event: SessionEnded) -> None:
-    """Refuse new orders by the tokens of a sign-in that is over."""
+    """Refuse new orders with the tokens of a sign-in that has ended."""
     end_sign_in(str(event.session_id))
 
 

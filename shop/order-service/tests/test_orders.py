@@ -221,7 +221,7 @@ def make_old_order(make_order: Callable[..., Order]) -> Callable[..., Order]:
 def test_an_order_is_not_pending_for_ever(
     make_order: Callable[..., Order], make_old_order: Callable[..., Order], published_events: Callable[..., list[Any]]
 ) -> None:
-    """After a quarter of an hour it is rejected with a reason, and others hear of it, once; no other order is."""
+    """Only an overdue pending order is rejected, with a reason and exactly one event."""
     overdue = make_old_order()
     others = [make_order(), make_old_order(status="confirmed"), make_old_order(status="cancelled")]
     for _ in range(2):
@@ -239,7 +239,7 @@ def test_stock_that_is_confirmed_too_late_does_not_revive_an_order(
     receive_event: Callable[..., int],
     published_events: Callable[..., list[Any]],
 ) -> None:
-    """It has expired, and the news of that gives the stock back."""
+    """The order stays rejected, and its rejection is the only event."""
     order = make_old_order()
     expire_orders()
     receive_event(StockReserved(order_id=order.pk), key=str(order.pk), source=SOURCE)
@@ -254,7 +254,7 @@ def test_expiring_and_confirming_at_once_agree(
     receive_event: Callable[..., int],
     published_events: Callable[..., list[Any]],
 ) -> None:
-    """One of them happens to an order, and only that is announced, whoever comes first and how many expire it."""
+    """An order is either confirmed or rejected, and exactly that is published, whichever comes first."""
     for _ in range(10):
         order = make_old_order()
         confirmed = StockReserved(order_id=order.pk)

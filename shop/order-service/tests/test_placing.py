@@ -300,7 +300,7 @@ def test_an_order_and_its_event_are_one(
 
 
 class AnySessionEnded(Event, type="session.ended", version=1):
-    """A sign-in that ended, as the user service announces it."""
+    """A sign-in that has ended, as the user service publishes it."""
 
     session_id: str
 
@@ -308,7 +308,7 @@ class AnySessionEnded(Event, type="session.ended", version=1):
 def test_a_token_of_an_ended_sign_in_does_not_buy(
     place: Place, as_user: Callable[..., APIClient], user_id: str, others: Any, receive_event: Callable[..., int]
 ) -> None:
-    """From the moment that the event is heard; other sign-ins of the same user go on, and so does looking."""
+    """Once the event is received, the token may read but not buy; other sign-ins of the user are not affected."""
     session = str(uuid.uuid4())
     stolen, own = as_user(user_id, sid=session), as_user(user_id)
     assert place(stolen, key="key-1").status_code == 201
@@ -323,7 +323,7 @@ def test_a_token_of_an_ended_sign_in_does_not_buy(
 def test_only_the_user_service_ends_sign_ins(
     place: Place, as_user: Callable[..., APIClient], user_id: str, others: Any, receive_event: Callable[..., int]
 ) -> None:
-    """What another service says of them is a dead letter."""
+    """The event is invalid if another service publishes it."""
     session = str(uuid.uuid4())
     with pytest.raises(InvalidEvent, match="from user-service alone"):
         receive_event(AnySessionEnded(session_id=session), key=user_id, source="product-service")
@@ -333,5 +333,5 @@ def test_only_the_user_service_ends_sign_ins(
 def test_a_token_without_a_sign_in_does_not_buy(
     place: Place, as_user: Callable[..., APIClient], user_id: str, others: Any
 ) -> None:
-    """Nobody could end it."""
+    """A token without the claim ``sid`` is refused, since its sign-in could not be ended."""
     assert place(as_user(user_id, sid=None)).status_code == 401

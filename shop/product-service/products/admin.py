@@ -47,7 +47,7 @@ class ReservationAdmin(LookOnly, admin.ModelAdmin):
 
 @admin.register(CustomerHolding)
 class CustomerHoldingAdmin(LookOnly, admin.ModelAdmin):
-    """What customers hold of which product, to look at."""
+    """Customers' holdings of products, read-only."""
 
     list_display = ("customer_id", "product", "pieces", "since")
     list_select_related = ("product",)

@@ -36,7 +36,7 @@ class OrderCancelled(Event, type="order.cancelled", version=1):
 
 
 class OrderRejected(Event, type="order.rejected", version=1):
-    """An order can't be had: there is no stock, or it was pending for too long."""
+    """An order was rejected, for want of stock or because it was pending for too long."""
 
     order_id: UUID
 
@@ -78,11 +78,11 @@ def release_stock(order: OrderCancelled) -> None:
 
 @subscribe("order.rejected", source="order-service")
 def release_stock_of_rejected(order: OrderRejected) -> None:
-    """Give back what an order held that expired; one that was rejected for want of stock held nothing."""
+    """Give back the stock of an expired order; an order that was rejected for want of stock holds none."""
     stock.release(order.order_id)
 
 
 @periodic(seconds=3600)
 def forget_holdings() -> None:
-    """Keep the table of what customers hold small."""
+    """Delete holdings that no longer count."""
     holdings.forget()

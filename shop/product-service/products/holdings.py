@@ -1,7 +1,8 @@
-"""What one customer holds at once, and how much that may be.
+"""Holdings: the pieces of each product that one customer has reserved, and their limit.
 
 Without a bound one account could hold the whole stock. Call these in the transaction that has changed the stock of the
-same products: its locks are what keeps two orders of one customer apart.
+same products: its row locks
+serialize the orders of one customer.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ PERIOD = timedelta(days=1)
 
 
 class TooMany(Exception):
-    """A customer would hold more of something than one may; the text is for the buyer."""
+    """An order would exceed the customer's limit for a product; the text is for the buyer."""
 
 
 def take(customer_id: uuid.UUID, quantities: Mapping[uuid.UUID, int], at: datetime) -> None:
-    """Add what an order of the moment ``at`` takes to what its customer holds: three queries, however many products.
+    """Add the quantities of an order placed at ``at`` to its customer's holdings, in three queries.
 
     Raises:
         TooMany: it would be more than the limit of a product.
@@ -43,14 +44,14 @@ def take(customer_id: uuid.UUID, quantities: Mapping[uuid.UUID, int], at: dateti
 
 
 def give_back(customer_id: uuid.UUID, item: ReservedItem, at: datetime) -> None:
-    """Take what an order of the moment ``at`` gives back off from what its customer holds."""
+    """Subtract an item of an order placed at ``at`` from its customer's holdings."""
     CustomerHolding.objects.filter(customer_id=customer_id, product_id=item.product_id, since__lte=at).update(
         pieces=Greatest(F("pieces") - item.quantity, 0)
     )
 
 
 def forget() -> None:
-    """Delete what counts no more."""
+    """Delete holdings that no longer count."""
     CustomerHolding.objects.filter(since__lt=timezone.now() - 2 * PERIOD).delete()
 
 

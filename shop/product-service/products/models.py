@@ -143,10 +143,10 @@ class ReservedItem(models.Model):
 
 
 class CustomerHolding(models.Model):
-    """How many pieces of one product a customer has taken hold of since ``since``, for a day at most.
+    """The pieces of one product that a customer has reserved since ``since``, counted for a day.
 
-    After a day it begins anew: the shop knows no payment and no delivery that would end what is held, so what was
-    ordered then is a sale. Whoever changes a row holds the lock of its product's row.
+    After a day the count starts again: the shop has neither payment nor delivery that would end a holding, so older
+    orders count as sold. Change a row only while holding the lock of its product's row.
     """
 
     customer_id = models.UUIDField()

@@ -78,7 +78,7 @@ class ProductViewSet(PolicyTable, ModelViewSet[Product]):
 
     @raises(ProductInUse)
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Delete a product of which no order tells."""
+        """Delete a product that no order contains."""
         return super().destroy(request, *args, **kwargs)
 
     def perform_destroy(self, instance: Product) -> None:

@@ -268,13 +268,13 @@ def test_the_demonstration_has_a_catalogue() -> None:
 
 
 def test_a_product_is_found_by_its_id_in_any_case(api_client: APIClient, lamp: Product) -> None:
-    """A client that writes UUIDs in capital letters asks for the same product."""
+    """A UUID in capital letters names the same product."""
     assert api_client.get(f"{URL}{str(lamp.pk).upper()}/").json()["id"] == str(lamp.pk)
 
 
 @pytest.mark.parametrize(("stock", "limit"), [(0, 5), (12, 5), (40, 10), (120, 30)])
 def test_a_new_product_has_a_limit_for_each_customer(as_user: Callable[..., APIClient], stock: int, limit: int) -> None:
-    """A quarter of its first stock, and at least five pieces; staff names another, above zero."""
+    """The limit is a quarter of the first stock, at least five pieces, and staff may set another above zero."""
     staff = as_user(uuid.uuid4(), staff=True)
     added = staff.post(URL, {**NEW, "inventory_count": stock}).json()
     assert added["customer_limit"] == limit

@@ -297,7 +297,7 @@ def test_320_orders_and_their_cancellations_leave_nothing_over_and_nothing_out(
 
 @pytest.mark.django_db
 def test_an_order_that_expired_gives_back_once(lamp: Product, receive_event: Callable[..., int]) -> None:
-    """What was held for it is there again; hearing of it twice, or of a cancellation too, returns no more."""
+    """The stock of an expired order returns once, also if the event is repeated or a cancellation follows."""
     order = placed({lamp.pk: 3})
     receive_event(order, key="k", source=SOURCE)
     for event in (OrderRejected, OrderRejected, OrderCancelled):
@@ -312,7 +312,7 @@ def test_an_order_that_expired_gives_back_once(lamp: Product, receive_event: Cal
 def test_an_order_that_expired_before_it_came_gets_nothing(
     lamp: Product, receive_event: Callable[..., int], published_events: Callable[..., list[Any]], quantity: int
 ) -> None:
-    """Its stock was never asked for while it was pending: it is not taken now."""
+    """An order whose rejection arrives before the order itself takes no stock and publishes nothing."""
     order = placed({lamp.pk: quantity})
     receive_event(OrderRejected(order_id=order.order_id), key="k", source=SOURCE)
     receive_event(order, key="k", source=SOURCE)
@@ -325,7 +325,7 @@ def test_an_order_that_expired_before_it_came_gets_nothing(
 def test_expiring_cancelling_and_reserving_at_once_leave_all_the_stock(
     lamp: Product, receive_event: Callable[..., int]
 ) -> None:
-    """In whichever order an order's events are handled, what it held comes back once."""
+    """Whatever the order in which its events are handled, the stock of an order returns once."""
     for _ in range(10):
         order = placed({lamp.pk: 1})
         events = (order, OrderRejected(order_id=order.order_id), OrderCancelled(order_id=order.order_id))
@@ -343,7 +343,7 @@ def held_by(customer: uuid.UUID) -> int:
 def test_one_customer_does_not_hold_the_whole_stock(
     make_product: Callable[..., Product], receive_event: Callable[..., int], published_events: Callable[..., list[Any]]
 ) -> None:
-    """A fresh account that orders five products until nothing is left gets its limit of each; others get the rest."""
+    """An account that orders as much as it can gets its limit of each product, and others can buy the rest."""
     products = [make_product(inventory_count=40, customer_limit=None) for _ in range(5)]
     greedy = uuid.uuid4()
     for product in products:
@@ -361,7 +361,7 @@ def test_one_customer_does_not_hold_the_whole_stock(
 def test_one_order_is_bounded_too(
     make_product: Callable[..., Product], receive_event: Callable[..., int], published_events: Callable[..., list[Any]]
 ) -> None:
-    """All or nothing: an order with too many pieces of one product holds none of the others."""
+    """An order with too many pieces of one product reserves none of the others either."""
     first, second = make_product(customer_limit=None), make_product(customer_limit=None)
     receive_event(placed({first.pk: 1, second.pk: 6}), key="k", source=SOURCE)
     assert set(Product.objects.values_list("inventory_count", flat=True)) == {10}
@@ -374,7 +374,7 @@ def test_one_order_is_bounded_too(
 def test_orders_of_one_customer_at_once_do_not_pass_the_limit(
     make_product: Callable[..., Product], receive_event: Callable[..., int]
 ) -> None:
-    """Sixteen handled at the same moment hold as many pieces as one after the other would."""
+    """Orders handled at the same moment reserve as many pieces as one after the other would."""
     product, greedy = make_product(inventory_count=100, customer_limit=10), uuid.uuid4()
     for _ in range(3):
         run_at_once(8, lambda turn: receive_event(placed({product.pk: 3}, greedy), key=str(turn), source=SOURCE))
@@ -388,7 +388,7 @@ def test_orders_of_one_customer_at_once_do_not_pass_the_limit(
 def test_what_is_given_back_may_be_held_again(
     make_product: Callable[..., Product], receive_event: Callable[..., int], end: type[Any]
 ) -> None:
-    """Whoever cancels may order again, once for each piece that came back."""
+    """A customer may order returned pieces again, but no more than were returned."""
     product, customer = make_product(customer_limit=4), uuid.uuid4()
     first, second = placed({product.pk: 4}, customer), placed({product.pk: 4}, customer)
     receive_event(first, key="k", source=SOURCE)
@@ -402,7 +402,7 @@ def test_what_is_given_back_may_be_held_again(
 
 @pytest.mark.django_db
 def test_after_a_day_it_is_a_sale(make_product: Callable[..., Product], receive_event: Callable[..., int]) -> None:
-    """What was ordered a day ago counts no more, and giving it back then adds nothing to what may be held."""
+    """An order of a day ago no longer counts, and cancelling it then does not raise what the customer may reserve."""
     product, customer = make_product(inventory_count=20, customer_limit=5), uuid.uuid4()
     old = placed({product.pk: 5}, customer)
     receive_event(old, key="k", source=SOURCE)
@@ -420,7 +420,7 @@ def test_after_a_day_it_is_a_sale(make_product: Callable[..., Product], receive_
 def test_a_product_without_a_limit_has_the_usual_one(
     make_product: Callable[..., Product], receive_event: Callable[..., int]
 ) -> None:
-    """One of a release before has none of its own: it is a quarter of what there is."""
+    """A product that was added before limits existed is limited to a quarter of its stock."""
     product, customer = make_product(inventory_count=40), uuid.uuid4()
     Product.objects.update(customer_limit=None)
     for quantity in (11, 10):
@@ -432,7 +432,7 @@ def test_a_product_without_a_limit_has_the_usual_one(
 def test_the_table_of_what_customers_hold_stays_small(
     make_product: Callable[..., Product], receive_event: Callable[..., int]
 ) -> None:
-    """Rows that count no more are deleted now and then, others stay."""
+    """Only holdings that no longer count are deleted."""
     first, second = make_product(), make_product()
     receive_event(placed({first.pk: 1, second.pk: 1}), key="k", source=SOURCE)
     CustomerHolding.objects.filter(product=first).update(since=timezone.now() - 3 * holdings.PERIOD)

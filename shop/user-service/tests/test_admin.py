@@ -66,7 +66,7 @@ def test_the_admin_knows_the_address_in_any_case(client: Client, make_user: Call
 
 
 def test_tries_to_sign_in_are_counted_with_those_at_the_api(client: Client, make_user: Callable[..., User]) -> None:
-    """Ten on an account, by whichever door: the admin gives a stranger no more of them."""
+    """Tries at the API and in the admin count together: ten for an account."""
     make_user(email="root@example.com", username="root", is_staff=True)
     for _ in range(5):
         client.post(

@@ -118,7 +118,7 @@ def test_ten_tries_for_one_account(api_client: APIClient, alice: User, password:
 
 
 def test_who_guesses_does_not_lock_the_owner_out(api_client: APIClient, alice: User, password: str) -> None:
-    """After a stranger's ten tries the owner signs in from a device that has signed in before, and from no other."""
+    """After ten tries of a stranger the owner can still sign in from a known device, and from no other."""
     device = authenticate(api_client, "alice@example.com", password).json()["device"]
     for _ in range(12):
         authenticate(api_client, "alice@example.com", "wrong")
@@ -133,7 +133,7 @@ def test_who_guesses_does_not_lock_the_owner_out(api_client: APIClient, alice: U
 
 
 def test_a_device_tells_nothing_of_accounts(api_client: APIClient, alice: User, password: str) -> None:
-    """A token of a device is answered as none is: for its own account, for others and for those that do not exist."""
+    """A wrong password gets the same answer with and without a device token, for any account, existing or not."""
     device = authenticate(api_client, "alice@example.com", password).json()["device"]
     addresses = ("alice@example.com", "unknown@example.com")
     answers = [authenticate(api_client, email, "wrong", device=device) for email in addresses]
@@ -285,7 +285,7 @@ def sid_of(token: str) -> str:
 def test_every_end_of_a_sign_in_is_announced_once(
     api_client: APIClient, alice: User, password: str, way: str, published_events: Callable[..., list[Any]]
 ) -> None:
-    """By whichever way it ends, other services hear of it, in the transaction that ends it, and hear it once."""
+    """However a sign-in ends, exactly one event is published in the transaction that ends it."""
     tokens = authenticate(api_client, "alice@example.com", password).json()
     if way == "revoke":
         revoke(api_client, tokens["refresh"])
@@ -313,7 +313,7 @@ def test_every_end_of_a_sign_in_is_announced_once(
 def test_what_is_over_anyway_is_not_announced(
     api_client: APIClient, alice: User, password: str, published_events: Callable[..., list[Any]]
 ) -> None:
-    """Old sign-ins are cleared away in silence: their tokens expired long ago. Neither does refreshing end anything."""
+    """Neither deleting an expired sign-in nor refreshing a token publishes an event."""
     refresh(api_client, authenticate(api_client, "alice@example.com", password).json()["refresh"])
     TokenFamily.objects.update(expires_at=timezone.now() - timedelta(days=1))
     authenticate(api_client, "alice@example.com", password)
@@ -322,6 +322,6 @@ def test_what_is_over_anyway_is_not_announced(
 
 
 def test_a_token_lives_five_minutes(api_client: APIClient, alice: User, password: str) -> None:
-    """So long an ended sign-in may go on in services that do not hear of it."""
+    """A token and the leeway last five minutes, the time for which other services may accept an ended sign-in."""
     claims = verify_user_token(authenticate(api_client, "alice@example.com", password).json()["token"])
     assert claims.exp - claims.iat + get_settings().identity.leeway <= 300

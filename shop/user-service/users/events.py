@@ -25,7 +25,7 @@ class UserCreated(Event, type="user.created", version=1):
 
 
 class SessionEnded(Event, type="session.ended", version=1):
-    """A sign-in is over: whoever heard of it refuses its access tokens, which name it as ``sid``."""
+    """A sign-in has ended; services that read this refuse its access tokens, which name it as ``sid``."""
 
     session_id: UUID
     user_id: UUID
@@ -40,5 +40,5 @@ def announce_created(user: User) -> None:
 
 
 def announce_ended(session_id: UUID, user_id: UUID) -> None:
-    """Publish that a sign-in is over; call it in the transaction that ends it."""
+    """Publish that a sign-in has ended; call it in the transaction that ends it."""
     publish(SessionEnded(session_id=session_id, user_id=user_id), key=str(user_id))

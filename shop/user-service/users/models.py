@@ -145,7 +145,7 @@ class TokenFamilyQuerySet(models.QuerySet["TokenFamily"]):
     def revoke(self) -> int:
         """End them and return how many there were.
 
-        Their access tokens are refused here from now on, and elsewhere once the event is heard.
+        Their access tokens are refused here from now on, and by other services once they have received the event.
         """
         with transaction.atomic():
             current = self.filter(revoked_at=None).order_by("pk").select_for_update(of=("self",))

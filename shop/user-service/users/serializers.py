@@ -169,7 +169,7 @@ class TokensSerializer(serializers.Serializer[Any]):
 
 
 class SignedInSerializer(TokensSerializer):
-    """What a client holds after it has shown a password, and keeps for the next time."""
+    """The tokens of a sign-in with a password, and the device token for the next one."""
 
     device = serializers.CharField(
         help_text="Keep it on this device, and send it with the next sign-in. It gives no access."

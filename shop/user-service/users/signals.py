@@ -1,4 +1,4 @@
-"""What happens however a row goes away: in the admin, with its user, or by hand."""
+"""Signal handlers, which run however a row is deleted: in the admin, with its user, or by hand."""
 
 from typing import Any
 
@@ -11,6 +11,6 @@ from users.models import TokenFamily
 
 @receiver(post_delete, sender=TokenFamily)
 def announce_deleted_sign_in(instance: TokenFamily, **_: Any) -> None:
-    """A sign-in that is deleted while it counts has ended, as one that is revoked has."""
+    """Publish that a sign-in has ended when it is deleted while it is active."""
     if instance.is_active:
         announce_ended(instance.pk, instance.user_id)

@@ -7,16 +7,16 @@
 - ``RequestLimitsMiddleware`` refuses what no view should see: bodies over 1 MB, deep JSON, NUL, other charsets.
   ``StrictJSONParser`` and ``JSONRenderer`` read and write JSON and nothing else.
 - ``Idempotent`` (a mixin) and ``idempotent`` (a decorator) make a write safe to repeat under an ``Idempotency-Key``.
-  ``IdempotencyRecord`` is their table, ``purge_expired()`` its broom.
+  ``IdempotencyRecord`` is their table, ``purge_expired()`` deletes its expired rows.
 - ``PageNumberPagination`` and ``CursorPagination``; ``ClientThrottle``, ``AccountThrottle`` and ``LoginThrottle``.
-- ``SignInIsCurrent`` refuses tokens of a sign-in that has ended; ``end_sign_in(sid)`` says that one has, and
-  ``EndedSignIn`` is the table.
+- ``SignInIsCurrent`` refuses tokens of a sign-in that has ended; ``end_sign_in(sid)`` records that one has, in the
+  table ``EndedSignIn``.
 - ``PolicyTable``: who may use which action of a viewset; ``NoOne`` is who may use all others.
 - ``ChangesOnlySerializer`` and ``save_unique`` for writes at the same time, ``StableOrderingFilter`` for lists that are
   the same from page to page, ``LookOnly`` for the admin. ``LimitedAdminSite`` is ``admin.site`` with limits on
   signing in; it has pages only where ``BANDSTAND_ADMIN`` or ``DEBUG`` is on.
 - ``IntegerField``, ``DecimalField``, ``UUIDField`` and the other fields of serializers, ``ModelSerializer`` with them,
-  and ``FilterBackend`` for django-filter: numbers as JSON has them, so that ``"1_0"`` is none.
+  and ``FilterBackend`` for django-filter: they read numbers as JSON writes them, and refuse ``"1_0"``.
 - ``ProblemAutoSchema``: the OpenAPI document has summaries, examples and each status; ``raises`` names the errors of an
   action. ``bandstand.api.urls``: the document at ``/api/schema/`` and pages to read it at ``/api/docs/``.
 

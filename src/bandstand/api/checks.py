@@ -1,5 +1,6 @@
 """System checks: no view without a permission policy of its own, no access to single objects by being signed in alone,
-no field that reads numbers as only Python does, no address that finds an object under one spelling of its id alone.
+no field that accepts numbers in forms that only Python reads, no route that finds an object under one case of its id
+alone, or under several addresses.
 
 The commonest hole in APIs is that any signed-in user may read and change every object (OWASP API1:2023). A policy that
 is left out can't be seen in a review; so it must be written down, and `manage.py check` looks at each route.
@@ -83,7 +84,7 @@ def check_cache(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noq
 
 @register(Tags.security, deploy=True)
 def check_admin_is_limited(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
-    """Return a warning when Django's admin takes any number of guesses."""
+    """Return a warning when nothing limits sign-in attempts at Django's admin."""
     if not apps.is_installed("django.contrib.admin"):
         return []
     site = import_string(apps.get_app_config("admin").default_site)  # type: ignore[attr-defined] # of AdminConfig
@@ -117,7 +118,7 @@ def check_lenient_fields(app_configs: Any = None, **_: Any) -> list[CheckMessage
 
 @register(Tags.urls)
 def check_object_addresses(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
-    """Return a warning for each route whose object has an address too few, or more than one."""
+    """Return a warning for each route that misses a UUID in capitals, or finds an object under several addresses."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     faults: dict[tuple[str, str], CheckMessage] = {}
@@ -173,10 +174,7 @@ def _lenient_fields() -> Iterator[CheckMessage]:
 
 def _lenient_filters(view: type) -> Iterator[CheckMessage]:
     for backend in getattr(view, "filter_backends", ()):
-        if (
-            f"{backend.__module__}.{backend.__qualname__}"
-            == "django_filters.rest_framework.backends.DjangoFilterBackend"
-        ):
+        if _name(backend) == _LENIENT_BACKEND:
             yield Warning(
                 f"{_name(view)} filters by django-filter's own backend, which takes '1_0' for a number.",
                 hint="Use bandstand.api.FilterBackend in its place.",

@@ -1,4 +1,4 @@
-"""UUIDs in addresses, in capital letters as well (RFC 9562: either case on input)."""
+"""A path converter for UUIDs in either case (RFC 9562 requires both on input)."""
 
 from typing import Final
 
@@ -12,12 +12,12 @@ _DIGIT: Final = "[0-9a-fA-F]"
 
 
 class AnyCaseUUIDConverter(UUIDConverter):
-    """Django's converter ``uuid``, which takes lower case only, for both cases; the view gets one and the same UUID."""
+    """Django's converter ``uuid`` for either case; Django's own takes lower case only."""
 
     regex = f"{_DIGIT}{{8}}-{_DIGIT}{{4}}-{_DIGIT}{{4}}-{_DIGIT}{{4}}-{_DIGIT}{{12}}"
 
 
 def register() -> None:
-    """Make the converter known to URLconfs as ``any_case_uuid``, unless it is."""
+    """Register the converter as ``any_case_uuid``, unless it is registered."""
     if ANY_CASE_UUID not in get_converters():
         register_converter(AnyCaseUUIDConverter, ANY_CASE_UUID)

@@ -1,9 +1,9 @@
 """Known devices: those from which somebody has signed in to an account before.
 
 A stranger who tries passwords uses up the tries on an account, and must not lock its owner out. So whoever signs in is
-given a token for the device, which says nothing but that, and a sign-in that brings it counts in a bucket of its own.
-The token is signed, is good for one account and gives no right but that to be counted apart; whether the account exists
-is not looked up for it. After "Device Cookies" (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+given a token for the device, and a sign-in with it is counted in a bucket of its own. The token is signed, is valid for
+one account, and grants nothing but the separate count; it is checked without a look-up of the account. After "Device
+Cookies" (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
 """
 
 import secrets
@@ -37,7 +37,7 @@ def device_token(account: str, device: str | None = None) -> str:
 
 
 def known_device(account: str, token: object) -> str | None:
-    """Return the device that ``token`` was given to for ``account``; None for all that is no such token."""
+    """Return the device that ``token`` was issued to for ``account``; None if it is no valid token for it."""
     if not isinstance(token, str) or not 0 < len(token) <= _MAX_LENGTH:
         return None
     try:

@@ -16,7 +16,7 @@ _PRICE: Final = Decimal("19.90")
 
 
 class Omitted(Exception):
-    """Nothing is known about the values of a field."""
+    """No example can be made for a field, since nothing is known about its values."""
 
 
 def example_of(field: Any, *, for_request: bool) -> Any:

@@ -63,20 +63,26 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-class IntegerField(serializers.IntegerField):
+class _StrictText:
+    """A mixin for fields that read only those texts for which ``is_plain`` is true."""
+
+    is_plain: Callable[[str], bool]
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the value."""
+        return super().to_internal_value(_readable(data, self.is_plain))  # type: ignore[misc]
+
+
+class IntegerField(_StrictText, serializers.IntegerField):
     """A whole number: ``10``, ``"10"`` or ``"10.0"``."""
 
-    def to_internal_value(self, data: Any) -> int:
-        """Return the number."""
-        return super().to_internal_value(_readable(data, is_integer))
+    is_plain = staticmethod(is_integer)
 
 
-class BigIntegerField(serializers.BigIntegerField):
+class BigIntegerField(_StrictText, serializers.BigIntegerField):
     """A whole number, as :class:`IntegerField` reads it."""
 
-    def to_internal_value(self, data: Any) -> int:
-        """Return the number."""
-        return super().to_internal_value(_readable(data, is_integer))
+    is_plain = staticmethod(is_integer)
 
 
 class FloatField(serializers.FloatField):
@@ -97,10 +103,10 @@ class DecimalField(serializers.DecimalField):
         return super().to_internal_value(_readable(data, is_number))
 
     def to_representation(self, value: Any) -> Any:
-        """Return the number as text, or as a number where the field is told so.
+        """Return the number as text, or as a number with ``coerce_to_string=False``.
 
         Raises:
-            ValueError: it is NaN or infinite, which a client would read as the name of a thing.
+            ValueError: it is NaN or infinite, which JSON can't express.
         """
         shown = super().to_representation(value)
         if shown and not self.localize and not is_number(str(shown)):
@@ -109,7 +115,7 @@ class DecimalField(serializers.DecimalField):
 
 
 class UUIDField(serializers.UUIDField):
-    """A UUID, in either case. A number is none, unless the field's format is ``int``."""
+    """A UUID, in either case. Numbers are refused, unless the field's format is ``int``."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the UUID."""
@@ -120,40 +126,32 @@ class UUIDField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
-class DateField(serializers.DateField):
+class DateField(_StrictText, serializers.DateField):
     """A date in ASCII digits."""
 
-    def to_internal_value(self, value: Any) -> Any:
-        """Return the date."""
-        return super().to_internal_value(_readable(value, is_time))
+    is_plain = staticmethod(is_time)
 
 
-class DateTimeField(serializers.DateTimeField):
-    """A moment in ASCII digits."""
+class DateTimeField(_StrictText, serializers.DateTimeField):
+    """A date and time in ASCII digits."""
 
-    def to_internal_value(self, value: Any) -> Any:
-        """Return the moment."""
-        return super().to_internal_value(_readable(value, is_time))
+    is_plain = staticmethod(is_time)
 
 
-class TimeField(serializers.TimeField):
+class TimeField(_StrictText, serializers.TimeField):
     """A time of day in ASCII digits."""
 
-    def to_internal_value(self, value: Any) -> Any:
-        """Return the time."""
-        return super().to_internal_value(_readable(value, is_time))
+    is_plain = staticmethod(is_time)
 
 
-class DurationField(serializers.DurationField):
+class DurationField(_StrictText, serializers.DurationField):
     """A duration in ASCII digits."""
 
-    def to_internal_value(self, value: Any) -> Any:
-        """Return the duration."""
-        return super().to_internal_value(_readable(value, is_time))
+    is_plain = staticmethod(is_time)
 
 
 class PrimaryKeyRelatedField(relations.PrimaryKeyRelatedField[M]):
-    """The key of another row. ``1.5`` and ``"1_0"`` are no keys, though Django would find rows 1 and 10 by them."""
+    """The key of another row. ``1.5`` and ``"1_0"`` are refused, though Django would find rows 1 and 10 by them."""
 
     def to_internal_value(self, data: Any) -> M:
         """Return the row."""
@@ -202,7 +200,7 @@ def _is_key(model: type[models.Model], data: Any) -> bool:
 
 
 def key_reader(column: Any) -> Callable[[str], bool] | None:
-    """Return what decides whether a text is a value of ``column``, a model's field; None where any text may be."""
+    """Return the predicate for texts that are values of ``column``, a model's field; None if any text may be one."""
     while isinstance(column, models.ForeignKey):
         column = column.target_field
     if isinstance(column, models.IntegerField):

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from bandstand.api import idempotency_table as table
 from bandstand.api.idempotency_identity import Identity, identity_of
 from bandstand.api.models import IdempotencyRecord
+from bandstand.api.purging import delete_oldest
 from bandstand.api.renderers import to_json
 from bandstand.conf import get_settings, wire
 
@@ -140,10 +141,7 @@ def purge_expired(*, now: datetime | None = None, limit: int = _PURGE_ROWS) -> i
     """Delete at most ``limit`` rows whose time is over; return how many."""
     using = router.db_for_write(IdempotencyRecord)
     expired = IdempotencyRecord.objects.using(using).filter(expires_at__lte=now or timezone.now())
-    with transaction.atomic(using=using):
-        rows = expired.order_by("expires_at").select_for_update(skip_locked=table.can_skip_locked(using))
-        ids = list(rows.values_list("pk", flat=True)[:limit])
-        return IdempotencyRecord.objects.using(using).filter(pk__in=ids).delete()[0] if ids else 0
+    return delete_oldest(expired, "expires_at", limit)
 
 
 def _key(request: Request, *, required: bool) -> str | None:

@@ -48,7 +48,7 @@ def _caller(request: Request) -> str:
 
 
 def _fingerprint(request: Request) -> str:
-    """Return a digest of what is asked: the order of keys and the white space of a JSON body do not matter in it."""
+    """Return a digest of the request, in which the order of keys and the white space of a JSON body do not count."""
     data: Any = request.data
     try:
         body = msgspec.json.encode(data, order="sorted")
@@ -60,7 +60,7 @@ def _fingerprint(request: Request) -> str:
 
 
 def _target(request: Request) -> str:
-    """Return the route with what its converters made of the path: a UUID in capital letters names the same object."""
+    """Return the route and its converted arguments, so that a UUID in capital letters names the same object."""
     match = request.resolver_match
     if match is None:
         return request.path

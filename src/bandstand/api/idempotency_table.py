@@ -11,7 +11,7 @@ from django.db.models.constants import OnConflict
 from bandstand.api.idempotency_identity import Identity
 from bandstand.api.models import IdempotencyRecord
 
-__all__ = ["can_skip_locked", "claim", "complete", "delete", "find"]
+__all__ = ["claim", "complete", "delete", "find"]
 
 _CLAIM_POSTGRESQL: Final = (Path(__file__).parent / "claim_postgresql.sql").read_text()
 _META: Final = IdempotencyRecord._meta  # noqa: SLF001 - Django's documented model API
@@ -53,11 +53,6 @@ def find(using: str, identity: Identity) -> IdempotencyRecord | None:
 def delete(using: str, record: IdempotencyRecord) -> bool:
     """Delete a row whose time is over; False when somebody else did."""
     return IdempotencyRecord.objects.using(using).filter(pk=record.pk).delete()[0] > 0
-
-
-def can_skip_locked(using: str) -> bool:
-    """Say whether the database can pass over rows that another transaction holds."""
-    return bool(connections[using].features.has_select_for_update_skip_locked)
 
 
 def _rows(using: str, identity: Identity) -> QuerySet[IdempotencyRecord]:

@@ -20,7 +20,7 @@ __all__ = ["Keyset", "Position"]
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """The values of a row as text, by ``names``; ``backwards`` asks for the rows before it."""
+    """The values of a row as text, in the order of ``names``; ``backwards`` selects the rows before it."""
 
     backwards: bool
     names: tuple[str, ...]
@@ -64,7 +64,7 @@ class Keyset:
 
     @classmethod
     def of(cls, queryset: QuerySet[Any], ordering: Iterable[str]) -> Keyset:
-        """Return that of ``ordering``, with the primary key behind it unless it is there.
+        """Return the keyset of ``ordering``, with the primary key appended unless it is there.
 
         Raises:
             FieldDoesNotExist: the model has no such field, and the queryset no such annotation.

@@ -1,4 +1,4 @@
-"""A system check that adds up what the requests of a web process may take, all threads at once."""
+"""A system check that adds up the memory that all request threads of a process may need at once."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -20,7 +20,7 @@ _COPIES: Final = 8  # a JSON body is bytes, text, and Python objects, which are 
 def check_memory(app_configs: Any = None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
     """Return an error when requests that need no account could use more memory than the process has.
 
-    ``BANDSTAND_MEMORY``, which the exporters set, says how much that is; without it there is nothing to check.
+    The limit is ``BANDSTAND_MEMORY``, which the exporters set; without it there is nothing to check.
     """
     limit = get_settings().api.memory
     parts = list(_parts())

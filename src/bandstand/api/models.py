@@ -42,7 +42,7 @@ class IdempotencyRecord(models.Model):
 
 
 class EndedSignIn(models.Model):
-    """A sign-in whose tokens are good for nothing any more, kept until the last of them has expired."""
+    """A sign-in whose tokens are no longer accepted, kept until the last of them has expired."""
 
     sid = models.CharField(
         max_length=255, primary_key=True, help_text="The claim of that name in the tokens of the sign-in."

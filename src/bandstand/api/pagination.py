@@ -17,7 +17,7 @@ __all__ = ["CursorPagination", "PageNumberPagination"]
 
 
 def _sized(paginator: Any, request: Request) -> bool:
-    """Take the sizes of pages from the settings as they are now; return whether the request asks for one of its own."""
+    """Set the sizes of pages from the current settings; return whether the request has a valid page size of its own."""
     limits = get_settings().api
     paginator.page_size, paginator.max_page_size = limits.page_size, limits.max_page_size
     return is_integer(request.query_params.get(paginator.page_size_query_param, ""))

@@ -9,7 +9,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 def raises(*errors: type[Exception]) -> Callable[[Handler], Handler]:
-    """Write down which errors of its own a view's method answers with, each with its status and code.
+    """Declare the errors that a view's method answers with, for the statuses and codes in its OpenAPI document.
 
     ::
 
@@ -17,8 +17,8 @@ def raises(*errors: type[Exception]) -> Callable[[Handler], Handler]:
         @raises(NotCancellable)
         def cancel(self, request, pk): ...
 
-    They are REST framework's, or those for which ``bandstand.api`` has a problem (``ServiceCallError``). What every
-    method answers with, such as a validation error, needs no word.
+    They are REST framework's, or those for which ``bandstand.api`` has a problem (``ServiceCallError``). Errors of
+    every method, such as validation errors, need not be declared.
     """
 
     def mark(handler: Handler) -> Handler:
@@ -29,6 +29,6 @@ def raises(*errors: type[Exception]) -> Callable[[Handler], Handler]:
 
 
 def raised_by(handler: Any) -> tuple[type[Exception], ...]:
-    """Return what :func:`raises` has written down."""
+    """Return the errors that :func:`raises` has declared."""
     errors: tuple[type[Exception], ...] = getattr(handler, "raised_errors", ())
     return errors

@@ -11,11 +11,11 @@ from bandstand.finite import find_non_finite
 
 __all__ = ["JSONRenderer", "NoJSONForm", "to_json"]
 
-_DEEPEST: Final = 50  # levels of which the path of a fault names the names
+_DEEPEST: Final = 50  # levels in the path of a fault
 
 
 class NoJSONForm(TypeError):
-    """An answer holds a value that JSON can't express: a fault of the program, answered by status 500.
+    """An answer contains a value that JSON can't express: a fault of the program, answered with status 500.
 
     ``path`` leads to the value, with dots; the value itself is not in the text.
     """
@@ -31,7 +31,7 @@ class NoJSONForm(TypeError):
 class JSONRenderer(BaseRenderer):
     """Writes JSON by msgspec. Decimals are strings, so that no client rounds money.
 
-    NaN and infinities, as whatever else JSON has no form for, are a fault of the program: see :class:`NoJSONForm`.
+    NaN, infinities and whatever else JSON can't express raise :class:`NoJSONForm`.
     """
 
     media_type = "application/json"
@@ -75,11 +75,15 @@ def _plain(value: Any) -> Any:
         return _finite(dict(value))
     if isinstance(value, Iterable):
         return _finite(list(value))
-    raise TypeError("no kind of value that JSON has")
+    raise TypeError("not a type that JSON can express")
 
 
 def _finite(value: Any) -> Any:
-    """Look at what an iterable gave before it is written: some give it once only."""
+    """Return ``value``, the items of an iterable, after a check for NaN: some iterables can be read only once.
+
+    Raises:
+        NoJSONForm: an item is NaN or infinite.
+    """
     path = find_non_finite(value)
     if path is not None:
         raise NoJSONForm(f"(in an iterable) {path}", "NaN or infinite")

@@ -74,7 +74,7 @@ def _of_body(request: HttpRequest) -> Problem | None:
 
 @lru_cache
 def _readers(most: int) -> BoundedSemaphore:
-    """Clients that send slowly hold the threads that read their bodies, so some threads never read any."""
+    """Return the semaphore of the threads that read bodies: slow clients can hold no more than ``most`` of them."""
     return BoundedSemaphore(most)
 
 
@@ -127,7 +127,7 @@ def _of_chunks(request: HttpRequest, limit: int) -> Problem | None:
 
 
 def _replace_stream(request: HttpRequest, body: bytes) -> None:
-    """Let views and parsers read ``body``: Django made the request's stream before any middleware."""
+    """Make views and parsers read ``body``, since Django creates the request's stream before any middleware."""
     request._stream = BytesIO(body)  # noqa: SLF001
     request._read_started = False  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -143,7 +143,7 @@ def _too_large(limit: int) -> Problem:
 
 
 def _of_content(request: HttpRequest) -> Problem | None:
-    """Look into JSON alone: forms and files are for parsers of their own, which read them from memory."""
+    """Check JSON only; forms and files are read into memory here and checked by their own parsers."""
     media_type = request.content_type or ""
     if media_type != "application/json" and not media_type.endswith("+json"):
         _replace_stream(request, request.read())

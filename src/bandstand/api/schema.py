@@ -1,8 +1,8 @@
-"""The OpenAPI document: what REST framework's views say, with what every endpoint has in common.
+"""The OpenAPI document, made from REST framework's views and completed with the parts that all endpoints share.
 
-Each operation has a summary, the statuses that can come, and an example of each body. All of it is made of what the
-code says already: docstrings, permissions, throttles, fields. Services add what code does not show: the errors of an
-action (:func:`bandstand.api.raises`), and what good values of a field look like (``examples`` on a serializer).
+Each operation has a summary, its possible statuses, and an example of each body. They are derived from docstrings,
+permissions, throttles and fields. Services add only information that code does not show: the errors of an action
+(:func:`bandstand.api.raises`), and typical values of a field (``examples`` on a serializer).
 """
 
 import re
@@ -29,6 +29,7 @@ from bandstand.conf import wire
 __all__ = ["ListBounds", "ProblemAutoSchema", "describe_problems"]
 
 _REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
+_RETRY_AFTER: Final = {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}
 
 _FIELD_FAULT: Final[dict[str, Any]] = {
     "type": "object",
@@ -92,7 +93,7 @@ class ProblemAutoSchema(AutoSchema):
         return operation
 
     def get_summary(self) -> str | None:
-        """Return the first sentence of the method's docstring, or what the action does to which kind of object."""
+        """Return the first sentence of the method's docstring, or a text from the names of action and objects."""
         doc = get_doc(self._handler) if not _is_foreign(self._handler) else ""
         if doc:
             sentence = _SENTENCE.match(doc)
@@ -103,7 +104,7 @@ class ProblemAutoSchema(AutoSchema):
         return text.format(names=names, a_name=f"{'an' if name[0] in 'aeio' else 'a'} {name}")
 
     def get_examples(self) -> list[OpenApiExample]:
-        """Return an example of the body that is sent, and one of that which is answered."""
+        """Return an example of the request body, and one of each response body."""
         examples: list[OpenApiExample] = []
         if self.method in _WRITES:
             examples += _examples(self.get_request_serializer(), for_request=True)
@@ -132,7 +133,7 @@ class ProblemAutoSchema(AutoSchema):
         return getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
 
     def _problems(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield each status of a problem with what the operation says of it."""
+        """Yield each possible status of a problem, with its response."""
         special: dict[int, list[Problem]] = defaultdict(list)
         errors = (*(_FOR_KEYS if is_idempotent(self._handler) else ()), *raised_by(self._handler))
         for problem in filter(None, map(problem_for, errors)):
@@ -160,7 +161,7 @@ class ProblemAutoSchema(AutoSchema):
 
 
 class ListBounds(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call] # registers itself there
-    """How many items a nested list takes, which drf-spectacular leaves out."""
+    """Adds the least and greatest length of nested lists, which drf-spectacular leaves out."""
 
     target_class = "rest_framework.serializers.ListSerializer"
     match_subclasses = True
@@ -205,9 +206,6 @@ def _response(status: int, problems: Iterable[Problem]) -> dict[str, Any]:
     }
 
 
-_RETRY_AFTER: Final = {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}
-
-
 def _document(problem: Problem) -> dict[str, Any]:
     document = problem.document("/api/v1/path/")
     return {**document, "correlation_id": "0af7651916cd43dd8448eb211c80319c"}
@@ -247,7 +245,7 @@ def _examples(answer: Any, *, for_request: bool, status: Any = None) -> Iterator
 
 
 def _names(view: Any) -> tuple[str, str]:
-    """Return what the view's objects are called, one of them and several."""
+    """Return the name of the view's objects, in the singular and in the plural."""
     rows = getattr(view, "queryset", None)
     if rows is not None:
         options = rows.model._meta  # noqa: SLF001 - Django's documented model API

@@ -196,7 +196,7 @@ class AccountThrottle(SlotThrottle):
     scope = "login"
     account_field: ClassVar[str] = "email"
     device: str | None = None
-    """A device that is known for the account; its tries are counted apart from those of everybody else."""
+    """The known device of the account, if any; its tries are counted separately."""
 
     def identify(self, request: Request) -> str | None:
         """Return the account or the known device, or None when the body names none (the serializer will say so)."""
@@ -215,7 +215,7 @@ class AddressThrottle(WindowThrottle):
 
     scope = "login-address"
     is_known = False
-    """Whether a known device tries. Strangers behind the same address do not use up the tries of such devices."""
+    """True if a known device tries. Strangers behind the same address do not use up the tries of such devices."""
 
     def identify(self, request: Request) -> str | None:
         """Return the address."""
@@ -253,14 +253,14 @@ class LoginThrottle(BaseThrottle):
         return all(throttle.allow_request(request, view) for throttle in self._throttles)
 
     def sent_device(self, request: Request) -> object:
-        """Return what the client brings as its device's token; None where it brings nothing."""
+        """Return the device token in the body; None without one."""
         return _field(request, self.device_field)
 
     @staticmethod
     def device_token(request: Request) -> str:
         """Return a token for the device from which ``request`` has just signed in; it is good for 90 days.
 
-        A known device stays the one that it is. The token gives no access: do not take it for a proof of anything.
+        A known device keeps its identity. The token gives no access: do not accept it as proof of anything.
 
         Raises:
             ValueError: the request names no account, or no LoginThrottle has counted it.

@@ -79,7 +79,7 @@ def problem_of(error: BaseException) -> Problem | None:
 
 
 def problem_for(kind: type[BaseException]) -> Problem | None:
-    """Return the problem that errors of ``kind`` are, as far as the class alone says it."""
+    """Return the problem for errors of class ``kind``, as far as the class determines it."""
     if issubclass(kind, APIException):
         return _problem(kind.status_code, str(kind.default_code), str(kind.default_detail))
     return next((problem for known, problem in _TABLE if issubclass(kind, known)), None)

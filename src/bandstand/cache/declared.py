@@ -1,7 +1,7 @@
-"""Enumerations, dataclasses, named tuples and structs in the cache, for those who declare them.
+"""Declared enumerations, dataclasses, named tuples and structs in the cache.
 
-What is found in the cache is data: it names no class that would be imported for it. A class comes back only where the
-code that reads has declared it, and only with the fields that the class has now.
+Stored data never causes a class to be imported. An instance is restored only where the reading code has declared its
+class, and only if the class still has the same fields.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class DeclaredTypes:
     """The classes whose instances a part of the cache keeps."""
 
     def __init__(self, classes: Iterable[type[Any]]) -> None:
-        """Take the classes; those that stand in their fields are declared with them.
+        """Declare the classes, and those in the annotations of their fields.
 
         Raises:
             TypeError: one of them is no enumeration, dataclass, named tuple or struct.

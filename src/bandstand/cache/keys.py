@@ -53,7 +53,7 @@ def name_of(function: Callable[..., Any]) -> str:
 def _stable(value: Any) -> Any:
     """Replace members of enumerations by their names, since a str or int that only looks like one is another key.
 
-    Other kinds of str are the text that they hold: a mark of safety makes no other key.
+    Subclasses of str count as their text, so that a ``SafeString`` has the same key as a plain str.
     """
     if isinstance(value, Enum):
         return ("enum", f"{type(value).__module__}.{type(value).__qualname__}", value.name)

@@ -50,7 +50,7 @@ def invalidate_tag_now(tag: str) -> None:
 def forget_tag(tag: str) -> None:
     """Forget everything that was kept under ``tag``, as :func:`invalidate_tag` does, and the tag with it.
 
-    For tags that are made by the thousand: what they have named is a miss, and nothing of them stays in the cache.
+    For tags in large numbers: the tagged values become misses, and no entry of the tag stays in the cache.
     """
     now_and_on_commit(lambda: caches[get_settings().cache.alias].delete(tag_key(tag)))
 

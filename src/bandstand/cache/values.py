@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -86,7 +87,7 @@ def pack(value: Any) -> Any:
 
 
 def is_declarable(cls: type[Any]) -> bool:
-    """Return whether instances of ``cls`` can be kept by those who declare it."""
+    """Return whether instances of ``cls`` can be kept once it is declared."""
     if issubclass(cls, Enum):
         return bool(cls.__members__)
     return dataclasses.is_dataclass(cls) or _is_struct(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
@@ -98,7 +99,7 @@ def name_of_class(cls: type[Any]) -> str:
 
 
 def _refusal(value: Any) -> NotData:
-    """Return the error that says why a value is not kept, and what to do."""
+    """Return the error that explains why a value can't be kept, and what to do."""
     kind = type(value)
     name = name_of_class(kind)
     if isinstance(value, tzinfo):
@@ -150,24 +151,17 @@ def _sorted_items(value: set[Any] | frozenset[Any]) -> list[Any]:
     return sorted((pack(item) for item in value), key=_encode_sorted)
 
 
-def _pack_datetime(value: datetime) -> Any:
+def _clock_state(value: datetime | time) -> Any:
+    """Return the text of a time; with its zone and fold, where the text alone does not give them."""
     zone = _pack_zone(value.tzinfo)
     if zone is None and not value.fold:
-        return {_TYPE: "datetime", _VALUE: value.isoformat()}
+        return value.isoformat()
     local = value if zone is None else value.replace(tzinfo=None)
-    return {_TYPE: "datetime", _VALUE: [local.isoformat(), zone, value.fold]}
-
-
-def _pack_time(value: time) -> Any:
-    zone = _pack_zone(value.tzinfo)
-    if zone is None and not value.fold:
-        return {_TYPE: "time", _VALUE: value.isoformat()}
-    local = value if zone is None else value.replace(tzinfo=None)
-    return {_TYPE: "time", _VALUE: [local.isoformat(), zone, value.fold]}
+    return [local.isoformat(), zone, value.fold]
 
 
 def _pack_zone(zone: tzinfo | None) -> Any:
-    """Return what is kept of a zone: None where the text of the time says it, since it is an offset without a name."""
+    """Return the state of a zone; None for none and for a nameless offset, which the text of the time contains."""
     if type(zone) is ZoneInfo and zone.key is not None:
         return zone.key
     if type(zone) is timezone:
@@ -178,19 +172,11 @@ def _pack_zone(zone: tzinfo | None) -> Any:
     return None
 
 
-def _unpack_datetime(value: Any) -> datetime:
+def _unpack_clock(kind: type[datetime] | type[time], value: Any) -> datetime | time:
     if isinstance(value, str):
-        return datetime.fromisoformat(value)
+        return kind.fromisoformat(value)
     text, zone, fold = value
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=moment.tzinfo if zone is None else _unpack_zone(zone), fold=fold)
-
-
-def _unpack_time(value: Any) -> time:
-    if isinstance(value, str):
-        return time.fromisoformat(value)
-    text, zone, fold = value
-    moment = time.fromisoformat(text)
+    moment = kind.fromisoformat(text)
     return moment.replace(tzinfo=moment.tzinfo if zone is None else _unpack_zone(zone), fold=fold)
 
 
@@ -239,9 +225,9 @@ _PACKERS: Final[dict[type, Callable[[Any], Any]]] = {
     bytes: _packer("bytes", bytes.hex),
     SafeString: _packer("safe", str.__str__),
     Tagged: _packer("declared", lambda value: [value.name, pack(value.state)]),
-    datetime: _pack_datetime,
+    datetime: _packer("datetime", _clock_state),
     date: _packer("date", date.isoformat),
-    time: _pack_time,
+    time: _packer("time", _clock_state),
     timedelta: _packer("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     Decimal: _packer("decimal", str),
     UUID: _packer("uuid", str),
@@ -257,9 +243,9 @@ _UNPACKERS: Final[dict[str, Callable[[Any], Any]]] = {
     "bytes": bytes.fromhex,
     "safe": SafeString,
     "declared": _unpack_declared,
-    "datetime": _unpack_datetime,
+    "datetime": partial(_unpack_clock, datetime),
     "date": date.fromisoformat,
-    "time": _unpack_time,
+    "time": partial(_unpack_clock, time),
     "timedelta": _interval,
     "decimal": Decimal,
     "uuid": UUID,

@@ -3,17 +3,15 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import msgspec
 import typer
 
 from bandstand.exceptions import BandstandError, StartInterrupted, WorkspaceError
-from bandstand.workspace.runtime import DISK_FULL, DISK_HINT
+from bandstand.workspace.runtime import file_hint
 
 __all__ = ["fail", "failing", "print_json"]
-
-_FILE_HINT: Final = "Everything of a run lies in .bandstand/ beside bandstand.toml; you must be able to write there."
 
 
 @contextmanager
@@ -35,12 +33,11 @@ def failing(*, json: bool = False) -> Iterator[None]:
     except OSError as error:
         if error.filename is None:
             raise
-        hint = DISK_HINT if error.errno in DISK_FULL else _FILE_HINT
-        fail("file_error", f"{error.filename} can't be used: {error.strerror}.", hint, json=json)
+        fail("file_error", f"{error.filename} can't be used: {error.strerror}.", file_hint(error), json=json)
 
 
 def fail(code: str, message: str, hint: str, *, json: bool, status: int = 1) -> NoReturn:
-    """Say what went wrong and end the command with an exit ``status``."""
+    """Print what went wrong and end the command with the exit ``status``."""
     if json:
         print_json({"error": {"code": code, "message": message, "hint": hint}})
     typer.secho(message, fg="red", err=True)

@@ -81,13 +81,13 @@ def _sounds_secret(name: str) -> bool:
 
 
 def may_hold_secret(line: str) -> bool:
-    """Return False if ``line`` surely holds nothing that ``masked`` would hide: a quick look."""
+    """Return False only if ``line`` holds nothing that :func:`masked` would hide; a cheap test."""
     lowered = line.lower()
     return any(hint in lowered for hint in _HINTS)
 
 
 def masked(text: str) -> str:
-    """Return ``text`` without the secrets that can be known."""
+    """Return ``text`` with each recognisable secret replaced."""
     if not may_hold_secret(text):
         return text
     text = _PRIVATE_KEY.sub(HIDDEN, text)

@@ -6,7 +6,7 @@
 - ``@subscribe("user.created")``: a handler, with the consumer's own view of the event. Its database changes are
   applied once; it is retried with backoff, then the event goes to the dead letters.
 - ``@publishes``: above a class that this service both publishes and handles, so that its contracts know.
-- ``@periodic(seconds=60)``: a function that each worker calls about so often.
+- ``@periodic(seconds=60)``: a function that each worker calls about once a minute.
 - ``Message``: what a handler may ask about the event it handles.
 - ``MessagePublisher``, ``MessageConsumer``: the same under the names of tutorials with pika, for dictionaries.
 - ``autodiscover()``: imports ``events.py`` of each installed app. ``register_checks()``: the outbox in ``/health/``.

@@ -1,10 +1,27 @@
-"""The ways in which an attempt to handle an event fails."""
+"""The ways in which an attempt to handle an event fails.
+
+::
+
+    EventError
+    ├── HandlerFailed           the handler raised, or its transaction could not be committed
+    ├── HandlerNotRun           the handler returned a coroutine or a generator
+    └── BrokenTransaction       the transaction ended before the handler did
+        └── TransactionEnded    past Django, perhaps with a commit
+"""
 
 from threading import current_thread, main_thread
 
 from bandstand.exceptions import EventError
 
-__all__ = ["BrokenTransaction", "HandlerFailed", "HandlerNotRun", "TransactionEnded", "describe", "is_interrupt"]
+__all__ = [
+    "BrokenTransaction",
+    "HandlerFailed",
+    "HandlerNotRun",
+    "TransactionEnded",
+    "describe",
+    "is_interrupt",
+    "not_begun",
+]
 
 
 class HandlerFailed(EventError):
@@ -29,6 +46,13 @@ class TransactionEnded(BrokenTransaction):
     """It ended past Django, perhaps with a commit, so another attempt could do the same things twice."""
 
     code = "transaction_ended"
+
+
+def not_begun(subscription: str, error: BaseException) -> HandlerFailed:
+    """Return the failure of an attempt that ``error`` ended before the handler was called."""
+    failure = HandlerFailed(f"{subscription} could not begin to handle the event: {describe(error)}")
+    failure.__cause__ = error
+    return failure
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -240,8 +240,9 @@ def _watched(connection: BaseDatabaseWrapper) -> Iterator[list[str]]:
 
     def watch(execute: Callable[..., Any], sql: Any, *arguments: Any) -> Any:
         if isinstance(sql, str) and _ENDS_TRANSACTION.match(sql):
-            ends.append(f"the handler's own statement {sql.strip()[:40]!r}")
-            raise BrokenTransaction(f"A handler can't end its own transaction: {sql.strip()[:40]!r} was not executed.")
+            statement = sql.strip()[:40]
+            ends.append(f"the handler's own statement {statement!r}")
+            raise BrokenTransaction(f"A handler can't end its own transaction: {statement!r} was not executed.")
         try:
             return execute(sql, *arguments)
         except OperationalError as error:

@@ -26,7 +26,7 @@ lag_seconds: Final = histogram(
 )
 dead: Final = counter("bandstand_events_dead_total", "Events that became dead letters", ["subscription", "reason"])
 periodic_runs: Final = counter(
-    "bandstand_periodic_runs_total", "Calls of what is done now and then (outcome: done, failed)", ["job", "outcome"]
+    "bandstand_periodic_runs_total", "Calls of periodic functions (outcome: done, failed)", ["job", "outcome"]
 )
 missed: Final = counter(
     "bandstand_events_missed_total", "Events that the broker dropped before the subscription got them", ["subscription"]

@@ -106,8 +106,8 @@ class Subscription:
         """Run a handler that takes batches."""
         self._call(events, messages)
 
-    def _call(self, *arguments: Any) -> None:
-        result = self.handler(*arguments[: 1 + self._wants_message])
+    def _call(self, event: Any, message: Any) -> None:
+        result = self.handler(event, message) if self._wants_message else self.handler(event)
         if result is not None and _is_lazy(result):
             if inspect.iscoroutine(result):
                 result.close()  # or Python warns that it was never awaited

@@ -75,7 +75,7 @@ class Listener:
     """A thread that passes notifications on. It comes back by itself when the connection breaks.
 
     Behind a pooler that shares sessions by transaction LISTEN succeeds and nothing ever comes, so nobody counts on
-    notifications before one that was sent for a test has arrived.
+    notifications before one that was sent as a test has arrived.
     """
 
     def __init__(self, alias: str, wake: Mapping[str, Callable[[], None]]) -> None:
@@ -84,7 +84,7 @@ class Listener:
         self._stopping = Event()
         self._is_reported = False
         self.listening = False
-        """Whether what is committed now will be notified."""
+        """True while each commit is notified."""
         self._thread = Thread(target=self._run, name="bandstand-listener", daemon=True)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Password hashing that fits into a small container: ``PASSWORD_HASHERS`` of a service that keeps passwords.
+"""Password hashing for small containers, for ``PASSWORD_HASHERS`` of a service that stores passwords.
 
 Django's Argon2 takes 100 MiB and eight threads for each password, so three requests at once, which need no account,
 end a process that has 384 MiB. OWASP's password storage cheat sheet asks for at least 19 MiB, two passes and one lane.

@@ -156,7 +156,7 @@ def read_public_keys(content: bytes, *, service_required: bool = False) -> Mappi
     """Return the keys of a JWKS by their ids.
 
     Raises:
-        ValueError: it is none, or holds a development key while DEBUG is off; the text begins with a verb.
+        ValueError: it is no JWKS, or holds a development key while DEBUG is off; the text begins with a verb.
     """
     keys = parse_public_keys(content, service_required=service_required)
     _refuse_for_development(keys.values())
@@ -172,7 +172,7 @@ def _refuse_for_development(keys: Iterable[PrivateKey | PublicKey]) -> None:
 
 
 def forget_all() -> None:
-    """Build anew what is kept, when it is asked for next."""
+    """Discard all kept values, so that each is built again at its next use."""
     for forget in _kept:
         forget()
 

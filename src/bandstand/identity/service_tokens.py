@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
 
 from bandstand.conf import get_settings
 from bandstand.identity.keyring import kept, service_keys, trusted_keys
-from bandstand.identity.keys import PrivateKey, PublicKey
+from bandstand.identity.keys import PrivateKey
 from bandstand.identity.tokens import Claims, TokenKind, Verifier, new_token_id, sign
 
 __all__ = ["SERVICE_TOKEN", "ServiceTokens", "service_token", "service_verifier", "verify_service_token"]
@@ -74,7 +75,7 @@ def service_verifier() -> Verifier[Claims]:
         SERVICE_TOKEN,
         keys=trusted_keys(),
         audience=settings.service,
-        issuer=_owner,
+        issuer=attrgetter("service"),
         read=msgspec.json.Decoder(Claims).decode,
         leeway=settings.identity.leeway,
     )
@@ -99,7 +100,3 @@ def verify_service_token(token: str) -> Claims:
         InvalidToken: with the reason in one word.
     """
     return service_verifier().verify(token)
-
-
-def _owner(key: PublicKey) -> str:
-    return key.service

@@ -1,11 +1,12 @@
 """The key set of user tokens, signed by the service that issues them.
 
-Discovery says where the issuer is, and whoever can write to the registry can name another address. So what is fetched
-there is believed for the signature alone: that of the issuer's service key, which every service has in a file.
+Discovery finds the issuer, and whoever can write to the registry can name another address. So a fetched set is trusted
+only for the signature of the issuer's service key, which every service has in a file.
 """
 
 import hashlib
 import time
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,6 @@ import msgspec
 from bandstand.conf import get_settings, wire
 from bandstand.exceptions import InvalidToken
 from bandstand.identity.keyring import kept, key_files, service_keys, trusted_keys
-from bandstand.identity.keys import PublicKey
 from bandstand.identity.tokens import Claims, TokenKind, Verifier, new_token_id, sign
 from bandstand.structs import build_type
 
@@ -36,7 +36,7 @@ build_type(_Claims)
 def signed(document: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     """Return the JWKS with one more member, which readers that do not know it ignore (RFC 7517, section 5).
 
-    A service without a key of its own can't sign, so its set is believed by nobody who asks over the network.
+    A service without a key of its own can't sign, so nobody who fetches its set over the network accepts it.
     """
     if wire.SERVICE_KEY_FILE not in key_files():
         return dict(document)
@@ -53,7 +53,7 @@ def signed(document: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
 
 
 def verify_signed(content: bytes, issuer: str) -> None:
-    """See that the JWKS is signed by the service ``issuer``, and not long ago.
+    """Verify that the JWKS was signed by the service ``issuer``, and not long ago.
 
     Raises:
         ValueError: it is not; the text says what is wrong, and begins with a verb.
@@ -84,15 +84,11 @@ def _verifier() -> Verifier[_Claims]:
         KEY_SET,
         keys=trusted_keys(),
         audience=settings.platform,
-        issuer=_owner,
+        issuer=attrgetter("service"),
         read=msgspec.json.Decoder(_Claims).decode,
         leeway=settings.identity.leeway,
         capacity=16,
     )
-
-
-def _owner(key: PublicKey) -> str:
-    return key.service
 
 
 def _digest(keys: Any) -> str:

@@ -23,7 +23,7 @@ _fetcher: KeyFetcher | None = None
 
 
 def set_key_fetcher(fetch: KeyFetcher) -> None:
-    """Say how the bytes behind ``BANDSTAND_USER_JWKS_URL`` are fetched when it is not a file.
+    """Set the function that fetches ``BANDSTAND_USER_JWKS_URL`` when it is not a file.
 
     ``fetch`` gets the URL, has a time-out of its own, and raises when it can't have the bytes.
     """

@@ -39,8 +39,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     limit = 0
     """The milliseconds of this limit as far as they are known."""
     changed_session = False
-    """Whether a statement left something in the session that its next user must not meet."""
-    _give_back: "weakref.finalize[Any, Any] | None" = None
+    """True if a statement left something in the session that its next user must not meet."""
+    _finalizer: "weakref.finalize[Any, Any] | None" = None
 
     if TYPE_CHECKING:
         # Django's type information does not know the pool yet.
@@ -78,8 +78,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         connection = super().get_new_connection(conn_params)
         if self.pool is not None:
-            self._give_back = weakref.finalize(self, _give_back, self.pool, connection)
-            self._give_back.atexit = False
+            self._finalizer = weakref.finalize(self, _return_to_pool, self.pool, connection)
+            self._finalizer.atexit = False
         return connection
 
     def chunked_cursor(self) -> Any:
@@ -123,8 +123,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _close(self) -> None:
         self.limited, self.limit = False, 0
-        if self._give_back is not None:
-            self._give_back.detach()
+        if self._finalizer is not None:
+            self._finalizer.detach()
         if self.changed_session and self.pool is not None and self.connection is not None:
             self.connection.close()  # the pool makes another
         self.changed_session = False
@@ -148,7 +148,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         )
 
 
-def _give_back(pool: HealingPool, connection: Any) -> None:
-    """Return what its thread left behind, unless the pool has closed meanwhile."""
+def _return_to_pool(pool: HealingPool, connection: Any) -> None:
+    """Return a connection whose wrapper was never closed, unless it is closed itself."""
     if not connection.closed:
         pool.putconn(connection)

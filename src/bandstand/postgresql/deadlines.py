@@ -124,8 +124,9 @@ def limit_commit(connection: "DatabaseWrapper") -> str:
 
 
 def ran_out(error: OperationalError) -> bool:
-    """Whether the statement was canceled for the deadline of the bound context, and not by an administrator or for a
-    limit in the database's own settings.
+    """Return whether the statement was canceled because the deadline of the bound context has passed.
+
+    Others cancel statements too: an administrator, or a limit in the database's own settings.
     """
     now = bound()
     return now is not None and isinstance(error.__cause__, errors.QueryCanceled) and now.expired()

@@ -99,7 +99,7 @@ class HealingPool(ConnectionPool[Connection[Any]]):
                     raise PoolTimeout(f"all {self.max_size} connections were in use for {patience:g} s") from None
 
     def _collect_lost(self) -> None:
-        """Threads that ended without closing their connection leave its return to the garbage collector."""
+        """Collect garbage at times: only that returns the connections of threads that ended without closing them."""
         now = time.monotonic()
         if now - self._collected_at > _COLLECT_INTERVAL:
             self._collected_at = now
@@ -112,9 +112,9 @@ class HealingPool(ConnectionPool[Connection[Any]]):
             self._changed.notify_all()
 
     def _has_idle(self) -> bool:
-        """Return whether a connection lies idle, perhaps after a moment; none is waited for in psycopg's queue.
+        """Return whether a connection lies idle, after a wait of ``_TURN_AWAY`` seconds at most.
 
-        What waits there stays until a connection comes, however long ago its request gave up.
+        The wait is not in psycopg's queue, where a request stays until a connection comes, even after it gave up.
         """
         with self._changed:
             return self._changed.wait_for(self._idle, _TURN_AWAY)

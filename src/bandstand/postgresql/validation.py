@@ -3,10 +3,9 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.core.checks import CheckMessage, Error
-from django.db import Error as DatabaseError
 from django.db.backends.base.validation import BaseDatabaseValidation
-from psycopg import OperationalError
 
 from bandstand.postgresql.sessions import PoolMode, connect_outside_pool, pool_mode
 
@@ -29,7 +28,7 @@ class Validation(BaseDatabaseValidation):
             return found
         try:
             mode = pool_mode(partial(connect_outside_pool, self.connection))
-        except (DatabaseError, OperationalError):
+        except psycopg.Error:
             return found
         return [*found, _role_of_others(self.connection.alias)] if mode is PoolMode.TRANSACTION else found
 

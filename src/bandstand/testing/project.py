@@ -18,6 +18,8 @@ from bandstand.conf import wire
 
 __all__ = ["deployment_faults", "manage", "openapi_document", "openapi_faults"]
 
+_ANY_STATUS: Final = "default"
+
 
 def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the service's ``manage.py`` as a process, in the environment of the tests with ``variables`` changed."""
@@ -55,14 +57,11 @@ def openapi_document() -> dict[str, Any]:
     return document
 
 
-_ANY_STATUS: Final = "default"
-
-
 def openapi_faults(document: dict[str, Any]) -> list[str]:
-    """Return what the document leaves open, a sentence for each: the list should be empty.
+    """Return the faults of an OpenAPI document, a sentence for each: the list should be empty.
 
     Each operation needs a summary, the statuses that can come instead of ``default``, and an example of each body that
-    the schema of the body allows. A list in a request has an upper bound or a number of its own.
+    the schema of the body allows.
     """
     return [
         f"{method.upper()} {path}: {fault}"

@@ -1,4 +1,4 @@
-"""What services share at their broker, declared by an administrator: `python -m bandstand.topology`.
+"""The parts of a broker that services share, declared by an administrator: `python -m bandstand.topology`.
 
 A service may declare what is its own, its consumers or queues, and nothing that another one uses. So the streams that
 all publish to, and those that hold what comes for each service, are made by a step of their own: `bandstand up` takes

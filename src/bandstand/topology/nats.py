@@ -49,7 +49,7 @@ def inbound_stream(platform: str, service: str) -> str:
 
 
 def inbox_prefix(service: str) -> str:
-    """Return what the subjects begin with on which ``service`` gets answers."""
+    """Return the beginning of the subjects on which ``service`` gets answers."""
     return f"_INBOX.{_checked('service', service)}"
 
 
@@ -182,7 +182,7 @@ def _refuse(answer: Mapping[str, Any], name: str) -> None:
 
 
 async def _ignore(_: Exception) -> None:
-    """What matters is raised by the call itself; the client would only print this."""
+    """Drop an error that the call itself raises; the client would only print it."""
 
 
 def _checked(what: str, value: str) -> str:

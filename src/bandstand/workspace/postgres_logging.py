@@ -1,4 +1,4 @@
-"""What a PostgreSQL of ours writes into its log: what happened, and never the values of a statement.
+"""Log settings of the PostgreSQL that Bandstand starts or renders: no values of statements are logged.
 
 Django puts the values into the statements that it sends, so a logged statement holds password hashes and addresses. So
 do the details of an error, as "Failing row contains (…)". Both the runner and the rendered Compose file set this.

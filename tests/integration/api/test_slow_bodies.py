@@ -1,4 +1,4 @@
-"""Clients that never finish their bodies hold some of the request threads, and never all of them."""
+"""Tests that clients which never finish their bodies occupy only some of the request threads."""
 
 import socket
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ PATHS = (b"/api/v1/reading/", b"/api/v1/groups/", b"/api/v1/orders/", b"/health/
 
 
 class SlowClients:
-    """Connections that each send a byte a second, and never the last one."""
+    """Connections that each send one byte a second and never finish."""
 
     def __init__(self, port: int, stack: ExitStack) -> None:
         self.connections: list[socket.socket] = []
@@ -65,7 +65,7 @@ def attacked(log: Path, postgres: Postgres, threads: int) -> Iterator[tuple[Web,
 
 
 def test_requests_without_a_body_are_answered(postgres: Postgres, tmp_path: Path) -> None:
-    """With 100 connections of a byte a second: every read and every probe; and all but some slow ones are refused."""
+    """With 100 slow connections, every read and every probe is answered, and most slow requests are refused."""
     with attacked(tmp_path / "log", postgres, THREADS) as (web, clients), ThreadPoolExecutor(4) as asking:
         paths = ["/api/v1/groups/", "/health/live/"] * 50
         answers = list(asking.map(lambda path: web.ask("GET", path).status, paths))
@@ -76,7 +76,7 @@ def test_requests_without_a_body_are_answered(postgres: Postgres, tmp_path: Path
 
 
 def test_tooth_without_the_limit_nothing_is_answered(postgres: Postgres, tmp_path: Path) -> None:
-    """When every thread may wait for a body, a probe is answered only after the slow clients have left."""
+    """If every thread may wait for a body, a probe is answered only after the slow clients have disconnected."""
     probed = Event()
     with attacked(tmp_path / "log", postgres, 2 * CONNECTIONS) as (web, clients):
         probe = Thread(target=lambda: web.ask("GET", "/health/live/").status == 200 and probed.set())

@@ -62,7 +62,7 @@ def january() -> str:
 
 @pytest.mark.usefixtures("cache")
 def test_a_hit_is_the_same_as_a_miss() -> None:
-    """An enumeration has its label, a named tuple its names, a set is a set."""
+    """An enumeration keeps its label, a named tuple its field names, and a set stays a set."""
     calls.clear()
     miss, hit = receipt(), receipt()
     assert len(calls) == 1
@@ -75,7 +75,7 @@ def test_a_hit_is_the_same_as_a_miss() -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_time_keeps_its_zone() -> None:
-    """A day later is the same hour by the clock on the wall, on the day when summer time ends, too."""
+    """Adding a day keeps the local hour, also across the end of summer time."""
     calls.clear()
     for found in (opens(), opens()):
         assert (found + timedelta(days=1)).astimezone(UTC).hour == 8
@@ -84,7 +84,7 @@ def test_a_time_keeps_its_zone() -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_what_is_not_declared_is_refused() -> None:
-    """With what to write, and not only once something was kept."""
+    """Every call is refused, with a message that names the annotation to write."""
     for _ in range(2):
         with pytest.raises(TypeError, match="-> Status"):
             undeclared()
@@ -92,7 +92,7 @@ def test_what_is_not_declared_is_refused() -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_text_is_kept_for_its_language() -> None:
-    """And forgotten in each."""
+    """Each language has its own text, and invalidating the function forgets them all."""
     for _ in range(2):
         for language, text in (("de", "Januar"), ("fr", "janvier")):
             with translation.override(language):

@@ -1,4 +1,4 @@
-"""What one service may do in the Valkey that all share: everything with its own keys, nothing to those of others."""
+"""Access rules of the shared Valkey: a service may do everything with its own keys and nothing with those of others."""
 
 import re
 from collections.abc import Iterator
@@ -33,14 +33,6 @@ SUBCOMMANDS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    server = Valkey()
-    server.start()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def admin(valkey: Valkey) -> Iterator[Any]:
     with valkey.admin() as client:
@@ -48,7 +40,7 @@ def admin(valkey: Valkey) -> Iterator[Any]:
 
 
 def is_allowed(admin: Any, command: str, *arguments: object) -> bool:
-    """Ask the server whether the service may; words that make no command are not allowed either."""
+    """Return whether the server allows the command to the service; words that form no command count as refused."""
     try:
         return bool(admin.execute_command("ACL DRYRUN", SERVICE, *command.split(), *arguments) == b"OK")
     except redis.ResponseError:
@@ -56,7 +48,7 @@ def is_allowed(admin: Any, command: str, *arguments: object) -> bool:
 
 
 def commands(admin: Any) -> dict[str, tuple[int, int]]:
-    """All commands of the server by name: the place of their first key, and the least number of words."""
+    """Return all commands of the server by name: the position of the first key, and the least number of words."""
     found = admin.execute_command("COMMAND INFO")  # by that name the client leaves the answer as it is
     return {entry[0].decode(): (int(entry[3]), abs(int(entry[1]))) for entry in found}
 
@@ -78,7 +70,7 @@ def test_no_command_reaches_the_keys_of_another_service(admin: Any) -> None:
 
 
 def test_commands_without_a_key_are_harmless(admin: Any) -> None:
-    """Each that is allowed is on a list that somebody thought about."""
+    """Every allowed command without a key is on the reviewed list."""
     without = {name: least for name, (place, least) in commands(admin).items() if place == 0}
     allowed = {
         name
@@ -90,7 +82,7 @@ def test_commands_without_a_key_are_harmless(admin: Any) -> None:
 
 @pytest.mark.parametrize(("container", "harmless"), SUBCOMMANDS.items())
 def test_subcommands_are_harmless(admin: Any, container: str, harmless: set[str]) -> None:
-    """Of CLIENT what concerns the own connection alone, of SCRIPT nothing that takes away what others loaded."""
+    """CLIENT acts on the own connection only, and SCRIPT removes nothing that others loaded."""
     [found] = admin.execute_command("COMMAND INFO", container)
     names = {entry[0].decode().partition("|")[2] for entry in found[9]}
     assert len(names) > 2
@@ -140,7 +132,7 @@ def test_subcommands_are_harmless(admin: Any, container: str, harmless: set[str]
     ids=lambda words: " ".join(map(str, words[:2])),
 )
 def test_what_is_refused(valkey: Valkey, admin: Any, words: tuple[Any, ...]) -> None:
-    """With the service's own credentials, on the real server."""
+    """The real server refuses each command to the service's own credentials."""
     admin.set(f"{OTHER}:secret", "value")
     with redis.Redis.from_url(valkey.url()) as client, pytest.raises(redis.RedisError) as refused:
         client.execute_command(*words)
@@ -149,7 +141,7 @@ def test_what_is_refused(valkey: Valkey, admin: Any, words: tuple[Any, ...]) -> 
 
 
 def test_a_wrong_name_gets_in_nowhere(valkey: Valkey) -> None:
-    """Neither without a name nor as somebody else."""
+    """The server accepts neither the default user nor wrong names and passwords."""
     for user, password in (("default", ""), ("default", PASSWORD), (OTHER, "wrong"), ("nobody", PASSWORD)):
         url = valkey.url(user).replace(PASSWORD, password)
         with redis.Redis.from_url(url) as client, pytest.raises(redis.RedisError):

@@ -167,6 +167,7 @@ def test_the_same_attempts_succeed_for_who_may(registry: Registry) -> None:
 
 
 def test_without_a_token_nothing_is_seen(registry: Registry) -> None:
+    """Instances are listed for a service with its token, and for nobody without one."""
     assert registry.instances("user-service", token="") == []
     assert registry.instances("user-service", token=registry.token("order-service")) == ["user-service-1"]
 
@@ -194,7 +195,7 @@ def test_services_find_each_other_with_their_tokens(registry: Registry) -> None:
 
 
 def test_a_new_token_replaces_the_one_before(registry: Registry) -> None:
-    """Who removes a token's file and makes the missing ones has a new one, and the old one ends."""
+    """After the file of a token was removed and made anew, the job creates the new token and revokes the old one."""
     before = registry.token("order-service")
     registry.issue_tokens()  # a second time changes nothing
     assert registry.ask("GET", "acl/token/self", token=before)[0] == 200

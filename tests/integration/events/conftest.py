@@ -296,7 +296,7 @@ class Rig:
 
 
 async def uncopied(stream: Any, shared: str, inbound: str) -> int:
-    """How many messages of the shared stream the server has not copied into a service's own yet."""
+    """Return the number of messages that the server has not copied yet from the shared stream to a service's own."""
     published = (await stream.stream_info(shared)).state.last_seq
     if not published:
         return 0

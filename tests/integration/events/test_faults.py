@@ -149,7 +149,7 @@ def test_without_the_inbox_effects_would_repeat(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("switch", "published"), [("", 5), ("publish.insert", 0)])
 def test_what_a_handler_publishes_goes_with_its_commit(rig: Rig, switch: str, published: int) -> None:
-    """What a handler did and published lasts together; the tooth: a publish() that writes nothing."""
+    """The effects and the events of a handler are committed together; the tooth: a publish() that writes nothing."""
     rig.ready_worker(failpoints=switch)
     for number in range(5):
         rig.write(number, do="answer")

@@ -12,7 +12,7 @@ DEAD = "SELECT subscription, message_id, reason, attempts FROM bandstand_dead_le
 
 
 def test_each_failure_is_counted_and_becomes_a_dead_letter(rig: Rig) -> None:
-    """However the handler fails; afterwards the same process, with all of its threads, handles what comes."""
+    """Each kind of failure ends as a dead letter, and the same process then handles further events on all threads."""
     process = rig.ready_worker(LEDGER_LAZY="1")
     wanted: dict[tuple[str, str], tuple[str, int]] = {}
     for number, name in enumerate(MISBEHAVIOURS):
@@ -37,7 +37,7 @@ def test_each_failure_is_counted_and_becomes_a_dead_letter(rig: Rig) -> None:
 
 @pytest.mark.parametrize("rig", ["bandstand.postgresql"], indirect=True)
 def test_an_event_that_can_t_begin_is_counted_in_the_end(rig: Rig) -> None:
-    """When the inbox refuses it again and again while the database answers, the event is no hidden loop."""
+    """An event that the inbox refuses again and again while the database answers becomes a dead letter."""
     rig.query("ALTER TABLE bandstand_inbox ADD CHECK (subscription <> 'typed')")
     rig.ready_worker()
     event = rig.write(1)

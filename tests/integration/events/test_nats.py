@@ -438,5 +438,5 @@ def test_a_limit_of_the_operator_that_drops_unread_events_is_seen(
 
 
 def missed(caplog: pytest.LogCaptureFixture) -> int:
-    """How many events the log says were missed."""
+    """Return the number of missed events in the log."""
     return sum(getattr(record, "at_least", 0) for record in caplog.records)

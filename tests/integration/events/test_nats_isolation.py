@@ -1,4 +1,4 @@
-"""What a service may do at NATS with its own credentials: everything that is its own, nothing to another service.
+"""The rights of a service at NATS: its credentials reach everything of its own and nothing of another service.
 
 The server has the users and permissions that `bandstand up` and the exports write. One service is the attacker, the
 other has an event on its way; after each attempt all of the other's is as it was.
@@ -124,7 +124,7 @@ async def acknowledge(world: World) -> None:
 
 
 async def acknowledge_by_a_push_consumer(world: World) -> int:
-    """Let the server itself deliver an own event, whose body acknowledges, to where the victim's is acknowledged."""
+    """Make the server deliver an own event, with an acknowledgement as its body, to the victim's reply subject."""
     await world.ask(f"{PLATFORM}.events.{ATTACKER}.order.placed", b"+ACK")
     await world.ask(
         f"{API}.CONSUMER.CREATE.{OWN}.push",
@@ -249,7 +249,7 @@ def test_nothing_of_another_service_is_touched(server: Guarded, name: str) -> No
 
 
 def test_tooth_the_administrator_can(server: Guarded) -> None:
-    """What somebody does who may do everything is seen by the comparison."""
+    """The comparison notices an acknowledgement by the administrator, who may do everything."""
 
     async def acknowledge(world: World) -> None:
         await world.administrator.publish(world.reply, b"+ACK")

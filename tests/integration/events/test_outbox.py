@@ -205,7 +205,7 @@ def test_neither_change_nor_event(rig: Rig, monkeypatch: pytest.MonkeyPatch, tro
 
 
 def test_a_publish_is_an_insert(rig: Rig) -> None:
-    """As every reader, log and assertion of queries sees it; and one NOTIFY follows the commit."""
+    """Each publish() is one INSERT in the log of queries, and one NOTIFY follows the commit."""
     connection = connections[rig.platform]
     with CaptureQueriesContext(connection) as queries, transaction.atomic(using=rig.platform):
         publish(Counted(number=2), key="2")

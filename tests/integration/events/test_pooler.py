@@ -105,7 +105,7 @@ def test_a_session_of_its_own_is_notified(pooled: Rig, rig: Rig) -> None:
 
 
 def test_a_shared_session_is_not(pooled: Rig, silence: Event) -> None:
-    """Where sessions are shared by transaction, nobody counts on notifications, and no LISTEN stays behind."""
+    """With sessions shared by transaction the listener counts on no notification and leaves no LISTEN behind."""
     with listening(pooled.platform) as (listener, _):
         assert silence.wait(GUARD)
         assert not listener.listening
@@ -116,7 +116,7 @@ def test_a_shared_session_is_not(pooled: Rig, silence: Event) -> None:
 def test_a_listener_that_hears_nothing_counts_on_nothing(
     pooled: Rig, silence: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the pooler looks like PostgreSQL: only a notification that arrived is a proof."""
+    """A pooler that looks like PostgreSQL is found out, since the test notification does not arrive."""
     monkeypatch.setattr(wakeup, "pool_mode", lambda _: PoolMode.NONE)
     monkeypatch.setattr(wakeup, "_PROOF", 1.0)
     with listening(pooled.platform) as (listener, _):
@@ -125,7 +125,7 @@ def test_a_listener_that_hears_nothing_counts_on_nothing(
 
 
 def test_a_worker_says_once_that_it_polls(pooled: Rig) -> None:
-    """And its relay sends what is committed at its poll interval."""
+    """The warning comes once, and the relay sends events at its poll interval."""
     pooled.ready_worker()
     pooled.until(lambda: "pool_mode = transaction" in pooled.log.read_text(), "the warning")
     for number in range(3):
@@ -146,13 +146,13 @@ def test_a_worker_says_once_that_it_polls(pooled: Rig) -> None:
     indirect=["pooler"],
 )
 def test_the_mode_of_a_pooler_is_seen(pooled: Rig, mode: PoolMode) -> None:
-    """However many sessions it has, and in whatever order it hands them out."""
+    """The mode is found for any number of sessions and any order in which the pooler hands them out."""
     connect = partial(connect_outside_pool, connections[pooled.platform])
     assert [pool_mode(connect) for _ in range(20)] == [mode] * 20
 
 
 def test_no_pooler_is_seen_too(rig: Rig) -> None:
-    """Where PostgreSQL itself answers."""
+    """The mode is NONE if PostgreSQL itself answers."""
     assert pool_mode(partial(connect_outside_pool, connections[rig.platform])) is PoolMode.NONE
 
 
@@ -160,14 +160,14 @@ def test_no_pooler_is_seen_too(rig: Rig) -> None:
     ("pooler", "mode"), [(BY_TRANSACTION, "transaction"), (BY_SESSION, "session")], indirect=["pooler"]
 )
 def test_the_limits_of_a_database_are_read_through_its_pooler(pooler: PgBouncer, postgres: Postgres, mode: str) -> None:
-    """What `bandstand check connections --database` says of it."""
+    """`bandstand check connections --database` reads ``max_connections`` and the mode through a pooler too."""
     found = read_limits(pooler.url("postgres"))
     assert (found.max_connections, found.pool_mode) == (200, mode)
     assert read_limits(postgres.url()).pool_mode == "none"
 
 
 def test_a_database_that_is_not_there_is_named() -> None:
-    """With the form of a URL, and without the password."""
+    """The error shows the form of a URL and holds no password."""
     with pytest.raises(ServerFailed, match="can't be asked") as failed:
         read_limits(f"postgresql://ann:hunter2@127.0.0.1:{held_port()}/shop")
     assert "hunter2" not in str(failed.value)

@@ -38,7 +38,7 @@ EXPECTED = (
 
 
 class Interrupted(Exception):
-    """What an application raises to undo a block."""
+    """An exception that an application raises to undo a block."""
 
 
 class Program:
@@ -83,7 +83,7 @@ class Program:
             self.run(steps)
 
     def savepoint(self, steps: list[Step], undone: bool) -> None:
-        """By Django's low-level functions."""
+        """Use a savepoint by Django's low-level functions."""
         sid = transaction.savepoint(using=self.alias)
         self.run(steps)
         (transaction.savepoint_rollback if undone else transaction.savepoint_commit)(sid, using=self.alias)
@@ -179,7 +179,7 @@ def differences(rig: Rig, steps: list[Step]) -> list[Any]:
 @given(steps=PROGRAMS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_an_event_lasts_exactly_if_its_transaction_does(database: Rig, steps: list[Step]) -> None:
-    """Whatever undoes or commits, by Django or past it."""
+    """The rule holds for commits and rollbacks by Django and past it."""
     assert differences(database, steps) == []
 
 

@@ -19,8 +19,7 @@ class ProxyConformance(GatewayRules):
         """Behind a load balancer one noisy client does not shut out all others."""
 
         def ask(client: str) -> int:
-            headers = {"X-Forwarded-For": client}
-            return gateway.client.get("/api/orders/proxied/", headers=headers, source=PROXIES[0]).status
+            return _status(gateway, "/api/orders/proxied/", client)
 
         assert [ask("203.0.113.1") for _ in range(3)] == [200, 200, 429]
         assert ask("203.0.113.2") == 200
@@ -30,8 +29,7 @@ class ProxyConformance(GatewayRules):
         self.needs(Trait.COUNTS_IPV6_NETWORKS)
 
         def ask(client: str) -> int:
-            headers = {"X-Forwarded-For": client}
-            return gateway.client.get("/api/orders/ipv6/", headers=headers, source=PROXIES[0]).status
+            return _status(gateway, "/api/orders/ipv6/", client)
 
         statuses = [ask(f"2001:db8:1:2:{number:x}::{number:x}") for number in range(1, 301)]
         assert statuses == [200] * 2 + [429] * 298
@@ -42,19 +40,17 @@ class ProxyConformance(GatewayRules):
         self.needs(Trait.COUNTS_IPV6_NETWORKS)
 
         def ask(client: str) -> int:
-            headers = {"X-Forwarded-For": client}
-            return gateway.client.get("/api/orders/mapped/", headers=headers, source=PROXIES[0]).status
+            return _status(gateway, "/api/orders/mapped/", client)
 
         assert [ask("::ffff:203.0.113.8") for _ in range(3)] == [200, 200, 429]
         assert ask("::ffff:203.0.113.9") == 200
 
     def test_a_forged_mapped_address_is_no_new_allowance(self, gateway: GatewayUnderTest) -> None:
-        """What a client writes before its own address does not change how that address is counted."""
+        """An address that a client writes before its own does not change how its own is counted."""
         self.needs(Trait.COUNTS_IPV6_NETWORKS)
 
         def ask(number: int) -> int:
-            headers = {"X-Forwarded-For": f"::ffff:203.0.113.{number}, 2001:db8:7::{number:x}"}
-            return gateway.client.get("/api/orders/forged-mapped/", headers=headers, source=PROXIES[0]).status
+            return _status(gateway, "/api/orders/forged-mapped/", f"::ffff:203.0.113.{number}, 2001:db8:7::{number:x}")
 
         assert [ask(number) for number in range(1, 5)] == [200, 200, 429, 429]
 
@@ -62,8 +58,7 @@ class ProxyConformance(GatewayRules):
         """What a client writes before its own address is no new allowance, through however many proxies it came."""
 
         def ask(forged: str) -> int:
-            headers = {"X-Forwarded-For": f"{forged}, 203.0.113.3, {PROXIES[1]}"}
-            return gateway.client.get("/api/orders/behind-proxies/", headers=headers, source=PROXIES[0]).status
+            return _status(gateway, "/api/orders/behind-proxies/", f"{forged}, 203.0.113.3, {PROXIES[1]}")
 
         assert [ask(f"198.51.100.{number}") for number in range(4)] == [200, 200, 429, 429]
 
@@ -71,8 +66,7 @@ class ProxyConformance(GatewayRules):
         """Who reaches the gateway past the load balancer is counted by the connection, and claims no encryption."""
 
         def ask(number: int) -> int:
-            headers = {"X-Forwarded-For": f"203.0.113.{number}"}
-            return gateway.client.get("/api/orders/no-proxy/", headers=headers, source=_STRANGER).status
+            return _status(gateway, "/api/orders/no-proxy/", f"203.0.113.{number}", source=_STRANGER)
 
         assert [ask(number) for number in range(4)] == [200, 200, 429, 429]
         answer = gateway.client.get("/api/users/", headers={"X-Forwarded-Proto": "https"}, source=_STRANGER)
@@ -91,3 +85,8 @@ class ProxyConformance(GatewayRules):
         headers = {"X-Service-Token": "spoofed", "Forwarded": "for=spoofed", "X-Envoy-Max-Retries": "9"}
         answer = gateway.client.get("/api/users/", headers=headers, source=PROXIES[0])
         assert "spoofed" not in str(answer.json()["headers"])
+
+
+def _status(gateway: GatewayUnderTest, path: str, forwarded_for: str, *, source: str = PROXIES[0]) -> int:
+    headers = {"X-Forwarded-For": forwarded_for}
+    return gateway.client.get(path, headers=headers, source=source).status

@@ -111,12 +111,12 @@ class CorrelationConformance(GatewayRules):
 
     @pytest.mark.parametrize("host", [b"Host: shop.example\r\n", b""])
     def test_http_1_0_is_answered_or_told_what_helps(self, gateway: GatewayUnderTest, host: bytes) -> None:
-        """An nginx before the gateway speaks it unless told otherwise, and checks of health without a Host."""
+        """An nginx before the gateway speaks it unless configured otherwise, and so do health checks without a Host."""
         answer = gateway.client.raw(b"GET /api/users/ HTTP/1.0\r\n" + host + b"\r\n")
         if answer.status != 200:
             self.assert_problem(answer, 426, "http_version_refused")
             assert b"proxy_http_version 1.1" in answer.body
 
     def test_a_request_without_a_host(self, gateway: GatewayUnderTest) -> None:
-        """It is refused, and told what is missing."""
+        """The request is refused with an error that says what is missing."""
         self.assert_problem(gateway.client.raw(b"GET /api/users/ HTTP/1.1\r\n\r\n"), 400, "host_missing")

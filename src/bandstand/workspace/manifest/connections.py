@@ -28,7 +28,7 @@ _LISTENER: Final = 1
 # Migrations, seeds, and commands that somebody runs by hand.
 _COMMANDS: Final = 8
 STATEMENT_TIMEOUT: Final = "5min"
-"""What a statement of a service may take unless it sets another limit, as migrations do."""
+"""Time limit of a service's statements, unless it sets another one, as migrations do."""
 # The runner, tools, and the three that PostgreSQL keeps for its superuser.
 PLATFORM_CONNECTIONS: Final = 20
 

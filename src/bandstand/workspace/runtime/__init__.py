@@ -14,7 +14,7 @@ it is made of), the rules by which it is brought up and kept up are pure (``supe
 from bandstand.workspace.runtime.background import Background, start_in_background
 from bandstand.workspace.runtime.differences import version_differences
 from bandstand.workspace.runtime.environment import remove_libpq_variables
-from bandstand.workspace.runtime.folder import DISK_FULL, DISK_HINT, StateFolder
+from bandstand.workspace.runtime.folder import StateFolder, file_hint
 from bandstand.workspace.runtime.operations import (
     Overview,
     command_environment,
@@ -37,8 +37,6 @@ from bandstand.workspace.runtime.system import find_rabbitmq, find_system_postgr
 from bandstand.workspace.runtime.wheels import find_envoy, find_nats, find_postgres, find_valkey
 
 __all__ = [
-    "DISK_FULL",
-    "DISK_HINT",
     "LOOPBACK",
     "Background",
     "Failed",
@@ -56,6 +54,7 @@ __all__ = [
     "StepDone",
     "Stopping",
     "command_environment",
+    "file_hint",
     "find_envoy",
     "find_nats",
     "find_postgres",

@@ -10,7 +10,7 @@ from typing import Final
 
 from bandstand.exceptions import BandstandError, StartInterrupted
 from bandstand.workspace.manifest import Workspace, load
-from bandstand.workspace.runtime.folder import DISK_FULL, DISK_HINT, StateFolder
+from bandstand.workspace.runtime.folder import StateFolder, file_hint
 from bandstand.workspace.runtime.logs import LogFile
 from bandstand.workspace.runtime.reports import Failed, Output, Ready, Report, decode, encode
 from bandstand.workspace.runtime.runner import run_platform
@@ -93,10 +93,7 @@ def main(manifest: str, descriptor: str) -> int:
 
 def _file_failure(error: OSError) -> Failed:
     message = f"{error.filename} can't be used: {error.strerror}."
-    hint = "Everything of a run lies in .bandstand/ beside bandstand.toml; the runner must be able to write there."
-    if error.errno in DISK_FULL:
-        hint = DISK_HINT
-    return Failed(code="file_error", message=message, hint=hint)
+    return Failed(code="file_error", message=message, hint=file_hint(error))
 
 
 def _fault(error: Exception) -> Failed:

@@ -20,8 +20,20 @@ _OWN: Final = (
     frozenset(value for name, value in vars(wire).items() if name.isupper() and isinstance(value, str))
     | {f"{name}{wire.FILE_SUFFIX}" for name in wire.SECRETS}
 ) - {wire.TESTING, wire.FAILPOINTS}
-_FOREIGN: Final = ("GRANIAN_", "DJANGO_", "PYTEST_", "COVERAGE_", "PG", "REDIS", "VALKEY", "NATS_", "RABBITMQ_", "ERL_")
-# What changes how a Python process starts: where it looks for modules, which of its checks hold, whether it ends.
+_LIBPQ: Final = "PG"
+_FOREIGN: Final = (
+    "GRANIAN_",
+    "DJANGO_",
+    "PYTEST_",
+    "COVERAGE_",
+    _LIBPQ,
+    "REDIS",
+    "VALKEY",
+    "NATS_",
+    "RABBITMQ_",
+    "ERL_",
+)
+# Variables that change how a Python process starts: its module path, its checks, its end.
 _PYTHON: Final = frozenset(
     {
         "PYTHONHOME",
@@ -33,7 +45,6 @@ _PYTHON: Final = frozenset(
         "PYTHONWARNINGS",
     }
 )
-_LIBPQ: Final = "PG"
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +62,8 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
 
 def base_environment(outer: Mapping[str, str]) -> dict[str, str]:
     """Return what every process inherits from the environment ``outer`` of the runner."""
-    kept = (name for name in outer if name not in _OWN | _PYTHON and not name.startswith(_FOREIGN))
-    return {name: outer[name] for name in kept}
+    left_out = _OWN | _PYTHON
+    return {name: value for name, value in outer.items() if name not in left_out and not name.startswith(_FOREIGN)}
 
 
 def remove_libpq_variables(environment: MutableMapping[str, str]) -> None:

@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["DISK_FULL", "DISK_HINT", "StateFolder", "replace_file"]
+__all__ = ["StateFolder", "file_hint", "replace_file"]
 
-DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-DISK_HINT: Final = "The disk, or your part of it, is full: make room, then try again."
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DISK_HINT: Final = "The disk, or your part of it, is full: make room, then try again."
+_FILE_HINT: Final = "Everything of a run lies in .bandstand/ beside bandstand.toml; you must be able to write there."
 
 _PARTS: Final = ("logs", "mail", "keys", "ready", "envoy", "postgres", "nats", "rabbitmq", "redis")
 
@@ -112,15 +113,19 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
     data = content.encode() if isinstance(content, str) else content
     descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+            file.write(data)
             if durable:
+                file.flush()
                 os.fsync(file.fileno())
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        # The system names no file where a write fails, and the user is to know which one.
+        # The system names no file where a write fails, and the message has to.
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def file_hint(error: OSError) -> str:
+    """Return what to do about a file of a run that can't be used."""
+    return _DISK_HINT if error.errno in _DISK_FULL else _FILE_HINT

@@ -235,8 +235,7 @@ def adopt_orphans(known: Callable[[], Collection[int]]) -> None:
 def choose_account() -> Account:
     """Find out how PostgreSQL can be run here.
 
-    It refuses to run as root, and as a user id without a name, which an account of the system must give. In a namespace
-    it runs under the name of nobody.
+    It refuses to run as root, and as a user id that has no account on the system. In a user namespace it is nobody.
     """
     if sys.platform != "linux" or (os.geteuid() != 0 and has_name(os.geteuid())):
         return "self"

@@ -34,7 +34,7 @@ class LogFile:
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
-            self._say_what_is_missing()
+            self._append_missing_count()
             while rest:
                 rest = rest[self._append(rest) :]
         except OSError as error:
@@ -47,8 +47,8 @@ class LogFile:
         if self._file is not None:
             self._file.close()
 
-    def _say_what_is_missing(self) -> None:
-        """Begin with the end of the line that may have been cut off."""
+    def _append_missing_count(self) -> None:
+        """Append how many lines are missing, on a line of its own: the last one may have been cut off."""
         note = f"\n{self.lost} lines are missing here: they could not be written.\n".encode() if self.lost else b""
         while note:
             note = note[self._append(memoryview(note)) :]
@@ -105,7 +105,7 @@ class Logs:
         return take
 
     def _note(self, file: LogFile) -> None:
-        """Say once that lines are dropped, and once that they are not any more."""
+        """Report once that lines are dropped, and once that they are written again."""
         if file.failing is not None:
             if not self._failing:
                 self._say(f"{file.path} can't be written: {file.failing.strerror}. {_DROPPED}")

@@ -38,11 +38,9 @@ class AnswerProbe(Probe, frozen=True, kw_only=True):
 class ReplyProbe(Probe, frozen=True, kw_only=True):
     """Alive when the server replies anything at all to ``question``: the cheapest that its protocol knows.
 
-    A refusal is a sign of life too, as that of a server with too many clients. ``timeout`` is long, since a server that
-    is only slow must not be started anew.
+    A refusal is a sign of life too, as that of a server with too many clients.
     """
 
-    timeout: float = 10.0
     host: str = "127.0.0.1"
     port: int
     question: bytes

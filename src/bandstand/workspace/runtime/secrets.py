@@ -102,7 +102,7 @@ def _stores(workspace: Workspace, folder: Path) -> None:
 
 
 def _consul(registry: Path) -> None:
-    """Derive the file that closes Consul to who has no token; the tokens of services are made by a job, in Consul."""
+    """Derive the file that turns Consul's access control on; a job creates the tokens of services in Consul."""
     _make(registry / "administrator", str(uuid4()))
     administrator = (registry / "administrator").read_text().strip()
     # Consul calls the first one initial_management since 1.11, and takes this name still.
@@ -112,7 +112,7 @@ def _consul(registry: Path) -> None:
 
 
 def _verifier(path: Path) -> str:
-    """The salt is made of the service's name, so that the same secrets give the same file."""
+    """Return the verifier of a password; its salt follows from the service's name, so that the file stays the same."""
     password = _password_in(path)
     return scram_verifier(password, hashlib.sha256(path.parent.name.encode()).digest()[:16]) if password else ""
 

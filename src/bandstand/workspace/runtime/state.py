@@ -112,7 +112,7 @@ def read_state(folder: StateFolder) -> RunState:
 
 
 def foreign_state(folder: StateFolder) -> str:
-    """Return one sentence about a state file that came from another folder; nothing when it did not."""
+    """Return a sentence about a state file that came from another folder; an empty text when it did not."""
     state = _written_state(folder)
     if state is None or _is_from_here(state, folder):
         return ""
@@ -135,7 +135,7 @@ def write_state(folder: StateFolder, state: RunState) -> None:
 
 
 class _Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the lock file says of the process that holds the lock."""
+    """The process that holds the lock, as the lock file names it."""
 
     pid: int
     started: float
@@ -237,7 +237,7 @@ def runner_to_signal(folder: StateFolder) -> int | None:
 
 
 def _holder(folder: StateFolder) -> _Holder | None:
-    """Return who holds the lock: it says so a moment after taking it."""
+    """Return the holder of the lock, which it writes a moment after taking it; None where it does not."""
     for _ in range(50):
         with suppress(OSError, msgspec.MsgspecError):
             return msgspec.json.decode(folder.lock.read_bytes(), type=_Holder)

@@ -55,9 +55,9 @@ class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     ``cap`` is the longest pause, and ``outside`` that of a process which could not begin for a reason outside of it: it
     works as soon as that is over, as a port that another program holds.
     ``patience`` is how often a process may die before it was ever ready; ``calm`` how long it must be ready for the
-    backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life where that is not
-    its own, and ``questions``
-    how many of them must have stayed without an answer meanwhile: one alone may fall into a pause of the machine.
+    backoff to begin anew. ``silence`` is how long a process that was ready may give no sign of life, unless it has a
+    ``silence`` of its own, and ``questions`` how many probes must have stayed without an answer meanwhile: one alone
+    may fall into a pause of the machine.
     ``linger`` is how long a process that leaves and has a port still works, until nobody asks it any more: a service
     that makes a call has looked at the registry within the last 0.2 seconds, and then takes its time to connect.
     """

@@ -20,18 +20,17 @@ class PendingWrites:
         self._report = report
         self._pending: dict[str, Callable[[], object]] = {}
 
-    def attempt(self, name: str, write: Callable[[], object]) -> bool:
-        """Write now, else later; ``name`` tells one file from another. Return whether it is written."""
+    def attempt(self, name: str, write: Callable[[], object]) -> None:
+        """Write now, and again later if that fails; ``name`` tells one file from another."""
         try:
             write()
         except OSError as error:
             if not self._pending:
                 self._report(_failure(name, error))
             self._pending[name] = write
-            return False
+            return
         if self._pending.pop(name, None) is not None and not self._pending:
             self._report("The files of the run are up to date again.")
-        return True
 
     def retry(self) -> None:
         """Try everything that is pending once more."""

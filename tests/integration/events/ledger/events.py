@@ -78,7 +78,7 @@ ACTIONS: dict[str, Callable[[str, int, Message], object]] = {
     "lazy": lambda *_: None,
     "misbehave": lambda value, *_: MISBEHAVIOURS[value](),
 }
-"""What an event tells its handler to do: called with what stands behind the colon, and the number of the attempt."""
+"""Actions that an event can ask of its handler: called with the text after the colon, the attempt and the message."""
 
 
 @subscribe(os.environ.get("LEDGER_PATTERN", "number.counted"), name="counted")
@@ -116,6 +116,6 @@ if os.environ.get("LEDGER_LAZY"):
 
     @subscribe("number.counted", name="lazy")
     def on_lazy(event: dict) -> object:  # type: ignore[type-arg]
-        """Returns what has not run."""
+        """Returns something whose code has not run."""
         action, _, value = event.get("do", "").partition(":")
         return LAZY[value]() if action == "lazy" else None

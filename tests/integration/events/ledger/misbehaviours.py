@@ -1,4 +1,4 @@
-"""What handlers do that is neither to return nor to raise an ordinary exception."""
+"""Handlers that neither return nor raise an ordinary exception."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ class Base(BaseException):
 
 
 class Mute(Exception):
-    """Can't be written down."""
+    """An exception whose ``repr()`` fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -23,7 +23,7 @@ class Mute(Exception):
 
 
 class MuteBase(BaseException):
-    """Neither."""
+    """The same, and not an ``Exception``; its ``repr()`` raises ``SystemExit``."""
 
     def __repr__(self) -> str:
         raise SystemExit
@@ -82,7 +82,7 @@ MISBEHAVIOURS: Final[dict[str, Callable[[], object]]] = {
     "driver commit": by_driver("commit"),
     "driver close": by_driver("close"),
 }
-"""By name."""
+"""Functions that misbehave, by name."""
 
 
 async def coroutine() -> None:
@@ -108,4 +108,4 @@ LAZY: Final[dict[str, Callable[[], object]]] = {
     "async generator": asynchronous,
     "awaitable": Awaitable,
 }
-"""Returns something that has not run."""
+"""Functions that return something whose code has not run, by name."""

@@ -62,5 +62,5 @@ async def _ask(url: SplitResult, names: Names, subscriptions: Collection[str], p
 
 
 async def _ignore(error: Exception) -> None:
-    """What matters is raised by the call itself; the client would only print this."""
+    """Drop an error that the call itself raises; the client would only print it."""
     del error

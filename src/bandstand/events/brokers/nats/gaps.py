@@ -43,7 +43,7 @@ class Look(NamedTuple):
 
 
 class GapWatch:
-    """Looks at the consumers of a service now and then, and logs and counts what they missed.
+    """Looks at the consumers of a service every few seconds, and logs and counts the events that they missed.
 
     It outlives a connection. What is dropped while no worker runs is not seen.
     """
@@ -77,7 +77,7 @@ class GapWatch:
                 logger.debug("The consumers could not be looked at", extra={"error": str(error)})
 
     async def _look(self, stream: JetStreamContext, name: str, consumers: Mapping[str, str]) -> None:
-        """In this order, so that what is delivered or published meanwhile is never taken for lost."""
+        """Ask in this order, so that an event that is delivered or published meanwhile never counts as lost."""
         first = (await stream.stream_info(name)).state.first_seq
         seen = {consumer: await stream.consumer_info(name, consumer) for consumer in consumers}
         last = (await stream.stream_info(name)).state.last_seq

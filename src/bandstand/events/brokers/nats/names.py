@@ -1,4 +1,4 @@
-"""What things are called in NATS."""
+"""Names in NATS."""
 
 import msgspec
 
@@ -14,31 +14,31 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     service: str
 
     def __post_init__(self) -> None:
-        _ = self.inbound  # which refuses what can't be a name
+        inbound_stream(self.platform, self.service)  # raises ConfigurationError for what can't be a name
 
     @property
     def stream(self) -> str:
-        """Where all services publish."""
+        """The stream to which all services publish."""
         return published_stream(self.platform)
 
     @property
     def inbound(self) -> str:
-        """Where the consumers of this service are."""
+        """The stream that has the consumers of this service."""
         return inbound_stream(self.platform, self.service)
 
     @property
     def inbox_prefix(self) -> bytes:
-        """What the subjects begin with on which this service gets answers."""
+        """The beginning of the subjects on which this service gets answers."""
         return inbox_prefix(self.service).encode()
 
     def subject(self, event_type: str) -> str:
-        """Where this service publishes events of that type."""
+        """Return the subject on which this service publishes events of that type."""
         return f"{self.platform}.events.{self.service}.{event_type}"
 
     def filter(self, pattern: str) -> str:
-        """What matches events of that pattern from whatever service."""
+        """Return the subject filter of events of that pattern from any service."""
         return f"{self.platform}.events.*.{pattern}"
 
     def durable(self, subscription: str) -> str:
-        """The consumer of a subscription; names there can't hold dots, which ours have: ``orders.reserve``."""
+        """Return the consumer of a subscription; names there can't hold dots, which ours have: ``orders.reserve``."""
         return f"{self.service}__{subscription.replace('.', '-')}"

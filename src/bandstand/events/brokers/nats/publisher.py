@@ -59,7 +59,7 @@ class Publisher:
         Raises:
             OSError, nats.errors.Error: there is no connection.
         """
-        self._inbox = self._client.new_inbox()
+        self._inbox = self._client.new_inbox()  # with the prefix that the client got when it connected
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:

@@ -33,9 +33,9 @@ _MAX_UNACKNOWLEDGED: Final = 4096
 class Session:
     """A connected client with what runs on it. Everything here runs on the broker's event loop."""
 
-    def __init__(self, url: SplitResult, options: BrokerOptions, names: Names, gaps: GapWatch | None = None) -> None:
+    def __init__(self, url: SplitResult, options: BrokerOptions, names: Names, gaps: GapWatch) -> None:
         self.lost = asyncio.Event()
-        self._gaps = gaps or GapWatch()
+        self._gaps = gaps
         self._url = url
         self._options = options
         self._names = names
@@ -61,7 +61,7 @@ class Session:
         """
         try:
             await self._connect()
-            await self._unless_refused(self._see_stream())
+            await self._unless_refused(self._require_stream())
             await self._publisher.start()
         except TROUBLE as error:
             raise self._explained(error) from error
@@ -102,8 +102,8 @@ class Session:
             inbox_prefix=self._names.inbox_prefix,
         )
 
-    async def _see_stream(self) -> None:
-        """See that the stream of this service is there, which an administrator has to make.
+    async def _require_stream(self) -> None:
+        """Check that the stream of this service exists, which an administrator has to make.
 
         Raises:
             BrokerUnavailable: it is not.

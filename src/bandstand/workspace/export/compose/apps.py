@@ -83,17 +83,12 @@ def _worker(workspace: Workspace, service: Service) -> Json:
 
 
 def _after(workspace: Workspace, service: Service, *stores: str) -> Json:
-    jobs = [
-        migrate_name(service),
-        *([NATS_STREAMS] if "nats" in stores else []),
-        *([TOKENS_JOB] if uses_consul(workspace) else []),
-    ]
+    streams = (NATS_STREAMS,) if "nats" in stores else ()
+    registry, tokens = (("consul",), (TOKENS_JOB,)) if uses_consul(workspace) else ((), ())
+    jobs = (migrate_name(service), *streams, *tokens)
     return {
         **{job: {"condition": "service_completed_successfully"} for job in jobs},
-        **{
-            store: {"condition": "service_healthy"}
-            for store in ("valkey", *(["consul"] if uses_consul(workspace) else []), *stores)
-        },
+        **{store: {"condition": "service_healthy"} for store in ("valkey", *registry, *stores)},
     }
 
 

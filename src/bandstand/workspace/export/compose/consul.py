@@ -1,4 +1,4 @@
-"""Consul, closed to whoever has no token, and the job that gives each service one for its own name."""
+"""Consul with access control, and the job that gives each service a token for its own name."""
 
 import shlex
 from typing import Final
@@ -37,7 +37,7 @@ def token_secret(service: str) -> str:
 
 
 def consul(images: Images) -> Json:
-    """One server. It holds nothing that services do not tell it again, except their tokens."""
+    """Return the one server. Services register again by themselves, so it holds nothing else of value but tokens."""
     return container(
         images.consul,
         networks=(DATA, SERVICES),
@@ -55,7 +55,7 @@ def consul(images: Images) -> Json:
 
 
 def consul_tokens(workspace: Workspace) -> Json:
-    """A job: each service gets the token of its file, and an older one of it ends."""
+    """Return the job that creates each service's token as its file has it, and revokes the one before."""
     names = workspace.service_names
     return container(
         workspace.production.images.consul,
@@ -85,6 +85,6 @@ token() {{
 
 
 def _token(workspace: Workspace, service: str) -> str:
-    """The public half of the token's name is made of the service's, so that a new secret replaces the one before."""
+    """Return the command for one service. The accessor id follows from its name, so a new secret replaces the old."""
     accessor = uuid5(NAMESPACE_DNS, f"{service}.{workspace.name}")
     return shlex.join(["token", service, str(accessor), token_secret(service)])

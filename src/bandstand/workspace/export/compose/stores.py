@@ -212,7 +212,7 @@ def _nats_volume(images: Images) -> Json:
 
 
 def _nats_streams(workspace: Workspace) -> Json:
-    """A job: the administrator declares what the services share, and none of them may."""
+    """Return the job in which the administrator declares the streams; no service has the right to."""
     return container(
         workspace.production.image.name(workspace.service_names[0]),
         networks=(DATA,),

@@ -1,4 +1,4 @@
-"""What migrates: a job for each service and release, applied before the new release is."""
+"""Jobs that are applied before a new release: the migrations of each service, and the streams of NATS."""
 
 from bandstand.conf import wire
 from bandstand.workspace.export.deployment import SECRETS_FOLDER, migrate_command, streams_command

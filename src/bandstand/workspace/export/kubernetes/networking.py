@@ -36,7 +36,7 @@ def network_policies(workspace: Workspace) -> Iterator[Json]:
 
 
 def _streams(workspace: Workspace) -> Json:
-    """Of the job that declares the streams."""
+    """Return the policy of the job that declares the streams."""
     spec = {
         "podSelector": {"matchLabels": selector(workspace, workspace.services[0].name, "streams")},
         "policyTypes": ["Egress"],

@@ -14,7 +14,7 @@ __all__ = ["job_name", "version_label"]
 _MOST: Final = 63
 _HASH: Final = 8
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
-# Written with hyphens these are still told apart: a name of their own, but for what another's dots become.
+# Tags that stay distinct when dots become hyphens: numbers with dots, and plain names that do not look like those.
 _NUMBERS: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PLAIN: Final = re.compile(r"(?![0-9]+(-[0-9]+)+\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 

@@ -8,12 +8,14 @@ import msgspec
 
 from bandstand.workspace.runtime.resources import Account, Command
 
-__all__ = ["ASKED_EVERY", "SILENCE", "Place"]
+__all__ = ["PROBE_INTERVAL", "PROBE_TIMEOUT", "SILENCE", "Place"]
 
-ASKED_EVERY: Final = 5.0
-"""Seconds between two questions to a server that is ready."""
+PROBE_INTERVAL: Final = 5.0
+"""Seconds between two probes of a server that is ready."""
+PROBE_TIMEOUT: Final = 10.0
+"""Seconds for one probe; long, since a server that is only slow must not be started anew."""
 SILENCE: Final = 60.0
-"""Seconds that a server may not work until it is started anew: longer than any pause of a busy machine."""
+"""Seconds without a good answer after which a server is started anew: longer than any pause of a busy machine."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

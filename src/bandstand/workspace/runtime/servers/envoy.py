@@ -23,7 +23,7 @@ from bandstand.workspace.runtime.resources import (
     Step,
     Task,
 )
-from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
+from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 from bandstand.workspace.runtime.servers.envoy_statistics import statistic, until_gateway_read
 
 __all__ = [
@@ -125,10 +125,10 @@ def plan_envoy(
             host=workspace.gateway.host,
             port=runtime.port,
             admin_port=runtime.admin_port,
-            again=ASKED_EVERY,
-            timeout=10.0,
+            again=PROBE_INTERVAL,
+            timeout=PROBE_TIMEOUT,
         ),
-        liveness=AnswerProbe(port=runtime.admin_port, path="/ready", timeout=10.0),
+        liveness=AnswerProbe(port=runtime.admin_port, path="/ready", timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=runtime.port,
         url=f"http://{_shown(workspace.gateway.host)}:{runtime.port}",

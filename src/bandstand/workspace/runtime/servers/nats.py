@@ -12,13 +12,13 @@ from bandstand.exceptions import BrokerError
 from bandstand.topology.nats import declare_streams, permissions
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage, Task
-from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
+from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 
 __all__ = ["ADMINISTRATOR", "NatsProbe", "NatsUser", "StreamsProbe", "authorization", "plan_nats"]
 
 ADMINISTRATOR: Final = "bandstand"
 HEALTH: Final = "bandstand-health"
-"""Who may ask the server how it is, in an account without a message of the platform."""
+"""Name of the user who may ask for the server's health, in an account that holds no message of the platform."""
 _SYSTEM_ACCOUNT: Final = "$SYS"
 _QUESTION: Final = b"SUB _INBOX.health 1\r\nPUB $SYS.REQ.SERVER.PING.HEALTHZ _INBOX.health 0\r\n\r\n"
 
@@ -131,10 +131,10 @@ def plan_nats(
             password=password,
             platform=platform,
             services=tuple(user.name for user in users),
-            again=ASKED_EVERY,
-            timeout=10.0,
+            again=PROBE_INTERVAL,
+            timeout=PROBE_TIMEOUT,
         ),
-        liveness=NatsProbe(port=port, password=password, timeout=10.0),
+        liveness=NatsProbe(port=port, password=password, timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=port,
         data=place.folder,

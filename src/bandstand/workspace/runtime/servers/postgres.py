@@ -30,7 +30,7 @@ from bandstand.workspace.runtime.resources import (
     Stage,
     Task,
 )
-from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
+from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 
 __all__ = [
     "Login",
@@ -145,8 +145,8 @@ def plan_postgres(
         stage=Stage.SERVER,
         command=place.command(binaries / "postgres", "-D", str(data), *_options(settings), account=account),
         log=place.log,
-        probe=PostgresProbe(login=administrator, again=ASKED_EVERY, timeout=10.0),
-        liveness=ReplyProbe(port=administrator.port, question=_SSL_REQUEST),
+        probe=PostgresProbe(login=administrator, again=PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
+        liveness=ReplyProbe(port=administrator.port, question=_SSL_REQUEST, timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=administrator.port,
         data=data,

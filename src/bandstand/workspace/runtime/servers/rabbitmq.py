@@ -15,7 +15,7 @@ import msgspec
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
-from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
+from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, VIRTUAL_HOST, RabbitMqUser, definitions
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 
@@ -125,8 +125,8 @@ def plan_rabbitmq(
         stage=Stage.SERVER,
         command=place.command(programs.port_mapper, "-address", LOOPBACK, "-port", str(ports.mapper)),
         log=place.log.with_name(f"{PORT_MAPPER}.log"),
-        probe=PortMapperProbe(port=ports.mapper, again=3 * ASKED_EVERY, timeout=10.0),
-        liveness=PortMapperProbe(port=ports.mapper, timeout=10.0),
+        probe=PortMapperProbe(port=ports.mapper, again=3 * PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
+        liveness=PortMapperProbe(port=ports.mapper, timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=ports.mapper,
     )
@@ -136,8 +136,8 @@ def plan_rabbitmq(
         stage=Stage.SERVER,
         command=place.command(programs.server),
         log=place.log,
-        probe=RabbitMqProbe(port=ports.clients, password=password, again=3 * ASKED_EVERY, timeout=10.0),
-        liveness=ReplyProbe(port=ports.clients, question=_PROTOCOL),
+        probe=RabbitMqProbe(port=ports.clients, password=password, again=3 * PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
+        liveness=ReplyProbe(port=ports.clients, question=_PROTOCOL, timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=ports.clients,
         data=folder,

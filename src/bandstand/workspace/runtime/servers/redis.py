@@ -12,7 +12,7 @@ import msgspec
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
-from bandstand.workspace.runtime.servers.base import ASKED_EVERY, SILENCE, Place
+from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 
 __all__ = ["RedisProbe", "RedisUser", "access_rules", "plan_redis"]
 
@@ -92,8 +92,8 @@ def plan_redis(
         stage=Stage.SERVER,
         command=place.command(binary, _named(configuration)),
         log=place.log,
-        probe=RedisProbe(port=port, password=password, again=ASKED_EVERY, timeout=10.0),
-        liveness=ReplyProbe(port=port, question=b"PING\r\n"),
+        probe=RedisProbe(port=port, password=password, again=PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
+        liveness=ReplyProbe(port=port, question=b"PING\r\n", timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=port,
         data=place.folder,
@@ -119,8 +119,8 @@ def _digest(password: str) -> str:
 def _named(path: Path) -> str:
     """Return the argument that names the configuration.
 
-    One with such a sign in it is a pattern for Valkey. Where nothing matches, it starts without any configuration: on
-    its own port, for the whole network and without a password.
+    Valkey takes a path with ``*``, ``?`` or ``[`` in it for a pattern. Where nothing matches, it starts without any
+    configuration: on its own port, for the whole network and without a password.
     """
     text = str(path)
     return re.sub(r"[\\*?\[]", r"\\\g<0>", text) if any(sign in text for sign in "*?[") else text

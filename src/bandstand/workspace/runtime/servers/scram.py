@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 verifiers, by which PostgreSQL knows a password without ever being sent it.
+"""SCRAM-SHA-256 verifiers, with which PostgreSQL checks a password that it was never sent.
 
 A statement with a password in it may end up in the server's log, in ``pg_stat_activity`` and in what watches both.
 """
@@ -30,7 +30,7 @@ def scram_verifier(password: str, salt: bytes) -> str:
 
 
 def _prepared(password: str) -> str:
-    """Return the password as SASLprep has it (RFC 4013), or as it is where that allows it not, as libpq does."""
+    """Return the password as SASLprep has it (RFC 4013), or unchanged where that forbids it, as libpq does."""
     mapped = "".join(
         " " if stringprep.in_table_c12(letter) else letter for letter in password if not stringprep.in_table_b1(letter)
     )
