@@ -17,6 +17,7 @@ nothing of them is installed beside Bandstand; ``--quick`` makes none. What does
 its last words. Takes about two minutes, and at the first run the installation too.
 """
 
+import asyncio
 import json
 import os
 import statistics
@@ -32,6 +33,7 @@ import pika
 from nats.js.api import StorageType, StreamConfig
 
 import pika_client
+from bandstand.topology import declare as declare_topology
 from bench_relay import SHARE, Bare, bare_nats, bare_rabbitmq, relay_rate
 from event_rig import HERE, envelopes, has_rabbitmq, order_placed, service, started, window, worker
 from peers.exchange import THREADS, Figure, measure_rows
@@ -120,13 +122,14 @@ PEERS = (
 
 def declare(rabbitmq_url: str, nats: Nats) -> None:
     """Make what is published to: a quorum queue that gets everything, and a stream in a file."""
+    asyncio.run(declare_topology(rabbitmq_url, "bench", ["order-service"]))
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         channel = connection.channel()
         channel.queue_declare("peers.all", durable=True, arguments={"x-queue-type": "quorum"})
         for exchange in ("peers.events", "peers.nameko.events"):
             channel.exchange_declare(exchange, "topic", durable=True)
             channel.queue_bind("peers.all", exchange, "#")
-        channel.queue_bind("peers.all", "bench.events", "#")  # the relay's, which has its archive as well
+        channel.queue_bind("peers.all", "bench.events", "#")  # all that the relay publishes; it is archived as well
 
     async def stream(jetstream: Any) -> None:
         await jetstream.add_stream(StreamConfig(name="peers", subjects=["peers.>"], storage=StorageType.FILE))
@@ -250,8 +253,7 @@ def measure(report: Report, nats: Nats, rabbitmq_url: str, postgres: Postgres) -
         "nats": Ceiling(bare_nats(nats.url()), count),
     }
     postgres.execute("CREATE TABLE peers_order (id bigserial PRIMARY KEY, name text)")
-    with worker("--only", "relay", broker_url=rabbitmq_url):
-        declare(rabbitmq_url, nats)
+    declare(rabbitmq_url, nats)
     measure_relay(report, with_archive, postgres, broker="rabbitmq", url=rabbitmq_url)
     measure_relay(report, ceilings["nats"], postgres, broker="nats", url=nats.url())
     add_row(report, "bandstand", measure_publish(QUICK_EVENTS if report.quick else EVENTS))

@@ -29,6 +29,8 @@ PATIENCE = 60.0  # seconds for one round
 RATE, SAFE_RATE = at_least(8_000), at_least(3_000)  # events a second
 SHARE = at_least(0.75)  # of the bare client
 
+EXCHANGE = "bench.events.order-service"
+
 Bare = Callable[[list[tuple[str, bytes]]], Cost]
 """Sends the messages and returns what it cost."""
 
@@ -72,7 +74,7 @@ def bare_nats(url: str) -> Bare:
 
 def bare_rabbitmq(url: str) -> Bare:
     """Return what sends with pika."""
-    return lambda messages: pika_client.publish(url, "bench.events", "order-service.order.placed", messages, window())
+    return lambda messages: pika_client.publish(url, EXCHANGE, "order-service.order.placed", messages, window())
 
 
 class Comparison:
@@ -144,6 +146,7 @@ def main() -> None:
             compare(report, postgres, bare_nats(url), name=name, url=url, count=SLOW_ROWS, target=SAFE_RATE)
         if has_rabbitmq():
             with rabbitmq() as server:
+                server.declare("bench", "order-service")
                 compare(report, postgres, bare_rabbitmq(server.url()), name="rabbitmq", url=server.url())
         else:
             report.leave_out("rabbitmq: it is not installed; on Debian: apt-get install rabbitmq-server")

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from bandstand.exceptions import ServerMissing  # noqa: E402 - the path has to be set first
-from bandstand.topology.nats import declare_streams  # noqa: E402
+from bandstand.topology import declare  # noqa: E402
 from bandstand.workspace.runtime import find_rabbitmq  # noqa: E402
 from tests.integration.servers import Nats, Postgres, tied  # noqa: E402
 
@@ -59,8 +59,8 @@ def started(server: Any) -> Iterator[Any]:
 @contextlib.contextmanager
 def service(broker_url: str = "memory://") -> Iterator[Postgres]:
     """Set this process up as the service, with its tables in a PostgreSQL of its own."""
-    if broker_url.startswith("nats:"):
-        asyncio.run(declare_streams(broker_url, "bench", ["order-service"]))
+    if broker_url.startswith(("nats:", "amqp:")):
+        asyncio.run(declare(broker_url, "bench", ["order-service"]))
     with started(Postgres()) as postgres:
         os.environ.update(
             DATABASE_URL=postgres.url(),

@@ -12,9 +12,9 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 from bandstand.events.brokers import BrokerOptions
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker
 from bandstand.events.brokers.rabbitmq.confirms import Parcel, _blamed
+from bandstand.events.brokers.rabbitmq.connection import connection_parameters, explained
 from bandstand.events.brokers.rabbitmq.filling import _matcher
 from bandstand.events.brokers.rabbitmq.intake import Intake, RabbitMqIncoming
-from bandstand.events.brokers.rabbitmq.link import connection_parameters, explained
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.publisher import Publisher
 from bandstand.events.brokers.rabbitmq.topology import Topology
@@ -27,15 +27,31 @@ URL = "amqp://order-service:pass%20word@rabbit.internal/shop"
 def test_names_are_those_of_the_server_s_permissions() -> None:
     """Exchange, queues and keys are called what the permissions in the reference are written for."""
     names = Names(platform="shop", service="order-service")
-    assert names.exchange == names.archive == "shop.events"
+    assert names.exchange == "shop.events.order-service"
+    assert names.shared == names.archive == "shop.events"
+    assert names.inbound == names.history == "shop.order-service"
     assert names.key("order.placed") == "order-service.order.placed"
     assert names.filter("order.*") == "*.order.*"
     assert names.queue("orders.reserve") == "shop.order-service.orders.reserve"
     assert names.whole("orders.reserve", "order.*") == "shop.order-service.orders.reserve:order.*"
-    assert names.history == "shop.order-service"
 
 
-@pytest.mark.parametrize("service", ["order.service", "order service", "*", "#", ""])
+def test_a_copy_from_the_archive_has_a_key_that_no_pattern_matches() -> None:
+    """A pattern has at least three words with that for the service, so no other subscription gets the copy."""
+    names = Names(platform="shop", service="order-service")
+    assert names.backfill("orders.reserve") == "backfill.orders:reserve"
+
+
+@pytest.mark.parametrize(
+    ("exchange", "source"),
+    [("shop.events.user-service", "user-service"), ("shop.events", ""), ("shop.order-service", ""), ("", "")],
+)
+def test_the_exchange_names_the_source(exchange: str, source: str) -> None:
+    """Each service has an exchange to publish to; what comes from any other is nobody's."""
+    assert Names(platform="shop", service="order-service").source(exchange) == source
+
+
+@pytest.mark.parametrize("service", ["events", "order.service", "order service", "*", "#", ""])
 def test_a_name_that_would_widen_a_key_is_refused(service: str) -> None:
     """A service can't be called so that its routing key is another's."""
     with pytest.raises(ConfigurationError, match="in RabbitMQ"):
@@ -148,9 +164,12 @@ def brought() -> tuple[Callable[[], list[Any]], list[RabbitMqIncoming]]:
     runner = asyncio.Runner()
 
     async def begin() -> _Delivery:
-        delivery = _Delivery(type("Stub", (), {"raw": raw})(), "a")
+        names = Names(platform="shop", service="order-service")
+        delivery = _Delivery(type("Stub", (), {"raw": raw})(), "a", names)
         for tag in range(1, 7):
-            method = Basic.Deliver(delivery_tag=tag, routing_key="user-service.user.created")
+            method = Basic.Deliver(
+                delivery_tag=tag, exchange="shop.events.user-service", routing_key="other.user.created"
+            )
             delivery.bring(messages.append, method, pika.BasicProperties(), b"x")  # type: ignore[arg-type]
         return delivery
 
@@ -189,8 +208,9 @@ def test_a_message_is_settled_once(brought: Any) -> None:
     assert frames() == []
 
 
-def test_the_routing_key_vouches_for_source_and_type(brought: Any) -> None:
-    """The first word is the service, which its user's rights allow; a message without an id is known by its body."""
+def test_the_exchange_vouches_for_the_source(brought: Any) -> None:
+    """It is who may write to the exchange, whatever the routing key says; a message without an id is known by its
+    body."""
     _, messages = brought
     assert (messages[0].source, messages[0].type) == ("user-service", "user.created")
     assert messages[0].id == messages[1].id != ""
@@ -202,7 +222,7 @@ async def nothing(*_: object) -> None:
 
 async def watching(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, "asyncio.Task[None]"]:
     """What a publisher does all the time: what it waits for, and its task."""
-    monkeypatch.setattr(Topology, "declare_platform", nothing)
+    monkeypatch.setattr(Topology, "require_exchange", nothing)
     publisher = Publisher(SimpleNamespace(lost=asyncio.Event()), None, lambda: None)  # type: ignore[arg-type]
     publisher._channel = object()  # type: ignore[assignment]
     return publisher._missing, asyncio.create_task(publisher._watch())
@@ -218,7 +238,7 @@ async def keeping(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, "asyn
     monkeypatch.setattr(Intake, "_begin", begin)
     monkeypatch.setattr(Intake, "_complete", nothing)
     intake = Intake(
-        link=SimpleNamespace(lost=asyncio.Event()),  # type: ignore[arg-type]
+        connection=SimpleNamespace(lost=asyncio.Event()),  # type: ignore[arg-type]
         names=None,  # type: ignore[arg-type]
         binding=None,  # type: ignore[arg-type]
         options=OPTIONS,

@@ -162,7 +162,7 @@ def test_each_policy_finds_exactly_its_pods(shop: Workspace, rendered: list[Json
         )
         if name in {"default-deny", "allow-dns"}:
             assert found == every
-        elif name.endswith("-migrate"):
+        elif name.endswith(("-migrate", "-topology")):
             assert found == {f"Job/{name}-1-0-0"}
         else:
             assert found == {f"Deployment/{name}"}
@@ -301,12 +301,14 @@ def test_a_tag_is_text_that_a_cluster_takes(tmp_path: Path, tag: str) -> None:
 
 def test_each_job_is_of_one_release(shop: Workspace, tmp_path: Path) -> None:
     """A job can't be changed, so the next release has another; it needs nothing that comes after it."""
-    jobs = built(shop, tmp_path, "migrations")
-    assert [job["metadata"]["name"] for job in jobs] == [f"{name}-migrate-1-0-0" for name in sorted(shop.service_names)]
-    for job in jobs:
-        spec = job["spec"]["template"]["spec"]
-        assert spec["serviceAccountName"] == "default"
-        assert spec["containers"][0]["command"][-2:] == ["migrate", "--no-input"]
+    jobs = {job["metadata"]["name"]: job for job in built(shop, tmp_path, "migrations")}
+    commands = {
+        f"{name}-migrate-1-0-0": ["python", "manage.py", "migrate", "--no-input"] for name in shop.service_names
+    }
+    commands["shop-topology-1-0-0"] = ["python", "-m", "bandstand.topology", "shop", *shop.service_names]
+    pods = {name: job["spec"]["template"]["spec"] for name, job in jobs.items()}
+    assert {name: pod["containers"][0]["command"] for name, pod in pods.items()} == commands
+    assert {pod["serviceAccountName"] for pod in pods.values()} == {"default"}
 
 
 def test_the_queue_decides_where_keda_is(shop: Workspace, tmp_path: Path) -> None:
@@ -326,8 +328,13 @@ def test_the_jobs_that_migrate_may_go_past_a_pooler(shop: Workspace, tmp_path: P
     (tmp_path / "past" / "kustomization.yaml").write_text(overlay)
     rendered = built(shop, tmp_path / "deploy" / "kubernetes", "migrations")
     patched = built(shop, tmp_path / "deploy" / "kubernetes", "../../past")
-    assert len(rendered) == len(shop.services)
-    for before, after in zip(rendered, patched, strict=True):
+    pairs = list(zip(rendered, patched, strict=True))
+    migrations = [(before, after) for before, after in pairs if "-migrate-" in before["metadata"]["name"]]
+    assert len(migrations) == len(shop.services)
+    assert [before for before, after in pairs if before == after] == [
+        each for each in rendered if "-topology-" in each["metadata"]["name"]
+    ]
+    for before, after in migrations:
         [old], [new] = (each["spec"]["template"]["spec"]["containers"] for each in (before, after))
         own = "DATABASE_URL_FILE=/run/secrets/DIRECT_DATABASE_URL"
         assert new["command"] == ["env", own, *old["command"]]

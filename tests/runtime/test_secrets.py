@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bandstand.conf import ServiceEnvironment, wire
-from bandstand.events.brokers.rabbitmq.topology import ARCHIVE
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.manifest import Workspace, parse
 from bandstand.workspace.runtime import write_secrets
@@ -110,13 +109,6 @@ def test_rabbitmq_knows_each_service_and_its_rights(shop: Workspace, tmp_path: P
     [rights] = [rights for rights in definitions["permissions"] if rights["user"] == "order-service"]
     assert rights["configure"] == r"^shop\.order-service(\..*)?$"
     assert "administrator" not in user["tags"]
-
-
-def test_the_archive_is_the_one_that_services_would_declare(shop: Workspace, tmp_path: Path) -> None:
-    """The two halves share no code; here they are held together."""
-    write_secrets(shop, tmp_path)
-    definitions = json.loads((tmp_path / "rabbitmq" / "definitions.json").read_text())
-    assert definitions["queues"][0]["arguments"] == ARCHIVE
 
 
 def test_nats_waits_for_the_disk(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from bandstand.exceptions import ConfigurationError
 from bandstand.topology import __main__ as command
-from bandstand.topology import inbound_stream, permissions
-from bandstand.topology.nats import stream_configurations
+from bandstand.topology.nats import inbound_stream, permissions, stream_configurations
 from tests.ports import held_port
 
 

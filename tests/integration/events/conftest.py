@@ -139,8 +139,7 @@ class Rig:
         self.workers: list[subprocess.Popen[str]] = []
         self.log = server.folder / f"{self.platform}.log"
         server.copy(template, self.platform)
-        if isinstance(nats, Nats):
-            nats.declare(self.platform, SERVICE)
+        nats.declare(self.platform, SERVICE)
         database = database_settings(server.url(self.platform))
         database["ENGINE"] = engine or database["ENGINE"]
         database["OPTIONS"] = {name: value for name, value in database.get("OPTIONS", {}).items() if name != "pool"}

@@ -17,7 +17,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
-from bandstand.topology import inbound_stream, inbox_prefix
+from bandstand.topology.nats import inbound_stream, inbox_prefix
 from bandstand.workspace.runtime.servers.nats import NatsUser, authorization
 from tests.integration.events.conftest import uncopied
 from tests.integration.servers import Nats

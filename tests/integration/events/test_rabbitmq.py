@@ -15,17 +15,20 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 
 from bandstand import failpoints
+from bandstand.amqp import Channel
 from bandstand.events.brokers import Binding, Broker, BrokerOptions, Outgoing, looped
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker, confirms
 from bandstand.events.brokers.rabbitmq.intake import Intake
-from bandstand.events.brokers.rabbitmq.link import Channel
 from bandstand.events.brokers.rabbitmq.publisher import Publisher
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
 from bandstand.failpoints import FailPoint
 from bandstand.testing.broker_conformance import BrokerConformance, Inbox, message
+from bandstand.topology.rabbitmq import permissions, topic_permissions
 from tests.integration.events.rabbit import Rabbit
 from tests.integration.optional.servers import RabbitMq
 from tests.waiting import GUARD, until
+
+SERVICES = ("order-service", "user-service", "product-service")
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +44,23 @@ class TestRabbitMqBroker(BrokerConformance):
 
     @pytest.fixture(autouse=True)
     def server(self, rabbit: Rabbit) -> None:
-        self.url = rabbit.url()
+        self.rabbit = rabbit
 
     def build(self, options: BrokerOptions) -> Broker:
-        return RabbitMqBroker(self.url, options)
+        self.rabbit.declare(options.platform, options.service)
+        return RabbitMqBroker(self.rabbit.url(), options)
 
 
 @pytest.fixture
-def connect(rabbit: Rabbit) -> Iterator[Callable[..., RabbitMqBroker]]:
-    """Brokers of one platform. Unless told otherwise, they are connected when they are returned."""
-    platform = f"r{uuid4().hex[:10]}"
+def platform() -> str:
+    """The name of a platform of one test."""
+    return f"r{uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def connect(rabbit: Rabbit, platform: str) -> Iterator[Callable[..., RabbitMqBroker]]:
+    """Brokers of that platform. Unless told otherwise, they are connected when they are returned."""
+    rabbit.declare(platform, *SERVICES)
     opened: list[RabbitMqBroker] = []
 
     def connect(
@@ -124,10 +134,11 @@ def forgetful(tmp_path: Path) -> Iterator[RabbitMq]:
 
 
 def test_what_a_new_queue_forgets_when_its_server_is_killed_comes_again(
-    forgetful: RabbitMq, connect: Callable[..., RabbitMqBroker]
+    forgetful: RabbitMq, platform: str, connect: Callable[..., RabbitMqBroker]
 ) -> None:
     """Killed early, the server comes back with a queue that is empty, or that never answers again: it is made anew and
     filled from the archive."""
+    forgetful.declare(platform, *SERVICES)
     publisher = connect(service="user-service", url=forgetful.url())
     until(forgetful.has_written, "exchange and archive to be old enough")
     inbox = Inbox()
@@ -259,16 +270,18 @@ def test_messages_in_flight_when_the_server_dies_are_told_at_once(
 # --- mandatory ---------------------------------------------------------------------------------------
 
 
-def test_what_no_queue_takes_is_unroutable_and_the_archive_comes_back(
-    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]
+def test_what_no_queue_takes_is_unroutable_until_the_archive_is_declared_again(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker]
 ) -> None:
-    """Without the archive an event that nobody subscribes to is not confirmed; the next attempt finds it again."""
+    """Without the archive an event that nobody subscribes to is not confirmed, and no service declares it."""
     broker = connect()
     with rabbit.channel() as channel:
-        channel.queue_delete(f"{broker.options.platform}.events")
-    [error] = broker.publish([message("1")])
-    assert isinstance(error, Unroutable)
-    until(lambda: broker.publish([message("1")]) == [None], "the archive to be back")
+        channel.queue_delete(f"{platform}.events")
+    for _ in range(2):
+        [error] = broker.publish([message("1")])
+        assert isinstance(error, Unroutable)
+    assert rabbit.declare(platform, *SERVICES) == (f"{platform}.events",)
+    until(lambda: broker.publish([message("1")]) == [None], "a connection")
     inbox = Inbox()
     connect(inbox, service="user-service")
     inbox.wait(1)
@@ -276,14 +289,15 @@ def test_what_no_queue_takes_is_unroutable_and_the_archive_comes_back(
 
 
 def test_without_mandatory_an_unroutable_message_would_vanish(
-    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tooth: with the flag switched off, a message that no queue took counts as sent."""
     switch_off(monkeypatch, "rabbitmq.mandatory")
     broker = connect()
     with rabbit.channel() as channel:
-        channel.queue_delete(f"{broker.options.platform}.events")
+        channel.queue_delete(f"{platform}.events")
     assert broker.publish([message("1")]) == [None]
+    rabbit.declare(platform, *SERVICES)
     inbox = Inbox()
     assert connect(inbox, service="user-service").publish([message("2")]) == [None]
     inbox.wait(1)
@@ -328,29 +342,73 @@ def test_an_unroutable_message_does_not_hold_up_the_end(
     assert broker._closed.wait(GUARD), "it waited for its next look"
 
 
-@pytest.mark.usefixtures("attentive")
-def test_a_deleted_exchange_is_declared_again_and_nobody_stays_deaf(
-    rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]
+@pytest.mark.parametrize("name", ["{}.events", "{}.events.order-service"])
+def test_a_deleted_exchange_is_declared_again_before_anything_passes(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker], name: str
 ) -> None:
-    """With the exchange all bindings go, also those of services that don't publish; each gets all the same."""
+    """With the shared exchange all bindings go. When the administrator has declared it again, the first event that is
+    confirmed comes to all who are bound: nobody has to notice anything."""
     inbox, other = Inbox(), Inbox()
     broker = connect(inbox)
     connect(other, service="product-service")
     with rabbit.channel() as channel:
-        channel.exchange_delete(f"{broker.options.platform}.events")
+        channel.exchange_delete(name.format(platform))
+    [error] = broker.publish([message("0")])
+    assert isinstance(error, Unroutable | BrokerUnavailable)
+    assert rabbit.declare(platform, *SERVICES) == (name.format(platform),)
     until(lambda: broker.publish([message("1")]) == [None], "the exchange to be back")
     assert broker.publish([message("2")]) == [None]
     until(lambda: {b"1", b"2"} <= set(inbox.bodies()) & set(other.bodies()), "both messages, in both services")
+    assert inbox.bodies() == other.bodies()
+
+
+def test_tooth_an_event_that_passes_before_who_waits_is_bound_is_missed(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """Declared in another order, the shared exchange would lose what comes before the bindings to inbound exchanges."""
+    inbox = Inbox()
+    broker = connect(inbox)
+    with rabbit.channel() as channel:
+        channel.exchange_delete(f"{platform}.events")
+    assert rabbit.declare(platform) == (f"{platform}.events",)  # as if there were no services
+    with rabbit.channel() as channel:
+        channel.exchange_bind(f"{platform}.events", f"{platform}.events.order-service", "#")
+    until(lambda: broker.publish([message("1")]) == [None], "the exchange to be back")
+    rabbit.declare(platform, *SERVICES)
+    assert broker.publish([message("2")]) == [None]
+    inbox.wait(1)
+    assert inbox.bodies() == [b"2"]
 
 
 @pytest.mark.usefixtures("attentive")
-def test_a_binding_that_was_removed_is_made_again(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+def test_a_deleted_inbound_exchange_is_declared_again_with_what_was_missed(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker]
+) -> None:
+    """With it all bindings of the service's queues go; their marks too, so the service knows what they have missed."""
+    inbox = Inbox()
+    broker = connect(inbox)
+    publisher = connect(service="user-service")
+    with rabbit.channel() as channel:
+        channel.exchange_delete(f"{platform}.order-service")
+        assert publisher.publish([message("1")]) == [None]
+    until(lambda: b"1" in inbox.bodies(), "what was missed")
+    assert broker.publish([message("2")]) == [None]
+    until(lambda: b"2" in inbox.bodies(), "what comes from then on")
+
+
+@pytest.mark.usefixtures("attentive")
+@pytest.mark.parametrize("which", ["queue", "inbound"])
+def test_a_binding_that_was_removed_is_made_again(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker], which: str
+) -> None:
     """What somebody unbinds by hand is bound again at the next look."""
     inbox = Inbox()
     broker = connect(inbox)
-    platform = broker.options.platform
     with rabbit.channel() as channel:
-        channel.queue_unbind(f"{platform}.order-service.a", f"{platform}.events", "*.user.created")
+        if which == "queue":
+            channel.queue_unbind(f"{platform}.order-service.a", f"{platform}.order-service", "*.user.created")
+        else:
+            channel.exchange_unbind(f"{platform}.order-service", f"{platform}.events", "#")
     numbers = itertools.count()
 
     def hears() -> bool:
@@ -363,17 +421,21 @@ def test_a_binding_that_was_removed_is_made_again(rabbit: Rabbit, connect: Calla
 # --- bindings of earlier releases --------------------------------------------------------------------
 
 
-def test_bindings_of_earlier_releases_are_removed(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+def test_bindings_of_earlier_releases_are_removed(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker]
+) -> None:
     """After a changed pattern only the new one is bound, and only what is published from then on comes."""
     first = connect(Inbox(), "user.*")
-    platform = first.options.platform
     first.publish([message("old", "user.deleted")])
     first.close()
     connect(service="user-service").publish([message("before", "order.placed")])
     inbox = Inbox()
     connect(inbox, "order.placed").publish([message("1", "user.deleted"), message("2", "order.placed")])
     inbox.wait(1)
-    assert rabbit.bindings(f"{platform}.order-service.a", f"{platform}.events") == {"*.order.placed"}
+    assert rabbit.bindings(f"{platform}.order-service.a", f"{platform}.order-service") == {
+        "*.order.placed",
+        "backfill.a",
+    }
     assert inbox.bodies() == [b"2"]
 
 
@@ -470,14 +532,14 @@ def test_a_paused_process_loses_its_messages_to_another(rabbit: Rabbit, connect:
 # --- who may what ------------------------------------------------------------------------------------
 
 
-def test_a_service_speaks_in_its_own_name_only(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
+def test_a_service_publishes_in_its_own_name_only(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker]
+) -> None:
     """With the permissions of the reference a service works, and what is another's is refused in words."""
-    platform = connect(service="admin").options.platform  # makes exchange and archive
-    own = rf"^{platform}\.order-service(\..*)?$"
-    shared = rf"^{platform}\.(events|order-service(\..*)?)$"
+    rights, topics = permissions(platform, "order-service"), topic_permissions(platform, "order-service")
     rabbit.control("add_user", platform, "secret")
-    rabbit.control("set_permissions", platform, own, shared, shared)
-    rabbit.control("set_topic_permissions", platform, f"{platform}.events", r"^order-service\.", ".*")
+    rabbit.control("set_permissions", platform, rights["configure"], rights["write"], rights["read"])
+    rabbit.control("set_topic_permissions", platform, topics["exchange"], topics["write"], topics["read"])
     url = rabbit.url(platform, "secret")
     inbox = Inbox()
     assert connect(inbox, "order.placed", url=url).publish([message("1", "order.placed")]) == [None]
@@ -485,8 +547,19 @@ def test_a_service_speaks_in_its_own_name_only(rabbit: Rabbit, connect: Callable
     stranger = connect(service="user-service", url=url)
     [error] = stranger.publish([message("2")])
     assert type(error) is BrokerError
-    assert "user-service.user.created" in str(error)
+    assert f"{platform}.events.user-service" in str(error)
     connected(stranger)
+
+
+def test_without_its_exchange_a_service_says_who_has_to_declare_it(
+    rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the exchange and the command; once it is there, the service connects by itself."""
+    broker = connect(service="new-service", wait=False)
+    until(lambda: f"python -m bandstand.topology {platform} new-service" in caplog.text, "the log")
+    assert not broker.connected
+    assert rabbit.declare(platform, "new-service") == (f"{platform}.events.new-service",)
+    connected(broker)
 
 
 def test_a_wrong_password_is_told_so_once(

@@ -30,6 +30,7 @@ def service(postgres: Postgres, rabbit: Rabbit, template: str, django_db_blocker
 def test_two_relays_publish_each_event_once_and_in_order(service: Rig, rabbit: Rabbit) -> None:
     """With two relays at once each event is published once, and those of a key in their order."""
     inbox = Inbox()
+    rabbit.declare(service.platform, "watcher")
     watcher = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="watcher"))
     watcher.consume([Binding(subscription="all", pattern="number.*")], inbox)
     with contextlib.closing(watcher):
@@ -143,6 +144,7 @@ def test_two_workers_that_have_the_same_event_at_the_same_time(service: Rig, rab
         service.ready_worker(events=LEASE, failpoints="" if inbox else "consumer.inbox")
     event = {"specversion": "1.0", "source": "stranger", "id": "both", "type": "number.counted"}
     body = json.dumps({**event, "data": {"number": 0, "do": "sleep:0.3"}}).encode()
+    rabbit.declare(service.platform, "stranger")
     stranger = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="stranger"))
     with contextlib.closing(stranger):
         stranger.open(lambda: None)
@@ -161,6 +163,7 @@ def test_two_workers_that_have_the_same_event_at_the_same_time(service: Rig, rab
 def test_what_nobody_can_read_is_dead_at_once(service: Rig, rabbit: Rabbit) -> None:
     """Rubbish is a dead letter of each subscription that hears its type, and what comes after it is handled."""
     service.ready_worker(events=LEASE)
+    rabbit.declare(service.platform, "stranger")
     stranger = RabbitMqBroker(rabbit.url(), BrokerOptions(platform=service.platform, service="stranger"))
     with contextlib.closing(stranger):
         stranger.open(lambda: None)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,12 @@ import psutil
 
 from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
+from bandstand.topology.rabbitmq import declare_exchanges
 from bandstand.workspace.runtime import find_rabbitmq
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.resources import NotReady, Probe, Process
 from bandstand.workspace.runtime.servers.base import Place
-from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
+from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, RabbitMqUser
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 from tests.ports import guarded_port, held_port
@@ -54,10 +55,19 @@ def accepts(port: int) -> bool:
 class RabbitMq:
     """A RabbitMQ as the runner starts it, with its data in ``folder``, that a test can kill and start again.
 
-    ``options`` go into its configuration; ``erlang`` are arguments for Erlang in place of the runner's.
+    ``options`` go into its configuration; ``erlang`` are arguments for Erlang in place of the runner's; ``users`` are
+    services of ``platform``.
     """
 
-    def __init__(self, folder: Path, options: str = "", *, erlang: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: str = "",
+        *,
+        erlang: str = "",
+        platform: str = "optional",
+        users: Sequence[RabbitMqUser] = (),
+    ) -> None:
         programs = require_rabbitmq()
         self.folder = folder
         self.port = held_port()
@@ -66,9 +76,9 @@ class RabbitMq:
             Place(folder=folder, log=folder / "output", environment=base_environment(os.environ)),
             programs=programs,
             ports=RabbitMqPorts(clients=self.port, distribution=held_port(), mapper=held_port()),
-            platform="optional",
+            platform=platform,
             password="bandstand",
-            users=(),
+            users=users,
             options=options,
         )
         for file in files:
@@ -81,6 +91,10 @@ class RabbitMq:
 
     def url(self, user: str = ADMINISTRATOR, password: str = "bandstand") -> str:
         return f"amqp://{user}:{password}@127.0.0.1:{self.port}/%2F"
+
+    def declare(self, platform: str, *services: str) -> tuple[str, ...]:
+        """Declare what the services of a platform share, as its administrator does; return what was missing."""
+        return asyncio.run(declare_exchanges(self.url(), platform, services))
 
     def start(self) -> None:
         if self._mapper is None:

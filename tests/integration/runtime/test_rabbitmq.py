@@ -46,7 +46,7 @@ def url(platform: Platform, service: str) -> str:
 def publish(channel: "pika.adapters.blocking_connection.BlockingChannel", key: str) -> None:
     """Publish with a confirmation."""
     channel.confirm_delivery()
-    channel.basic_publish("tiny.events", key, b"{}", mandatory=True)
+    channel.basic_publish("tiny.events.order-service", key, b"{}", mandatory=True)
 
 
 def runner_of(platform: Platform) -> psutil.Process:

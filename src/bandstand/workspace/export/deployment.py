@@ -90,8 +90,8 @@ def migrate_command() -> list[str]:
     return ["python", "manage.py", "migrate", "--no-input"]
 
 
-def streams_command(workspace: Workspace) -> list[str]:
-    """Return the command of the job that declares in NATS what the services share."""
+def topology_command(workspace: Workspace) -> list[str]:
+    """Return the command of the job that declares at the broker what the services share."""
     return ["python", "-m", "bandstand.topology", workspace.name, *workspace.service_names]
 
 

@@ -15,8 +15,8 @@ from bandstand.workspace.manifest.tables import Manifest, RateLimitTable, Servic
 __all__ = ["faults"]
 
 RESERVED_NAMES: Final = frozenset({
-    "gateway", "envoy", "kong", "postgres", "databases", "redis", "valkey", "nats", "nats-volume", "nats-streams",
-    "rabbitmq", "consul", "consul-tokens", "localhost",
+    "gateway", "envoy", "kong", "postgres", "databases", "redis", "valkey", "nats", "nats-volume",
+    "broker-topology", "rabbitmq", "events", "consul", "consul-tokens", "localhost",
 })  # fmt: skip
 # A service's other containers, processes and registrations are called so, after its own name.
 _CONTAINER_SUFFIXES: Final = ("-web", "-worker", "-migrate")

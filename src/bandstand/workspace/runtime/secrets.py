@@ -74,9 +74,13 @@ def _service(workspace: Workspace, service: Service, folder: Path) -> None:
 
 
 def _broker_url(workspace: Workspace, service: Service) -> str:
+    return _url_of_broker(workspace, service.name, _password())
+
+
+def _url_of_broker(workspace: Workspace, user: str, password: str) -> str:
     if workspace.production.broker == "nats":
-        return f"nats://{service.name}:{_password()}@nats:4222"
-    return f"amqp://{service.name}:{_password()}@rabbitmq:5672/{quote('/', safe='')}"
+        return f"nats://{user}:{password}@nats:4222"
+    return f"amqp://{user}:{password}@rabbitmq:5672/{quote('/', safe='')}"
 
 
 def _trust(workspace: Workspace, folder: Path) -> None:
@@ -122,8 +126,8 @@ def _broker(workspace: Workspace, folder: Path) -> None:
     _make(broker / "administrator", _password())
     administrator = (broker / "administrator").read_text()
     passwords = list(_passwords(workspace, folder, wire.BROKER_URL))
+    _derive(broker / wire.BROKER_ADMIN_URL, _url_of_broker(workspace, ADMINISTRATOR, administrator))
     if workspace.production.broker == "nats":
-        _derive(broker / wire.BROKER_ADMIN_URL, f"nats://{ADMINISTRATOR}:{administrator}@nats:4222")
         _derive(broker / "nats.conf", _json(_nats(workspace, administrator, passwords)))
     else:
         users = [RabbitMqUser(name=name, password=password) for name, password in passwords]

@@ -1,18 +1,23 @@
 """RabbitMQ, 3.10 or later.
 
-What a platform and its services have there, all of it durable:
+What a platform and its services have there, all of it durable. An administrator declares (``bandstand.topology``):
 
-- the topic exchange ``<platform>.events``: a message goes in as ``<service>.<type>``, so that a service can be allowed
-  to speak in its own name only;
-- the stream ``<platform>.events``, bound with ``#``: everything of the last seven days, for subscriptions to come;
-- for each subscription the quorum queue ``<platform>.<service>.<subscription>``, bound with ``*.<type>``;
-- beside it two exchanges: one of the same name, by which the past is brought into the queue, and a mark,
-  ``<queue>:<type>``, which says that the queue gets all events of its type (``topology``);
-- for each service the stream ``<platform>.<service>``: what its releases subscribed to (``history``).
+- for each service the topic exchange ``<platform>.events.<service>``, to which it publishes with the routing key
+  ``<service>.<type>``;
+- the internal topic exchange ``<platform>.events``, which gets what is published to any of these;
+- the stream ``<platform>.events``, the archive: everything of the last seven days, for new subscriptions.
+
+A service declares, and declares again (``topology``):
+
+- the topic exchange ``<platform>.<service>``, which gets everything from the shared one;
+- for each subscription the quorum queue ``<platform>.<service>.<subscription>``, bound to that with ``*.<type>``;
+- beside it a mark, the exchange ``<queue>:<type>``, bound to the same exchange and deleted with it: while it exists,
+  the queue has been bound all the time;
+- the stream ``<platform>.<service>``: what its releases subscribed to (``history``).
 
 ``broker`` keeps a ``session``: one connection to publish (``publisher``, ``confirms``) and one to consume (``intake``,
 one for each subscription), so that a server that takes no more messages still brings them. Both run on one thread, so
-heartbeats go on whatever a handler does. ``link`` gives pika's callbacks the shape of coroutines.
+heartbeats go on whatever a handler does. ``connection`` gives pika's callbacks the shape of coroutines.
 """
 
 from bandstand.events.brokers.rabbitmq.broker import RabbitMqBroker

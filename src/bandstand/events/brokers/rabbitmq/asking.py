@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 import pika
 
+from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Waiting
-from bandstand.events.brokers.rabbitmq.link import Link
 from bandstand.events.brokers.rabbitmq.names import Names
 
 __all__ = ["ask"]
@@ -29,9 +29,9 @@ async def _ask(
     parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str], patience: float
 ) -> dict[str, Waiting]:
     waiting: dict[str, Waiting] = {}
-    async with asyncio.timeout(patience), Link.connected(parameters) as link:
+    async with asyncio.timeout(patience), Connection.connected(parameters) as connection:
         for subscription in subscriptions:
-            count = await link.count(names.queue(subscription))
+            count = await connection.count(names.queue(subscription))
             if count is not None:
                 waiting[subscription] = Waiting(pending=count, unsettled=None)
     return waiting

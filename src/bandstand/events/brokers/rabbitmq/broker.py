@@ -6,10 +6,11 @@ from collections.abc import Collection
 from functools import partial
 from typing import Final
 
+from bandstand.amqp import TROUBLE
 from bandstand.events.brokers.base import BrokerOptions, Waiting
 from bandstand.events.brokers.looped import FIRST_PAUSE, LONGEST_PAUSE, LoopedBroker
 from bandstand.events.brokers.rabbitmq.asking import ask
-from bandstand.events.brokers.rabbitmq.link import TROUBLE, connection_parameters, explained
+from bandstand.events.brokers.rabbitmq.connection import connection_parameters, explained
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.session import History, Session, read_history
 from bandstand.exceptions import BrokerError, BrokerUnavailable

@@ -9,8 +9,8 @@ from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
 from bandstand import failpoints
+from bandstand.amqp import Channel, Connection
 from bandstand.events.brokers.outcomes import Outcomes
-from bandstand.events.brokers.rabbitmq.link import Channel, Link
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
 
 __all__ = ["ConfirmedChannel", "Parcel"]
@@ -33,9 +33,9 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 class ConfirmedChannel:
     """Publishes with ``mandatory``, and waits until the server is responsible for each message."""
 
-    def __init__(self, channel: Channel, link: Link) -> None:
+    def __init__(self, channel: Channel, connection: Connection) -> None:
         self.channel = channel
-        self._link = link
+        self._connection = connection
         self._next = 1
         self._flying: dict[int, tuple[Outcomes, int, Parcel]] = {}  # by delivery tag, in order
         self._returned: dict[str, str] = {}  # message id -> why nobody gets it
@@ -43,10 +43,10 @@ class ConfirmedChannel:
         self._mandatory = not failpoints.switched_off("rabbitmq.mandatory")
 
     @classmethod
-    async def open(cls, link: Link) -> "ConfirmedChannel":
-        """Return one on ``link``."""
-        channel = await link.channel()
-        confirmed = cls(channel, link)
+    async def open(cls, connection: Connection) -> "ConfirmedChannel":
+        """Return one on ``connection``."""
+        channel = await connection.channel()
+        confirmed = cls(channel, connection)
         channel.raw.add_on_return_callback(confirmed._on_return)
         channel.closed.add_done_callback(lambda closed: confirmed._on_close(closed.result()))
         await channel.call(channel.raw.confirm_delivery, ack_nack_callback=confirmed._on_confirm)
@@ -57,7 +57,7 @@ class ConfirmedChannel:
         if not self.channel.raw.is_open:
             return [BrokerUnavailable("The channel was closed.")] * len(parcels)
         outcomes = Outcomes(len(parcels))
-        with self._link.in_one_piece():
+        with self._connection.in_one_piece():
             for index, parcel in enumerate(parcels):
                 self._flying[self._next] = (outcomes, index, parcel)
                 self._next += 1
@@ -88,7 +88,7 @@ class ConfirmedChannel:
         outcomes, index, parcel = self._flying.pop(tag)
         why = self._returned.pop(parcel.properties.message_id, "") if self._returned else ""
         if why:
-            error = Unroutable(f"No queue takes {parcel.key!r} ({why}); exchange and archive are declared again.")
+            error = Unroutable(f"No queue takes {parcel.key!r} ({why}); an administrator has to bind the archive.")
         outcomes.settle(index, error)
 
     def _on_close(self, reason: BaseException) -> None:
@@ -105,5 +105,5 @@ def _blamed(parcel: Parcel, reason: BaseException) -> BrokerError:
     if code == _REFUSED and ("topic" not in text or f"'{parcel.key}'" in text):
         return BrokerError(f"RabbitMQ refuses it; the permissions of the user must be changed: {text}")
     if code == _NOT_FOUND:
-        return Unroutable(f"The exchange is gone; it is declared again: {text}")
+        return Unroutable(f"The exchange is gone; an administrator has to declare it again: {text}")
     return BrokerUnavailable(f"RabbitMQ did not confirm before the channel was closed: {text or reason!r}")

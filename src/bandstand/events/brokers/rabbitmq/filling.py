@@ -15,9 +15,9 @@ from uuid import uuid4
 
 import pika
 
+from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Binding
 from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
-from bandstand.events.brokers.rabbitmq.link import Link
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.reading import Kept, read
 from bandstand.events.brokers.rabbitmq.topology import Topology
@@ -36,26 +36,25 @@ async def fill(parameters: pika.ConnectionParameters, names: Names, binding: Bin
         BrokerError: the server takes no messages now.
         OSError, AMQPError: the connection is lost.
     """
-    async with Link.connected(parameters) as link:
-        copied = await _Filling(link, names, binding, await ConfirmedChannel.open(link)).run()
+    async with Connection.connected(parameters) as connection:
+        copied = await _Filling(connection, names, binding, await ConfirmedChannel.open(connection)).run()
     logger.info("Brought the past", extra={"subscription": binding.subscription, "events": copied})
 
 
 class _Filling:
-    def __init__(self, link: Link, names: Names, binding: Binding, writer: ConfirmedChannel) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, names: Names, binding: Binding, writer: ConfirmedChannel) -> None:
+        self._connection = connection
         self._names = names
         self._binding = binding
         self._writer = writer
-        self._queue = names.queue(binding.subscription)
+        self._key = names.backfill(binding.subscription)
         self._wants = _matcher(binding.pattern)
 
     async def run(self) -> int:
         """Return how many messages were copied."""
-        topology = Topology(self._link, self._names)
-        await topology.declare_platform()
+        topology = Topology(self._connection, self._names)
         copied, bound = 0, False
-        async with aclosing(read(self._link, self._names.archive)) as portions:
+        async with aclosing(read(self._connection, self._names.archive)) as portions:
             mark = await self._mark()
             async for portion in portions:
                 copied += await self._copy([kept for kept in portion if self._wants(kept.key)])
@@ -79,11 +78,21 @@ class _Filling:
     async def _copy(self, messages: list[Kept]) -> int:
         await self._write(
             [
-                Parcel(exchange=self._queue, key=kept.key, body=kept.body, properties=_same(kept.properties))
+                Parcel(exchange=self._names.inbound, key=self._key, body=kept.body, properties=self._copied(kept))
                 for kept in messages
             ]
         )
         return len(messages)
+
+    def _copied(self, kept: Kept) -> pika.BasicProperties:
+        """Return the properties of a copy: its source and type are those that the broker vouched for."""
+        return pika.BasicProperties(
+            message_id=kept.properties.message_id,
+            content_type=kept.properties.content_type,
+            type=kept.key.partition(".")[2],
+            app_id=self._names.source(kept.exchange),
+            delivery_mode=2,
+        )
 
     async def _write(self, parcels: list[Parcel]) -> None:
         for error in await self._writer.publish(parcels) if parcels else []:
@@ -99,15 +108,3 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
         return len(words) == len(wanted) and all(b in {a, "*"} for a, b in zip(words, wanted, strict=True))
 
     return matches
-
-
-def _same(properties: pika.BasicProperties) -> pika.BasicProperties:
-    headers = {name: value for name, value in (properties.headers or {}).items() if name != "x-stream-offset"}
-    return pika.BasicProperties(
-        message_id=properties.message_id,
-        content_type=properties.content_type,
-        type=properties.type,
-        app_id=properties.app_id,
-        headers=headers or None,
-        delivery_mode=2,
-    )

@@ -14,9 +14,9 @@ from uuid import uuid4
 import msgspec
 import pika
 
+from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Binding
 from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
-from bandstand.events.brokers.rabbitmq.link import Link
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.reading import Kept, read
 from bandstand.events.brokers.rabbitmq.topology import Topology
@@ -26,18 +26,20 @@ __all__ = ["record_and_read"]
 _decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
-async def record_and_read(link: Link, names: Names, bindings: Collection[Binding]) -> dict[str, set[str]]:
+async def record_and_read(connection: Connection, names: Names, bindings: Collection[Binding]) -> dict[str, set[str]]:
     """Add ``bindings`` to the history; return the patterns of before, by subscription.
 
     Raises:
         BrokerError: the server takes no messages now.
         OSError, AMQPError: the connection is lost.
     """
-    await Topology(link, names).declare_history()
+    topology = Topology(connection, names)
+    await topology.declare_inbound()
+    await topology.declare_history()
     own = uuid4().hex
     found: dict[str, set[str]] = defaultdict(set)
-    async with aclosing(read(link, names.history)) as portions:
-        await _record(link, names, bindings, own)
+    async with aclosing(read(connection, names.history)) as portions:
+        await _record(connection, names, bindings, own)
         async for portion in portions:
             for kept in portion:
                 if kept.properties.message_id == own:
@@ -46,11 +48,11 @@ async def record_and_read(link: Link, names: Names, bindings: Collection[Binding
     raise TimeoutError("The history ended before our own record.")
 
 
-async def _record(link: Link, names: Names, bindings: Collection[Binding], own: str) -> None:
+async def _record(connection: Connection, names: Names, bindings: Collection[Binding], own: str) -> None:
     body = msgspec.json.encode({binding.subscription: binding.pattern for binding in bindings})
     properties = pika.BasicProperties(message_id=own, delivery_mode=2, content_type="application/json")
-    confirmed = await ConfirmedChannel.open(link)
-    parcel = Parcel(exchange=names.exchange, key=names.record, body=body, properties=properties)
+    confirmed = await ConfirmedChannel.open(connection)
+    parcel = Parcel(exchange=names.inbound, key=names.record, body=body, properties=properties)
     [error] = await confirmed.publish([parcel])
     await confirmed.channel.close()
     if error is not None:

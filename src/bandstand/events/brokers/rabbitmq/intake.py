@@ -11,9 +11,9 @@ import pika
 from pika.spec import Basic
 
 from bandstand import failpoints
+from bandstand.amqp import TROUBLE, Channel, Connection
 from bandstand.events.brokers.base import Binding, BrokerOptions, Incoming, Receiver
 from bandstand.events.brokers.happening import happens
-from bandstand.events.brokers.rabbitmq.link import TROUBLE, Channel, Link
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.topology import Topology
 from bandstand.exceptions import BrokerError
@@ -37,7 +37,7 @@ class RabbitMqIncoming(Incoming):
         self, delivery: "_Delivery", method: Basic.Deliver, properties: pika.BasicProperties, body: bytes
     ) -> None:
         times = (properties.headers or {}).get("x-delivery-count", 0)
-        source, _, event_type = method.routing_key.partition(".")
+        source, event_type = delivery.origin(method, properties)
         super().__init__(
             subscription=delivery.subscription,
             id=(properties.message_id or hashlib.sha256(body).hexdigest())[:_LONGEST_ID],
@@ -59,8 +59,9 @@ class RabbitMqIncoming(Incoming):
 class _Delivery:
     """What one channel has brought. When the channel is gone, all of it comes again, and none can be settled here."""
 
-    def __init__(self, channel: Channel, subscription: str) -> None:
+    def __init__(self, channel: Channel, subscription: str, names: Names) -> None:
         self.subscription = subscription
+        self._names = names
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, None] = {}  # delivery tags, in order
@@ -81,6 +82,12 @@ class _Delivery:
     def bring(self, receiver: Receiver, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> None:
         self._open[method.delivery_tag] = None
         receiver(RabbitMqIncoming(self, method, properties, body))
+
+    def origin(self, method: Basic.Deliver, properties: pika.BasicProperties) -> tuple[str, str]:
+        """Return source and type. The exchange vouches for the source: a routing key can be another's."""
+        if method.exchange == self._names.inbound:  # only this service may write there: a copy from the archive
+            return properties.app_id or "", properties.type or ""
+        return self._names.source(method.exchange), method.routing_key.partition(".")[2]
 
     def acknowledge(self, tag: int) -> None:
         """From any thread: what comes together goes in one frame."""
@@ -115,7 +122,7 @@ class _Delivery:
 
 
 class Intake:
-    """Keeps a subscription declared and consumes it, on the channel of the moment, as long as the link lives.
+    """Keeps a subscription declared and consumes it, on the channel of the moment, as long as the connection lives.
 
     ``history`` are the patterns that may be bound since earlier releases. ``fill`` brings the past.
     """
@@ -129,7 +136,7 @@ class Intake:
     def __init__(
         self,
         *,
-        link: Link,
+        connection: Connection,
         names: Names,
         binding: Binding,
         options: BrokerOptions,
@@ -138,9 +145,9 @@ class Intake:
         fill: Callable[[], Awaitable[None]],
     ) -> None:
         self.ready = asyncio.Event()
-        self._link = link
+        self._connection = connection
         self._names = names
-        self._topology = Topology(link, names)
+        self._topology = Topology(connection, names)
         self._binding = binding
         self._options = options
         self._receiver = receiver
@@ -158,7 +165,7 @@ class Intake:
 
     async def _keep(self) -> None:
         pause = _PAUSE
-        while not self._stopped and not self._link.lost.is_set():
+        while not self._stopped and not self._connection.lost.is_set():
             try:
                 existed = await self._begin()
                 await self._complete(existed)
@@ -173,6 +180,7 @@ class Intake:
     async def _begin(self) -> bool:
         """Have the queue, and consume it; say whether it existed."""
         try:
+            await self._topology.declare_inbound()
             existed = await self._topology.declare_queue(self._binding.subscription)
             await self._consume()
         except TimeoutError:
@@ -229,8 +237,8 @@ class Intake:
         if self._channel is not None:
             await self._channel.close()
         self._disturbed.clear()
-        self._channel = channel = await self._link.channel()
-        self._delivery = delivery = _Delivery(channel, self._binding.subscription)
+        self._channel = channel = await self._connection.channel()
+        self._delivery = delivery = _Delivery(channel, self._binding.subscription, self._names)
         channel.raw.add_on_cancel_callback(lambda _: self._disturbed.set())  # the queue was deleted
         channel.closed.add_done_callback(lambda _: self._disturbed.set())
         await channel.call(channel.raw.basic_qos, prefetch_count=self._binding.room(self._options))
@@ -290,7 +298,7 @@ class Intake:
 
     def _complain(self, error: Exception) -> None:
         """Once for each kind of trouble, not at each attempt."""
-        if str(error) != self._trouble and not self._link.lost.is_set():
+        if str(error) != self._trouble and not self._connection.lost.is_set():
             self._trouble = str(error)
             logger.warning(
                 "The subscription can't be kept up",

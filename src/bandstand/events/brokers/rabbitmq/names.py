@@ -1,49 +1,55 @@
-"""What things are called in RabbitMQ."""
+"""Names in RabbitMQ."""
 
-import re
 from typing import Final
 
 import msgspec
 
 from bandstand.exceptions import ConfigurationError
+from bandstand.topology.rabbitmq import archive, inbound_exchange, published_exchange, service_exchange
 
 __all__ = ["Names"]
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST: Final = 255  # bytes, of a short string in AMQP
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """Exchange, queues and routing keys of one service in one platform."""
+    """Exchanges, queues and routing keys of one service in one platform."""
 
     platform: str
     service: str
 
     def __post_init__(self) -> None:
-        for what, value in (("platform", self.platform), ("service", self.service)):
-            if _TOKEN.fullmatch(value) is None:
-                raise ConfigurationError(
-                    f"The {what} is called {value!r}; in RabbitMQ that can only have letters, digits, '-' and '_'."
-                )
+        inbound_exchange(self.platform, self.service)  # raises ConfigurationError for what can't be a name
 
     @property
     def exchange(self) -> str:
-        return f"{self.platform}.events"
+        """The exchange to which this service publishes."""
+        return service_exchange(self.platform, self.service)
+
+    @property
+    def shared(self) -> str:
+        """The exchange with the events of all services."""
+        return published_exchange(self.platform)
+
+    @property
+    def inbound(self) -> str:
+        """The exchange of this service that gets all events; its queues are bound to it."""
+        return inbound_exchange(self.platform, self.service)
 
     @property
     def archive(self) -> str:
-        """The stream with the past of the platform."""
-        return f"{self.platform}.events"
+        """The stream with the events of the last seven days."""
+        return archive(self.platform)
 
     @property
     def history(self) -> str:
         """The stream with what the releases of this service subscribed to."""
-        return f"{self.platform}.{self.service}"
+        return self.inbound
 
     @property
     def record(self) -> str:
         """The routing key of what is for ``history``. No pattern has so few words, so no subscription gets it."""
-        return f"{self.service}.subscriptions"
+        return "subscriptions"
 
     @property
     def mark(self) -> str:
@@ -51,23 +57,32 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.service}.mark"
 
     def key(self, event_type: str) -> str:
-        """The routing key of this service's events of that type."""
+        """Return the routing key of this service's events of that type."""
         return f"{self.service}.{event_type}"
 
     def filter(self, pattern: str) -> str:
-        """The binding for events of that pattern from whatever service."""
+        """Return the binding key for events of that pattern from any service."""
         return f"*.{pattern}"
 
+    def backfill(self, subscription: str) -> str:
+        """Return the routing key of copies from the archive; two words, so that no pattern matches it."""
+        return f"backfill.{subscription.replace('.', ':')}"
+
+    def source(self, exchange: str) -> str:
+        """Return the service that publishes to ``exchange``; empty if no service does."""
+        prefix = f"{self.shared}."
+        return exchange.removeprefix(prefix) if exchange.startswith(prefix) else ""
+
     def queue(self, subscription: str) -> str:
-        """The queue of a subscription, and the exchange by which its past is brought."""
-        return _checked(f"{self.platform}.{self.service}.{subscription}")
+        """Return the queue of a subscription."""
+        return _checked(f"{self.inbound}.{subscription}")
 
     def whole(self, subscription: str, pattern: str) -> str:
-        """The mark that the queue gets all events of that pattern."""
+        """Return the mark that the queue gets all events of that pattern."""
         return _checked(f"{self.queue(subscription)}:{pattern}")
 
     def young(self, subscription: str, pattern: str) -> str:
-        """The mark that it does, but is so new that a server which is killed may forget it."""
+        """Return the mark that it does, but is so new that a server which is killed may forget it."""
         return _checked(f"{self.whole(subscription, pattern)}?")
 
 

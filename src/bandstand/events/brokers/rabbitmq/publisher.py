@@ -1,4 +1,4 @@
-"""The publishing half: exchange and archive kept declared, and a confirmed channel opened again when one is closed."""
+"""The publishing half: a confirmed channel, opened again when the server closes it."""
 
 import asyncio
 import logging
@@ -7,10 +7,10 @@ from typing import Final
 
 import pika
 
+from bandstand.amqp import TROUBLE, Connection
 from bandstand.events.brokers.base import Outgoing
 from bandstand.events.brokers.happening import happens
 from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
-from bandstand.events.brokers.rabbitmq.link import TROUBLE, Link
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.topology import Topology
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
@@ -25,46 +25,47 @@ _FULL: Final = BrokerUnavailable("RabbitMQ takes no messages: its memory or disk
 
 
 class Publisher:
-    """Publishes on ``link``; ``changed`` is called when ``ready`` may have changed."""
+    """Publishes on ``connection``; ``changed`` is called when ``ready`` may have changed."""
 
     check_every: float = 15.0
-    """Seconds after which exchange and archive are looked for again."""
+    """Seconds after which the exchange is looked for again."""
 
-    def __init__(self, link: Link, names: Names, changed: Callable[[], None]) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, names: Names, changed: Callable[[], None]) -> None:
+        self._connection = connection
         self._names = names
-        self._topology = Topology(link, names)
+        self._topology = Topology(connection, names)
         self._changed = changed
         self._channel: ConfirmedChannel | None = None
         self._missing = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
-        link.on_blocked = self._on_blocked
+        connection.on_blocked = self._on_blocked
 
     @property
     def ready(self) -> bool:
-        return self._channel is not None and not self._link.blocked
+        return self._channel is not None and not self._connection.blocked
 
     async def start(self) -> None:
-        """Declare what must be there.
+        """Open a channel.
 
         Raises:
-            OSError, AMQPError: the connection is lost, or the user may not.
+            BrokerUnavailable: the exchange of this service is missing.
+            OSError, AMQPError: the connection is lost.
         """
-        await self._topology.declare_platform()
+        await self._topology.require_exchange()
         await self._open()
         self.tasks.append(asyncio.create_task(self._watch()))
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
         """Publish all ``messages`` and wait for their confirmations."""
         channel = self._channel
-        if self._link.blocked:
+        if self._connection.blocked:
             return [_FULL] * len(messages)
         if channel is None:
             return [BrokerUnavailable("The channel to RabbitMQ is being opened again.")] * len(messages)
         outcomes = await channel.publish([self._parcel(message) for message in messages])
         if any(isinstance(outcome, Unroutable) for outcome in outcomes):
             self._missing.set()
-        if self._link.blocked:
+        if self._connection.blocked:
             return [_FULL if isinstance(outcome, BrokerUnavailable) else outcome for outcome in outcomes]
         return outcomes
 
@@ -83,7 +84,7 @@ class Publisher:
         )
 
     async def _open(self) -> None:
-        self._channel = opened = await ConfirmedChannel.open(self._link)
+        self._channel = opened = await ConfirmedChannel.open(self._connection)
         opened.channel.closed.add_done_callback(lambda _: self._on_closed(opened))
         self._changed()
 
@@ -94,21 +95,21 @@ class Publisher:
             self._changed()
 
     async def _watch(self) -> None:
-        while not self._link.lost.is_set():
+        while not self._connection.lost.is_set():
             await happens(self._missing, self.check_every)
             try:
                 self._missing.clear()
-                await self._topology.declare_platform()
+                await self._topology.require_exchange()
                 if self._channel is None:
                     await self._open()
-            except TROUBLE as error:
-                if not self._link.lost.is_set():
-                    logger.warning("The exchange can't be declared", extra={"error": str(error)})
+            except (BrokerError, *TROUBLE) as error:
+                if not self._connection.lost.is_set():
+                    logger.warning("Nothing can be published", extra={"error": str(error)})
                     self._missing.set()
                     await asyncio.sleep(_PAUSE)
 
     def _on_blocked(self) -> None:
-        if self._link.blocked:
+        if self._connection.blocked:
             logger.error("RabbitMQ takes no messages: its memory or disk is full. Events wait in the outbox.")
         else:
             logger.info("RabbitMQ takes messages again")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pika
 
-from bandstand.events.brokers.rabbitmq.link import Link
+from bandstand.amqp import Connection
 
 __all__ = ["Kept", "read"]
 
@@ -18,12 +18,13 @@ _PATIENCE: Final = 10.0
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A message in a stream."""
 
+    exchange: str
     key: str
     body: bytes
     properties: pika.BasicProperties
 
 
-async def read(link: Link, stream: str) -> AsyncGenerator[list[Kept], None]:
+async def read(connection: Connection, stream: str) -> AsyncGenerator[list[Kept], None]:
     """Yield what ``stream`` holds and what is added to it, in portions.
 
     Raises:
@@ -33,9 +34,10 @@ async def read(link: Link, stream: str) -> AsyncGenerator[list[Kept], None]:
 
     def arrive(channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
         del channel
-        arrived.put_nowait((method.delivery_tag, Kept(key=method.routing_key, body=body, properties=properties)))
+        kept = Kept(exchange=method.exchange, key=method.routing_key, body=body, properties=properties)
+        arrived.put_nowait((method.delivery_tag, kept))
 
-    async with link.borrowed() as channel:
+    async with connection.borrowed() as channel:
         await channel.call(channel.raw.basic_qos, prefetch_count=_PREFETCH)
         await channel.call(
             channel.raw.basic_consume,

@@ -9,11 +9,11 @@ from typing import Final
 
 import pika
 
+from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
 from bandstand.events.brokers.rabbitmq.filling import fill
 from bandstand.events.brokers.rabbitmq.history import record_and_read
 from bandstand.events.brokers.rabbitmq.intake import Intake
-from bandstand.events.brokers.rabbitmq.link import Link
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.publisher import Publisher
 from bandstand.exceptions import BrokerError
@@ -54,7 +54,7 @@ class Session:
         self._options = options
         self._names = names
         self._changed = changed
-        self._links: list[Link] = []
+        self._connections: list[Connection] = []
         self._publisher: Publisher | None = None
         self._intakes: list[Intake] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,10 +80,10 @@ class Session:
         Raises:
             OSError, AMQPError: there is no connection.
         """
-        link = await self._connect()
+        connection = await self._connect()
         self._intakes = [
             Intake(
-                link=link,
+                connection=connection,
                 names=self._names,
                 binding=binding,
                 options=self._options,
@@ -99,15 +99,15 @@ class Session:
             for task in late:
                 task.cancel()
 
-    async def _connect(self) -> Link:
-        link = Link(self._parameters)
-        self._links.append(link)
-        await link.opened()
-        self._tasks.append(asyncio.create_task(self._watch(link)))
-        return link
+    async def _connect(self) -> Connection:
+        connection = Connection(self._parameters)
+        self._connections.append(connection)
+        await connection.opened()
+        self._tasks.append(asyncio.create_task(self._watch(connection)))
+        return connection
 
-    async def _watch(self, link: Link) -> None:
-        await link.lost.wait()
+    async def _watch(self, connection: Connection) -> None:
+        await connection.lost.wait()
         self.lost.set()
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[BrokerError | None]:
@@ -131,7 +131,7 @@ class Session:
             intake.flush()
         if not self.lost.is_set():
             await asyncio.gather(*(intake.leave() for intake in self._intakes))
-        await asyncio.gather(*(link.close() for link in self._links))
+        await asyncio.gather(*(connection.close() for connection in self._connections))
 
 
 async def read_history(
@@ -143,5 +143,5 @@ async def read_history(
         BrokerError: the server takes no messages now.
         OSError, AMQPError: there is no connection.
     """
-    async with Link.connected(parameters) as link:
-        return await record_and_read(link, names, bindings)
+    async with Connection.connected(parameters) as connection:
+        return await record_and_read(connection, names, bindings)

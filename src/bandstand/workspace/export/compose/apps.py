@@ -14,7 +14,7 @@ from bandstand.workspace.export.compose.hardening import (
     healthcheck,
     secrets,
 )
-from bandstand.workspace.export.compose.stores import NATS_STREAMS
+from bandstand.workspace.export.compose.stores import BROKER_TOPOLOGY
 from bandstand.workspace.export.deployment import (
     SECRETS_FOLDER,
     WEB_PORT,
@@ -83,9 +83,9 @@ def _worker(workspace: Workspace, service: Service) -> Json:
 
 
 def _after(workspace: Workspace, service: Service, *stores: str) -> Json:
-    streams = (NATS_STREAMS,) if "nats" in stores else ()
+    topology = (BROKER_TOPOLOGY,) if workspace.production.broker in stores else ()
     registry, tokens = (("consul",), (TOKENS_JOB,)) if uses_consul(workspace) else ((), ())
-    jobs = (migrate_name(service), *streams, *tokens)
+    jobs = (migrate_name(service), *topology, *tokens)
     return {
         **{job: {"condition": "service_completed_successfully"} for job in jobs},
         **{store: {"condition": "service_healthy"} for store in ("valkey", *registry, *stores)},

@@ -13,8 +13,8 @@ from bandstand.workspace.export.compose.consul import token_secret, uses_consul
 from bandstand.workspace.export.compose.gateways import gateway, gateway_files
 from bandstand.workspace.export.compose.hardening import DATA, SERVICES, Json
 from bandstand.workspace.export.compose.stores import (
+    BROKER_ADMINISTRATOR,
     DATABASES_SCRIPT,
-    NATS_ADMINISTRATOR,
     RABBITMQ_SETTINGS,
     RABBITMQ_SETTINGS_TEXT,
     databases_script,
@@ -71,7 +71,7 @@ def _secrets(workspace: Workspace) -> Iterator[tuple[str, str]]:
         yield "rabbitmq-definitions", "rabbitmq/definitions.json"
     else:
         yield "nats-configuration", "nats/nats.conf"
-        yield NATS_ADMINISTRATOR, f"nats/{wire.BROKER_ADMIN_URL}"
+    yield BROKER_ADMINISTRATOR, f"{workspace.production.broker}/{wire.BROKER_ADMIN_URL}"
     if uses_consul(workspace):
         yield CONSUL_ADMINISTRATOR, "consul/administrator"
         yield CONSUL_CONFIGURATION, "consul/consul.json"

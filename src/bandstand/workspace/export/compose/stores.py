@@ -14,15 +14,15 @@ from bandstand.workspace.export.compose.hardening import (
     limits,
     secrets,
 )
-from bandstand.workspace.export.deployment import SECRETS_FOLDER, streams_command
+from bandstand.workspace.export.deployment import SECRETS_FOLDER, topology_command
 from bandstand.workspace.manifest import Images, Service, Workspace
 from bandstand.workspace.manifest.connections import STATEMENT_TIMEOUT, max_connections, role_limit
 from bandstand.workspace.postgres_logging import LOG_SETTINGS
 
 __all__ = [
+    "BROKER_ADMINISTRATOR",
+    "BROKER_TOPOLOGY",
     "DATABASES_SCRIPT",
-    "NATS_ADMINISTRATOR",
-    "NATS_STREAMS",
     "RABBITMQ_SETTINGS",
     "RABBITMQ_SETTINGS_TEXT",
     "databases_script",
@@ -35,8 +35,8 @@ RABBITMQ_SETTINGS: Final = "rabbitmq/rabbitmq.conf"
 
 _ADMINISTRATOR: Final = "postgres-administrator"
 _NATS_VOLUME: Final = "nats-volume"
-NATS_STREAMS: Final = "nats-streams"
-NATS_ADMINISTRATOR: Final = "nats-administrator"
+BROKER_TOPOLOGY: Final = "broker-topology"
+BROKER_ADMINISTRATOR: Final = "broker-administrator"
 # The image of NATS has no user of its own.
 _NATS_USER: Final = "1000:1000"
 
@@ -52,7 +52,7 @@ def stores(workspace: Workspace) -> Iterator[tuple[str, Json]]:
     else:
         yield _NATS_VOLUME, _nats_volume(images)
         yield "nats", _nats(images)
-        yield NATS_STREAMS, _nats_streams(workspace)
+    yield BROKER_TOPOLOGY, _broker_topology(workspace)
     if uses_consul(workspace):
         yield "consul", consul(images)
         yield TOKENS_JOB, consul_tokens(workspace)
@@ -172,7 +172,7 @@ def _valkey(images: Images) -> Json:
 
 
 RABBITMQ_SETTINGS_TEXT: Final = """\
-# Users, their rights, and what all services share are read at each start; nothing else can change them.
+# Users and their rights are read at each start; nothing else can change them.
 definitions.import_backend = local_filesystem
 definitions.local.path = /run/secrets/rabbitmq-definitions.json
 # Refuse to take more before the disk or the container's memory is full; publishers then wait in their outboxes.
@@ -211,15 +211,15 @@ def _nats_volume(images: Images) -> Json:
     ) | {"restart": "no"}
 
 
-def _nats_streams(workspace: Workspace) -> Json:
-    """Return the job in which the administrator declares the streams; no service has the right to."""
+def _broker_topology(workspace: Workspace) -> Json:
+    """Return the job in which the administrator declares what all services share; no service has the right to."""
     return container(
         workspace.production.image.name(workspace.service_names[0]),
         networks=(DATA,),
-        command=streams_command(workspace),
+        command=topology_command(workspace),
         environment={f"{wire.BROKER_ADMIN_URL}{wire.FILE_SUFFIX}": f"{SECRETS_FOLDER}/{wire.BROKER_ADMIN_URL}"},
-        secrets=secrets([(NATS_ADMINISTRATOR, wire.BROKER_ADMIN_URL)]),
-        depends_on={"nats": {"condition": "service_healthy"}},
+        secrets=secrets([(BROKER_ADMINISTRATOR, wire.BROKER_ADMIN_URL)]),
+        depends_on={workspace.production.broker: {"condition": "service_healthy"}},
         deploy=limits(0.5, 128),
     ) | {"restart": "no"}
 

@@ -1,15 +1,15 @@
-"""Jobs that are applied before a new release: the migrations of each service, and the streams of NATS."""
+"""Jobs that are applied before a new release: the migrations of each service, and the topology of the broker."""
 
 from bandstand.conf import wire
-from bandstand.workspace.export.deployment import SECRETS_FOLDER, migrate_command, streams_command
+from bandstand.workspace.export.deployment import SECRETS_FOLDER, migrate_command, topology_command
 from bandstand.workspace.export.kubernetes.objects import Json, labels, named
 from bandstand.workspace.export.kubernetes.pods import SECURITY, app_container, app_pod, pod, resources, template
 from bandstand.workspace.export.kubernetes.releases import job_name
 from bandstand.workspace.manifest import Service, Workspace
 
-__all__ = ["migration", "streams"]
+__all__ = ["migration", "topology"]
 
-_ADMINISTRATOR = "broker-administrator"  # the Secret with the URL of NATS' administrator
+_ADMINISTRATOR = "broker-administrator"  # the Secret with the URL of the broker's administrator
 
 _DAY = 24 * 3600
 
@@ -29,14 +29,14 @@ def migration(workspace: Workspace, service: Service) -> Json:
     return named("batch/v1", "Job", name, labels(workspace, service.name, "migrate"), spec=spec)
 
 
-def streams(workspace: Workspace) -> Json:
-    """Return the job that declares in NATS what the services share, as its administrator."""
+def topology(workspace: Workspace) -> Json:
+    """Return the job that declares at the broker what the services share, as its administrator."""
     service = workspace.services[0]
     container = {
-        "name": "streams",
+        "name": "topology",
         "image": workspace.production.image.name(service.name),
         "imagePullPolicy": "IfNotPresent",
-        "command": streams_command(workspace),
+        "command": topology_command(workspace),
         "env": [
             {
                 "name": f"{wire.BROKER_ADMIN_URL}{wire.FILE_SUFFIX}",
@@ -56,7 +56,7 @@ def streams(workspace: Workspace) -> Json:
         "backoffLimit": 3,
         "activeDeadlineSeconds": 600,
         "ttlSecondsAfterFinished": _DAY,
-        "template": template(workspace, service.name, "streams", pods),
+        "template": template(workspace, service.name, "topology", pods),
     }
-    name = job_name(f"{workspace.name}-streams", workspace.production.image.tag)
-    return named("batch/v1", "Job", name, labels(workspace, service.name, "streams"), spec=spec)
+    name = job_name(f"{workspace.name}-topology", workspace.production.image.tag)
+    return named("batch/v1", "Job", name, labels(workspace, service.name, "topology"), spec=spec)

@@ -31,18 +31,17 @@ def network_policies(workspace: Workspace) -> Iterator[Json]:
         if service.worker:
             yield _worker(workspace, service)
         yield _migration(workspace, service)
-    if workspace.production.broker == "nats":
-        yield _streams(workspace)
+    yield _topology(workspace)
 
 
-def _streams(workspace: Workspace) -> Json:
-    """Return the policy of the job that declares the streams."""
+def _topology(workspace: Workspace) -> Json:
+    """Return the policy of the job that declares what services share at the broker."""
     spec = {
-        "podSelector": {"matchLabels": selector(workspace, workspace.services[0].name, "streams")},
+        "podSelector": {"matchLabels": selector(workspace, workspace.services[0].name, "topology")},
         "policyTypes": ["Egress"],
-        "egress": [_to_stores(workspace, _BROKER["nats"])],
+        "egress": [_to_stores(workspace, _BROKER[workspace.production.broker])],
     }
-    return _policy(workspace, f"{workspace.name}-streams", spec)
+    return _policy(workspace, f"{workspace.name}-topology", spec)
 
 
 def _closed(workspace: Workspace) -> Json:

@@ -21,7 +21,7 @@ def metadata(name: str, labels_: Json) -> Json:
 
 
 def labels(workspace: Workspace, name: str, component: str) -> Json:
-    """Return the labels that Kubernetes recommends; ``component`` is web, worker, migrate, streams or gateway."""
+    """Return the labels that Kubernetes recommends; ``component`` is web, worker, migrate, topology or gateway."""
     return {
         **selector(workspace, name, component),
         "app.kubernetes.io/version": version_label(workspace.production.image.tag),

@@ -7,7 +7,7 @@ from typing import Final
 from bandstand.workspace.export.files import File
 from bandstand.workspace.export.headings import heading
 from bandstand.workspace.export.kubernetes.gateways import configuration_files, gateway_objects, platform_gateway
-from bandstand.workspace.export.kubernetes.jobs import migration, streams
+from bandstand.workspace.export.kubernetes.jobs import migration, topology
 from bandstand.workspace.export.kubernetes.networking import GATEWAY, network_policies
 from bandstand.workspace.export.kubernetes.objects import Json
 from bandstand.workspace.export.kubernetes.overlays import kustomization, overlay_files
@@ -24,9 +24,8 @@ def render_kubernetes(workspace: Workspace) -> Iterator[File]:
     """Yield the base, the overlays, and the jobs, which are applied before the rest."""
     yield from _base(workspace)
     yield from (_file(path, documents) for path, documents in overlay_files(workspace))
-    namespace, jobs = workspace.production.namespace, [migration(workspace, each) for each in workspace.services]
-    if workspace.production.broker == "nats":
-        jobs.insert(0, streams(workspace))
+    namespace = workspace.production.namespace
+    jobs = [topology(workspace), *(migration(workspace, each) for each in workspace.services)]
     yield _file("migrations/kustomization.yaml", [kustomization(namespace=namespace, resources=["jobs.yaml"])])
     yield _file("migrations/jobs.yaml", jobs)
 

@@ -1,28 +1,19 @@
-"""What a RabbitMQ reads when it starts: users with rights on what is their own, and what all services share.
-
-A service may neither make nor delete the exchange and its archive, so they are made here.
-"""
+"""The definitions that a RabbitMQ reads when it starts: users, each with rights on what is its own."""
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
+from bandstand.topology.rabbitmq import permissions, topic_permissions
 from bandstand.workspace.runtime.ports import LOOPBACK
 
 __all__ = ["ADMINISTRATOR", "VIRTUAL_HOST", "RabbitMqUser", "definitions"]
 
 ADMINISTRATOR: Final = "bandstand"
 VIRTUAL_HOST: Final = "/"
-
-# The archive as bandstand.events declares it where it is missing.
-_ARCHIVE: Final[Mapping[str, object]] = {
-    "x-queue-type": "stream",
-    "x-max-age": "7D",
-    "x-stream-max-segment-size-bytes": 50_000_000,
-}
 
 
 class RabbitMqUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +30,11 @@ class RabbitMqUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def definitions(platform: str, password: str, users: Iterable[RabbitMqUser]) -> dict[str, Any]:
-    """Return what is there from the start on; queues and messages that exist are left as they are.
+    """Return the users and their rights. Exchanges are declared by an administrator's step (``bandstand.topology``).
 
     ``platform`` is the first part of every name, ``password`` the administrator's.
     """
-    events, users = f"{platform}.events", tuple(users)
-    place = {"vhost": VIRTUAL_HOST}
+    users, place = tuple(users), {"vhost": VIRTUAL_HOST}
     return {
         "users": [
             _user(ADMINISTRATOR, password, "administrator"),
@@ -53,41 +43,10 @@ def definitions(platform: str, password: str, users: Iterable[RabbitMqUser]) -> 
         "vhosts": [{"name": VIRTUAL_HOST}],
         "permissions": [
             {**place, "user": ADMINISTRATOR, "configure": ".*", "write": ".*", "read": ".*"},
-            *({**place, "user": user.name, **_permissions(platform, user.name)} for user in users),
+            *({**place, "user": user.name, **permissions(platform, user.name)} for user in users),
         ],
-        "topic_permissions": [
-            {**place, "user": user.name, "exchange": events, "write": rf"^{user.name}\.", "read": ".*"}
-            for user in users
-        ],
-        "exchanges": [
-            {
-                **place,
-                "name": events,
-                "type": "topic",
-                "durable": True,
-                "auto_delete": False,
-                "internal": False,
-                "arguments": {},
-            }
-        ],
-        "queues": [{**place, "name": events, "durable": True, "auto_delete": False, "arguments": _ARCHIVE}],
-        "bindings": [
-            {
-                **place,
-                "source": events,
-                "destination": events,
-                "destination_type": "queue",
-                "routing_key": "#",
-                "arguments": {},
-            }
-        ],
+        "topic_permissions": [{**place, "user": user.name, **topic_permissions(platform, user.name)} for user in users],
     }
-
-
-def _permissions(platform: str, service: str) -> dict[str, str]:
-    own = rf"{service}(\..*)?"
-    shared = rf"^{platform}\.(events|{own})$"
-    return {"configure": rf"^{platform}\.{own}$", "write": shared, "read": shared}
 
 
 def _user(name: str, password: str, tags: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from bandstand.exceptions import BrokerError, ServerFailed
-from bandstand.topology.nats import declare_streams
+from bandstand.topology import declare
 from bandstand.workspace.manifest import EMBEDDED, SYSTEM, Server
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.resources import Action, Stage, Step
@@ -16,6 +16,7 @@ __all__ = ["ReachServer", "plan_existing"]
 _LABELS: Final = {"postgres": "PostgreSQL", "redis": "Redis", "nats": "NATS", "rabbitmq": "RabbitMQ"}
 # How one has `bandstand up` start it instead.
 _STARTED: Final = {"postgres": EMBEDDED, "redis": EMBEDDED, "nats": EMBEDDED, "rabbitmq": SYSTEM}
+_BROKERS: Final = ("nats", "rabbitmq")
 _PORTS: Final = {"postgres": 5432, "redis": 6379, "nats": 4222, "rabbitmq": 5672}
 _TLS_PORTS: Final = {"amqps": 5671}
 _PAUSE: Final = 0.2
@@ -55,8 +56,8 @@ class ReachServer(Action, frozen=True, kw_only=True):
         return None
 
 
-class ReachNats(ReachServer, frozen=True, kw_only=True):
-    """The same, and declare the streams of the platform as the user in ``url``."""
+class ReachBroker(ReachServer, frozen=True, kw_only=True):
+    """The same, and declare what services share there as the user in ``url``."""
 
     url: str
     platform: str
@@ -65,17 +66,17 @@ class ReachNats(ReachServer, frozen=True, kw_only=True):
     async def perform(self) -> tuple[str, ...]:
         await super().perform()
         try:
-            await declare_streams(self.url, self.platform, self.services)
+            await declare(self.url, self.platform, self.services)
         except BrokerError as error:
             raise ServerFailed(
-                f"The streams of the platform can't be declared. {error}",
+                f"What the services share at {_LABELS[self.kind]} can't be declared. {error}",
                 hint="Write the URL of a user who may, or let an administrator do it: python -m bandstand.topology "
                 "--help.",
             ) from error
         return ()
 
     def __repr__(self) -> str:
-        return f"ReachNats({self.host}:{self.port})"  # the URL may hold a password
+        return f"ReachBroker({self.host}:{self.port})"  # the URL may hold a password
 
 
 def plan_existing(server: Server, platform: str, services: Iterable[str]) -> Step:
@@ -83,9 +84,9 @@ def plan_existing(server: Server, platform: str, services: Iterable[str]) -> Ste
     parts = urlsplit(server.url or "")
     host, port = parts.hostname or LOOPBACK, parts.port or _TLS_PORTS.get(parts.scheme) or _PORTS[server.kind]
     action = ReachServer(kind=server.kind, host=host, port=port)
-    if server.kind == "nats":
-        action = ReachNats(
-            kind="nats", host=host, port=port, url=server.url or "", platform=platform, services=tuple(services)
+    if server.kind in _BROKERS:
+        action = ReachBroker(
+            kind=server.kind, host=host, port=port, url=server.url or "", platform=platform, services=tuple(services)
         )
     label = f"{_LABELS[server.kind]} at {host}:{port}"
     return Step(name=server.kind, label=label, stage=Stage.TASK, action=action)

@@ -12,11 +12,13 @@ from typing import Final
 
 import msgspec
 
+from bandstand.exceptions import BrokerError, ConfigurationError
+from bandstand.topology.rabbitmq import declare_exchanges
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import ReplyProbe
 from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
 from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
-from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, VIRTUAL_HOST, RabbitMqUser, definitions
+from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, RabbitMqUser, definitions
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 
 __all__ = ["PORT_MAPPER", "RabbitMqPorts", "RabbitMqProbe", "plan_rabbitmq"]
@@ -39,6 +41,7 @@ _ERLANG: Final = (
     "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none -noinput "
     "-eval spawn(fun()->F=fun(G)->timer:sleep(100),[dets:sync(T)||T<-dets:all()],G(G)end,F(F)end)."
 )
+_WRITTEN: Final = 0.5  # seconds after which a new archive is on the disk, for the reason above
 
 
 class RabbitMqPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,30 +53,21 @@ class RabbitMqPorts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RabbitMqProbe(Probe, frozen=True, kw_only=True):
-    """Ready when it lets the administrator open the virtual host (AMQP 0-9-1, 2.2.4)."""
+    """Ready when it has the exchanges of the platform: those that are missing are declared by the administrator."""
 
     port: int
     password: str
+    platform: str
+    services: tuple[str, ...]
 
     async def check(self) -> None:
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        administrator = RabbitMqUser(name=ADMINISTRATOR, password=self.password)
         try:
-            writer.write(_PROTOCOL)
-            await _answer(reader, 10, "start")
-            plain = f"\0{ADMINISTRATOR}\0{self.password}".encode()
-            login = pack(">I", 0) + _short(b"PLAIN") + pack(">I", len(plain)) + plain + _short(b"en_US")
-            writer.write(_method(11, login))
-            await _answer(reader, 30, "tune")
-            writer.write(
-                _method(31, pack(">HIH", 1, 131_072, 0)) + _method(40, _short(VIRTUAL_HOST.encode()) + b"\0\0")
-            )
-            await _answer(reader, 41, "open-ok")
-            writer.write(_method(50, pack(">H", 200) + _short(b"") + pack(">HH", 0, 0)))
-            await _answer(reader, 51, "close-ok")
-        except asyncio.IncompleteReadError as error:
-            raise NotReady("it closed the connection") from error
-        finally:
-            writer.transport.abort()
+            missing = await declare_exchanges(administrator.url(self.port), self.platform, self.services)
+        except (BrokerError, ConfigurationError) as error:
+            raise NotReady(str(error)) from error
+        if missing:
+            await asyncio.sleep(_WRITTEN)
 
 
 class PortMapperProbe(Probe, frozen=True, kw_only=True):
@@ -108,7 +102,7 @@ def plan_rabbitmq(
     ``platform`` is the first part of every name, ``password`` the administrator's, ``options`` more lines for the
     configuration.
     """
-    folder = place.folder
+    folder, users = place.folder, tuple(users)
     environment = {**place.environment, **_environment(folder, ports)}
     place = msgspec.structs.replace(place, environment=environment)
     configuration = _CONFIGURATION.format(host=LOOPBACK, port=ports.clients)
@@ -136,7 +130,14 @@ def plan_rabbitmq(
         stage=Stage.SERVER,
         command=place.command(programs.server),
         log=place.log,
-        probe=RabbitMqProbe(port=ports.clients, password=password, again=3 * PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
+        probe=RabbitMqProbe(
+            port=ports.clients,
+            password=password,
+            platform=platform,
+            services=tuple(user.name for user in users),
+            again=PROBE_INTERVAL,
+            timeout=PROBE_TIMEOUT,
+        ),
         liveness=ReplyProbe(port=ports.clients, question=_PROTOCOL, timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=ports.clients,
@@ -171,21 +172,3 @@ def _environment(folder: Path, ports: RabbitMqPorts) -> dict[str, str]:
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
     }
-
-
-def _method(number: int, arguments: bytes) -> bytes:
-    """Return the frame of a method of AMQP's class "connection"."""
-    payload = pack(">HH", 10, number) + arguments
-    return pack(">BHI", 1, 0, len(payload)) + payload + b"\xce"
-
-
-async def _answer(reader: asyncio.StreamReader, number: int, name: str) -> None:
-    head = await reader.readexactly(7)
-    payload = await reader.readexactly(int.from_bytes(head[3:7], "big") + 1)
-    if payload[:4] != pack(">HH", 10, number):
-        text = payload[:-1].decode(errors="replace").strip()
-        raise NotReady(f"it did not answer connection.{name}, but {text!r}")
-
-
-def _short(text: bytes) -> bytes:
-    return bytes([len(text)]) + text

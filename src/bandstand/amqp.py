@@ -1,4 +1,4 @@
-"""A connection and its channels, as coroutines over pika's callbacks. Neither ever comes back: a new one is made."""
+"""An AMQP connection and its channels, as coroutines over pika's callbacks. Neither ever comes back: make a new one."""
 
 import asyncio
 import logging
@@ -7,26 +7,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel as PikaChannel
-from pika.exceptions import (
-    AMQPConnectionError,
-    AMQPError,
-    ChannelClosed,
-    ChannelClosedByBroker,
-    ConnectionClosed,
-    ProbableAccessDeniedError,
-)
-from pika.exceptions import ProbableAuthenticationError as WrongPassword
+from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker
 
-from bandstand.events.brokers.base import BrokerOptions
-from bandstand.events.brokers.happening import happens
-from bandstand.exceptions import BrokerError, BrokerUnavailable, ConfigurationError
-
-__all__ = ["TROUBLE", "Channel", "Link", "connection_parameters", "explained"]
+__all__ = ["TROUBLE", "Channel", "Connection", "url_parameters"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -38,35 +25,26 @@ _CALL_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 2.0
 _SILENCE: Final = 10_000  # milliseconds that sent bytes may stay unacknowledged by the other machine
 _NOT_FOUND: Final = 404
-_REFUSED: Final = 403
-_NO_SUCH_HOST: Final = 530  # "not allowed": the virtual host is not there, or not for this user
 
 # pika logs each closed channel and each failed connection, with tracebacks. Here both are ordinary, and told in words.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
-def connection_parameters(url: str, options: BrokerOptions) -> pika.ConnectionParameters:
+def url_parameters(url: str) -> pika.ConnectionParameters:
     """Return what ``amqp://user:password@host:port/virtual-host`` means; ``amqps://`` verifies the certificate.
 
     Raises:
-        ConfigurationError: it can't be understood.
+        ValueError: it can't be understood.
     """
     try:
         parameters = pika.URLParameters(url)
         if parameters.ssl_options is not None and parameters.ssl_options.server_hostname is None:
             parameters.ssl_options.server_hostname = parameters.host
-    except (ValueError, TypeError, SyntaxError, OSError) as error:
-        raise ConfigurationError(
-            f"BROKER_URL is not understood: {error}. Write amqp://user:password@host:5672/virtual-host "
-            f"(%2F is the virtual host /), or amqps:// for TLS."
-        ) from error
-    if parameters.heartbeat is None:
-        # Both sides may need two intervals to notice a silence; within the lease it must be noticed.
-        parameters.heartbeat = max(1, int(options.lease / 2))
+    except (TypeError, SyntaxError, OSError) as error:
+        raise ValueError(str(error)) from error
     parameters.connection_attempts = 1
     parameters.socket_timeout = _CONNECT_TIMEOUT
     parameters.stack_timeout = 2 * _CONNECT_TIMEOUT
-    parameters.client_properties = {"connection_name": options.service, "product": "Bandstand"}
     parameters.tcp_options = _tcp_options()
     return parameters
 
@@ -78,26 +56,6 @@ def _tcp_options() -> dict[str, int]:
     return options
 
 
-def explained(error: BaseException, url: str) -> BrokerError:
-    """Return what ``error`` means for who runs the service, without the password."""
-    if isinstance(error, BrokerError):
-        return error
-    parts = urlsplit(url)
-    place = f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
-    user = unquote(parts.username or "guest")
-    code, text = (
-        (error.reply_code, error.reply_text) if isinstance(error, (ChannelClosed, ConnectionClosed)) else (0, "")
-    )
-    if isinstance(error, WrongPassword) or (isinstance(error, ConnectionClosed) and code == _REFUSED):
-        return BrokerError(f"RabbitMQ at {place} does not know the user {user!r}, or not that password.")
-    if code == _NO_SUCH_HOST or isinstance(error, ProbableAccessDeniedError):
-        host = unquote(parts.path[1:]) or "/"
-        return BrokerError(f"RabbitMQ at {place} has no virtual host {host!r}, or not for the user {user!r}.")
-    if code == _REFUSED:
-        return BrokerError(f"RabbitMQ at {place} refuses the user {user!r}: {text}")
-    return BrokerUnavailable(f"RabbitMQ at {place} can't be used: {text or str(error) or type(error).__name__}")
-
-
 def _fulfil(future: "asyncio.Future[Any]", value: Any) -> None:
     """Set the result, unless nobody waits for it any more."""
     if not future.done():
@@ -105,7 +63,7 @@ def _fulfil(future: "asyncio.Future[Any]", value: Any) -> None:
 
 
 class Channel:
-    """A channel of a link."""
+    """A channel of a connection."""
 
     def __init__(self, raw: PikaChannel, loop: asyncio.AbstractEventLoop) -> None:
         self.raw = raw
@@ -153,7 +111,7 @@ def _root(error: BaseException) -> BaseException:
             return error if isinstance(error, TROUBLE) else AMQPConnectionError(repr(error))
 
 
-class _Connection(AsyncioConnection):  # type: ignore[misc] # pika has no types
+class _PikaConnection(AsyncioConnection):  # type: ignore[misc] # pika has no types
     """pika's own, but that many frames can go out together; by itself it makes one system call for each."""
 
     _held: list[bytes] | None = None
@@ -177,7 +135,7 @@ class _Connection(AsyncioConnection):  # type: ignore[misc] # pika has no types
             self._held.append(data)
 
 
-class Link:
+class Connection:
     """One connection, from the handshake to its loss."""
 
     def __init__(self, parameters: pika.ConnectionParameters) -> None:
@@ -187,7 +145,7 @@ class Link:
         self.blocked = False
         """Whether the server takes no messages, because its memory or disk is full."""
         self.on_blocked: Callable[[], None] = lambda: None
-        self._connection = _Connection(
+        self._connection = _PikaConnection(
             parameters,
             on_open_callback=lambda _: _fulfil(self._opened, None),
             on_open_error_callback=self._on_failure,
@@ -199,7 +157,7 @@ class Link:
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, parameters: pika.ConnectionParameters) -> "AsyncIterator[Link]":
+    async def connected(cls, parameters: pika.ConnectionParameters) -> "AsyncIterator[Connection]":
         """A connection for a while."""
         link = cls(parameters)
         try:
@@ -277,7 +235,8 @@ class Link:
             if not self.lost.is_set():
                 with suppress(*TROUBLE):
                     way()
-                    await happens(self.lost, _CLOSE_TIMEOUT)
+                    async with asyncio.timeout(_CLOSE_TIMEOUT):
+                        await self.lost.wait()
 
     def _block(self, blocked: bool) -> None:
         self.blocked = blocked
