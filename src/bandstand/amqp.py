@@ -18,7 +18,7 @@ __all__ = ["TROUBLE", "Channel", "Connection", "url_parameters"]
 logger: Final = logging.getLogger(__name__)
 
 TROUBLE: Final = (OSError, AMQPError)
-"""What the client raises when the connection, a channel or the server fails; time-outs are an OSError."""
+"""The errors of a connection, a channel or the server; time-outs are an OSError."""
 
 _CONNECT_TIMEOUT: Final = 3.0
 _CALL_TIMEOUT: Final = 10.0
@@ -99,7 +99,7 @@ class Channel:
 
 
 def _root(error: BaseException) -> BaseException:
-    """pika packs what happened into what it was doing; unpack it, to an error that is one of ``TROUBLE``."""
+    """Return the cause that pika has wrapped in other errors, as one of ``TROUBLE``."""
     while True:
         if causes := getattr(error, "exceptions", None):
             error = causes[-1]
@@ -112,7 +112,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 class _PikaConnection(AsyncioConnection):  # type: ignore[misc] # pika has no types
-    """pika's own, but that many frames can go out together; by itself it makes one system call for each."""
+    """pika's connection, which can send many frames in one system call."""
 
     _held: list[bytes] | None = None
 
@@ -143,7 +143,7 @@ class Connection:
         self._opened: asyncio.Future[Any] = self._loop.create_future()
         self.lost = asyncio.Event()
         self.blocked = False
-        """Whether the server takes no messages, because its memory or disk is full."""
+        """True while the server takes no messages, because its memory or disk is full."""
         self.on_blocked: Callable[[], None] = lambda: None
         self._connection = _PikaConnection(
             parameters,
@@ -175,7 +175,7 @@ class Connection:
         await self._opened
 
     def in_one_piece(self) -> AbstractContextManager[None]:
-        """What is published in a ``with`` block goes out at its end, together; nothing may be awaited in it."""
+        """Send all that is published in a ``with`` block at once at its end; nothing may be awaited in it."""
         return self._connection.in_one_piece()
 
     async def channel(self) -> Channel:
@@ -202,7 +202,7 @@ class Connection:
             await channel.close()
 
     async def exists(self, *, queue: str = "", exchange: str = "") -> bool:
-        """Say whether there is such a queue or exchange. Needs no permission."""
+        """Return whether there is such a queue or exchange. Needs no permission."""
         if queue:
             return await self.count(queue) is not None
         async with self.borrowed() as channel:

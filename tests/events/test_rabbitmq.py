@@ -11,12 +11,11 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from bandstand.events.brokers import BrokerOptions
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker
-from bandstand.events.brokers.rabbitmq.confirms import Parcel, _blamed
+from bandstand.events.brokers.rabbitmq.backfill import _matcher
 from bandstand.events.brokers.rabbitmq.connection import connection_parameters, explained
-from bandstand.events.brokers.rabbitmq.filling import _matcher
-from bandstand.events.brokers.rabbitmq.intake import Intake, RabbitMqIncoming
+from bandstand.events.brokers.rabbitmq.consumer import Consumer, RabbitMqIncoming
 from bandstand.events.brokers.rabbitmq.names import Names
-from bandstand.events.brokers.rabbitmq.publisher import Publisher
+from bandstand.events.brokers.rabbitmq.publisher import Publisher, PublishRequest, _blamed
 from bandstand.events.brokers.rabbitmq.topology import Topology
 from bandstand.exceptions import BrokerError, BrokerUnavailable, ConfigurationError, Unroutable
 
@@ -33,7 +32,7 @@ def test_names_are_those_of_the_server_s_permissions() -> None:
     assert names.key("order.placed") == "order-service.order.placed"
     assert names.filter("order.*") == "*.order.*"
     assert names.queue("orders.reserve") == "shop.order-service.orders.reserve"
-    assert names.whole("orders.reserve", "order.*") == "shop.order-service.orders.reserve:order.*"
+    assert names.backfilled_mark("orders.reserve", "order.*") == "shop.order-service.orders.reserve:order.*"
 
 
 def test_a_copy_from_the_archive_has_a_key_that_no_pattern_matches() -> None:
@@ -116,7 +115,7 @@ def test_trouble_is_told_in_words(error: Exception, kind: type, words: str) -> N
     assert "pass" not in str(told).replace("password", "")
 
 
-PARCEL = Parcel(exchange="shop.events", key="a.order.placed", body=b"12345", properties=pika.BasicProperties())
+REQUEST = PublishRequest(exchange="shop.events", key="a.order.placed", body=b"12345", properties=pika.BasicProperties())
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ PARCEL = Parcel(exchange="shop.events", key="a.order.placed", body=b"12345", pro
 )
 def test_only_the_message_that_closed_the_channel_is_to_blame(code: int, text: str, kind: type) -> None:
     """The server closes a channel over one message; the others of the batch are to be sent again."""
-    assert type(_blamed(PARCEL, ChannelClosedByBroker(code, text))) is kind
+    assert type(_blamed(REQUEST, ChannelClosedByBroker(code, text))) is kind
 
 
 class RecordingChannel:
@@ -157,7 +156,7 @@ def brought() -> tuple[Callable[[], list[Any]], list[RabbitMqIncoming]]:
 
     from pika.spec import Basic
 
-    from bandstand.events.brokers.rabbitmq.intake import _Delivery
+    from bandstand.events.brokers.rabbitmq.consumer import _Delivery
 
     raw = RecordingChannel()
     messages: list[RabbitMqIncoming] = []
@@ -231,22 +230,22 @@ async def watching(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, "asy
 async def keeping(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, "asyncio.Task[None]"]:
     """What a subscription does all the time."""
 
-    async def begin(intake: Intake) -> bool:
-        intake._disturbed.clear()  # as a new channel does
+    async def begin(consumer: Consumer) -> bool:
+        consumer._disturbed.clear()  # as a new channel does
         return True
 
-    monkeypatch.setattr(Intake, "_begin", begin)
-    monkeypatch.setattr(Intake, "_complete", nothing)
-    intake = Intake(
+    monkeypatch.setattr(Consumer, "_begin", begin)
+    monkeypatch.setattr(Consumer, "_complete", nothing)
+    consumer = Consumer(
         connection=SimpleNamespace(lost=asyncio.Event()),  # type: ignore[arg-type]
         names=None,  # type: ignore[arg-type]
         binding=None,  # type: ignore[arg-type]
         options=OPTIONS,
         receiver=lambda incoming: None,
         history=nothing,  # type: ignore[arg-type]
-        fill=nothing,
+        backfill=nothing,
     )
-    return intake._disturbed, intake.task
+    return consumer._disturbed, consumer.task
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -256,7 +255,7 @@ def test_who_is_told_to_end_ends_whatever_happens_at_that_moment(
 ) -> None:
     """A task that is cancelled so many turns of the loop after what it waited for has happened does not wait again."""
     monkeypatch.setattr(Publisher, "check_every", 3600.0)
-    monkeypatch.setattr(Intake, "check_every", 3600.0)
+    monkeypatch.setattr(Consumer, "check_every", 3600.0)
 
     async def end() -> bool:
         event, task = await begin(monkeypatch)

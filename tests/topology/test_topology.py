@@ -1,4 +1,4 @@
-"""The streams that services share at their broker, and the job that declares them."""
+"""The streams and exchanges that services share at their broker, and the job that declares them."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from bandstand.exceptions import ConfigurationError
 from bandstand.topology import __main__ as command
+from bandstand.topology import rabbitmq
 from bandstand.topology.nats import inbound_stream, permissions, stream_configurations
 from tests.ports import held_port
 
@@ -68,13 +69,34 @@ def test_a_file_that_is_not_there_is_named(
     assert "nowhere, which can't be read: No such file or directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("scheme", "name"), [("nats", "NATS"), ("amqp", "RabbitMQ")])
 def test_a_server_that_is_not_there_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, scheme: str, name: str
 ) -> None:
     """The error comes when ``--wait`` is over, and holds no password."""
     file = tmp_path / "url"
-    file.write_text(f"nats://admin:hunter2@127.0.0.1:{held_port()}\n")
+    file.write_text(f"{scheme}://admin:hunter2@127.0.0.1:{held_port()}\n")
     assert run(monkeypatch, "shop", "a", "--wait", "0", BROKER_ADMIN_URL_FILE=str(file)) == 1
     error = capsys.readouterr().err
-    assert "NATS at 127.0.0.1:" in error
+    assert f"{name} at 127.0.0.1:" in error
     assert "hunter2" not in error
+
+
+@pytest.mark.parametrize("url", ["kafka://admin:hunter2@broker:9092", "amqp://admin:hunter2@broker:port/"])
+def test_a_url_that_is_not_understood_is_a_wrong_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """Nothing is waited for, since waiting would not help; the password is not shown."""
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "shop", "a", BROKER_ADMIN_URL=url)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "administrator" in error
+    assert "hunter2" not in error
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "*", "#", "", "events"])
+def test_a_name_that_would_be_another_s_in_rabbitmq_is_refused(name: str) -> None:
+    """With such a name a service's rights would reach what is shared, or its names could not be told apart."""
+    with pytest.raises(ConfigurationError):
+        rabbitmq.permissions("shop", name)

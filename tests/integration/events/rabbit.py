@@ -2,12 +2,9 @@
 
 import datetime
 import ipaddress
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pika
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,16 +34,6 @@ class Rabbit(RabbitMq):
 
     def tls_url(self) -> str:
         return f"amqps://bandstand:bandstand@127.0.0.1:{self.tls_port}/%2F"
-
-    @contextmanager
-    def channel(self) -> Iterator[Any]:
-        """A raw channel of the administrator."""
-        connection = pika.BlockingConnection(pika.URLParameters(self.url()))
-        try:
-            yield connection.channel()
-        finally:
-            if connection.is_open:
-                connection.close()
 
     def messages(self, queue: str) -> int:
         """Return how many messages the queue has, with those that somebody has and did not settle."""

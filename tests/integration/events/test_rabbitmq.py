@@ -1,4 +1,4 @@
-"""What RabbitMQ itself brings: the rules of all brokers on the real server, and its own troubles."""
+"""RabbitMQ: the rules of all brokers on the real server, and its own faults."""
 
 import contextlib
 import itertools
@@ -12,13 +12,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from pika.exceptions import ChannelClosedByBroker
 
 from bandstand import failpoints
 from bandstand.amqp import Channel
 from bandstand.events.brokers import Binding, Broker, BrokerOptions, Outgoing, looped
-from bandstand.events.brokers.rabbitmq import RabbitMqBroker, confirms
-from bandstand.events.brokers.rabbitmq.intake import Intake
+from bandstand.events.brokers.rabbitmq import RabbitMqBroker
+from bandstand.events.brokers.rabbitmq import publisher as publishing
+from bandstand.events.brokers.rabbitmq.consumer import Consumer
 from bandstand.events.brokers.rabbitmq.publisher import Publisher
 from bandstand.exceptions import BrokerError, BrokerUnavailable, Unroutable
 from bandstand.failpoints import FailPoint
@@ -34,7 +34,7 @@ SERVICES = ("order-service", "user-service", "product-service")
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer to a publisher comes from a limit in time: whatever is told, is told before."""
-    monkeypatch.setattr(confirms, "_CONFIRM_TIMEOUT", 2 * GUARD)
+    monkeypatch.setattr(publishing, "_CONFIRM_TIMEOUT", 2 * GUARD)
     monkeypatch.setattr(looped, "_PATIENCE", 2 * GUARD)
 
 
@@ -87,7 +87,7 @@ def connect(rabbit: Rabbit, platform: str) -> Iterator[Callable[..., RabbitMqBro
 @pytest.fixture
 def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brokers look after what they declared each half second."""
-    monkeypatch.setattr(Intake, "check_every", 0.5)
+    monkeypatch.setattr(Consumer, "check_every", 0.5)
     monkeypatch.setattr(Publisher, "check_every", 0.5)
 
 
@@ -153,26 +153,17 @@ def test_what_a_new_queue_forgets_when_its_server_is_killed_comes_again(
 
 
 @pytest.mark.parametrize("protected", [True, False])
-def test_a_new_queue_is_whole_when_it_is_old_enough(
+def test_a_new_queue_is_marked_as_backfilled_once_it_is_on_the_disk(
     rabbit: Rabbit, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch, protected: bool
 ) -> None:
-    """Its mark comes after its youth, or with the orderly end of who filled it; the tooth: switched off, at once."""
+    """It is marked after ``write_delay``, or at the orderly end of the process; switched off, it is marked at once."""
     if not protected:
-        switch_off(monkeypatch, "rabbitmq.youth")
+        switch_off(monkeypatch, "rabbitmq.write_delay")
     broker = connect(Inbox())
     mark = f"{broker.options.platform}.order-service.a:user.created"
-    assert is_there(rabbit, mark) is not protected
+    assert rabbit.has_exchange(mark) is not protected
     broker.close()
-    assert is_there(rabbit, mark)
-
-
-def is_there(rabbit: Rabbit, exchange: str) -> bool:
-    with rabbit.channel() as channel:
-        try:
-            channel.exchange_declare(exchange, passive=True)
-        except ChannelClosedByBroker:
-            return False
-    return True
+    assert rabbit.has_exchange(mark)
 
 
 # --- confirmations -----------------------------------------------------------------------------------
@@ -222,7 +213,7 @@ def test_without_confirms_a_killed_server_would_lose(
     running: Rabbit, connect: Callable[..., RabbitMqBroker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tooth: with confirms switched off, what a server that then dies never saw counts as sent."""
-    monkeypatch.setattr(confirms, "_CONFIRM_TIMEOUT", 0.2)  # the server answers nothing
+    monkeypatch.setattr(publishing, "_CONFIRM_TIMEOUT", 0.2)  # the server answers nothing
     inbox = Inbox()
     first = connect(inbox)
     running.settle(queue_of(first))
@@ -258,8 +249,8 @@ def test_messages_in_flight_when_the_server_dies_are_told_at_once(
         done.set()
 
     Thread(target=publish, daemon=True).start()
-    flying = broker._session._publisher._channel._flying  # type: ignore[union-attr]
-    until(lambda: len(flying) == 50, "the batch to be on its way")
+    in_progress = broker._session._publisher._channel._in_progress  # type: ignore[union-attr]
+    until(lambda: len(in_progress) == 50, "the batch to be on its way")
     running.kill()
     assert done.wait(GUARD)
     assert {type(error) for error in outcome[0]} == {BrokerUnavailable}, outcome[0][:3]
@@ -329,14 +320,14 @@ def test_an_unroutable_message_does_not_hold_up_the_end(
 ) -> None:
     """A broker that is closed in the moment in which something turns out to be missing closes at once, and does not
     first wait until it is time to look again."""
-    for each in (Intake, Publisher):
+    for each in (Consumer, Publisher):
         monkeypatch.setattr(each, "check_every", 2 * GUARD)
     broker = connect(Inbox())
 
     def happen() -> None:
         broker._closing.set()
         broker._session._publisher._missing.set()  # type: ignore[union-attr]
-        broker._session._intakes[0]._disturbed.set()  # type: ignore[union-attr]
+        broker._session._consumers[0]._disturbed.set()  # type: ignore[union-attr]
 
     broker._loop.call_soon_threadsafe(happen)  # type: ignore[union-attr]
     assert broker._closed.wait(GUARD), "it waited for its next look"
@@ -401,7 +392,7 @@ def test_a_deleted_inbound_exchange_is_declared_again_with_what_was_missed(
 def test_a_binding_that_was_removed_is_made_again(
     rabbit: Rabbit, platform: str, connect: Callable[..., RabbitMqBroker], which: str
 ) -> None:
-    """What somebody unbinds by hand is bound again at the next look."""
+    """A binding that somebody removes by hand is made again at the next check."""
     inbox = Inbox()
     broker = connect(inbox)
     with rabbit.channel() as channel:
@@ -444,10 +435,10 @@ def test_without_unbinding_what_a_service_left_would_still_come(
 ) -> None:
     """The tooth: RabbitMQ keeps a binding until somebody takes it away."""
 
-    async def nothing(self: Intake) -> None: ...
+    async def nothing(self: Consumer) -> None: ...
 
     connect(Inbox(), "user.*").close()
-    monkeypatch.setattr(Intake, "_forget_others", nothing)
+    monkeypatch.setattr(Consumer, "_forget_others", nothing)
     inbox = Inbox()
     connect(inbox, "order.placed").publish([message("1", "user.deleted"), message("2", "order.placed")])
     inbox.wait(2)
@@ -476,11 +467,11 @@ def test_a_server_without_memory_takes_nothing_and_still_brings(
     [held] = inbox.wait(1)
     rabbit.control("set_vm_memory_high_watermark", "0")
     try:
-        monkeypatch.setattr(confirms, "_CONFIRM_TIMEOUT", 0.2)  # a server that blocks a publisher confirms nothing
+        monkeypatch.setattr(publishing, "_CONFIRM_TIMEOUT", 0.2)  # a server that blocks a publisher confirms nothing
         [error] = broker.publish([message("1")])
         assert isinstance(error, BrokerUnavailable)
         until(lambda: not broker.connected, "the alarm to be heard")
-        monkeypatch.setattr(confirms, "_CONFIRM_TIMEOUT", 2 * GUARD)
+        monkeypatch.setattr(publishing, "_CONFIRM_TIMEOUT", 2 * GUARD)
         [error] = broker.publish([message("1")])
         assert "memory or disk is full" in str(error)
         held.acknowledge()
@@ -514,14 +505,14 @@ def test_a_clean_stop_leaves_nothing_that_counts_as_repeated(connect: Callable[.
 
 
 def test_a_paused_process_loses_its_messages_to_another(rabbit: Rabbit, connect: Callable[..., RabbitMqBroker]) -> None:
-    """What a connection held that died comes again, and says so."""
+    """The unsettled messages of a connection that died come again, marked as repeated."""
     first, second = Inbox(acknowledge=False), Inbox()
     broker = connect(first)
     broker.publish([message("1")])
     first.wait(1)
     other = connect(second)
     rabbit.control("close_all_connections", "--vhost", "/", "the test wants it")
-    # A queue that is still young may be filled again from the archive, too; such a copy is new to it.
+    # A queue that is not marked yet may be backfilled again; such a copy is new to it.
     until(lambda: any(each.repeated for each in first.received + second.received), "the message to come again")
     for each in first.received:
         each.acknowledge()  # the first of them is of a channel that is gone: harmless

@@ -87,7 +87,7 @@ def test_a_relay_killed_after_the_confirmation_repeats_no_effect(service: Rig) -
 
 
 def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(service: Rig) -> None:
-    """What RabbitMQ brings again counts as a death; the deadly event ends as a dead letter, all others are handled."""
+    """A message that comes again counts as a death; the deadly event ends as a dead letter, all others are handled."""
     deadly = service.write(0, key="deadly", do="die:99")
     service.write_many(10, 1)
     process, starts = None, 0
@@ -108,7 +108,7 @@ def test_an_event_that_kills_its_process_is_given_up_after_five_deaths(service: 
 
 
 def test_what_a_killed_worker_had_in_hand_is_handled_side_by_side(service: Rig) -> None:
-    """What RabbitMQ brings again after a kill runs beside each other, as it did when it was new."""
+    """Messages that RabbitMQ brings again after a kill are handled in parallel, as new ones are."""
     process = service.ready_worker(events=LEASE)
     for number in range(3):
         service.write(number, do="meet:6")
@@ -203,7 +203,7 @@ def test_sigterm_leaves_nothing_that_counts_as_repeated(service: Rig) -> None:
 
 
 def test_the_status_knows_what_is_in_the_queues(service: Rig, rabbit: Rabbit) -> None:
-    """What nobody has consumed yet is counted in the queues; asking declares nothing, and a wrong password is told."""
+    """Messages that wait in the queues are counted; asking declares nothing, and a wrong password is an error."""
     service.stop(service.ready_worker(events=LEASE))
     service.write_many(5)
     service.ready_worker("--only", "relay", events=LEASE)

@@ -69,22 +69,13 @@ class World:
         for broker in (self.victim, self.publisher, self.attacker):
             broker.close()
 
-    @contextlib.contextmanager
-    def channel(self, service: str = "") -> Iterator[BlockingChannel]:
-        """A channel with confirmations: of a service, or of the administrator."""
-        url = self.server.url(service, PASSWORD) if service else self.server.url()
-        connection = pika.BlockingConnection(pika.URLParameters(url))
-        try:
-            channel = connection.channel()
-            channel.confirm_delivery()
-            yield channel
-        finally:
-            if connection.is_open:
-                connection.close()
+    def channel(self) -> contextlib.AbstractContextManager[BlockingChannel]:
+        """A channel of the attacker."""
+        return self.server.channel(ATTACKER, PASSWORD)
 
     def still_works(self) -> None:
         """Check that everything of the victim's and what all share is there, and that an event comes as before."""
-        with self.channel() as channel:
+        with self.server.channel() as channel:
             for exchange in (SHARED, OWN, THEIRS, OTHERS, INBOUND, MARK):
                 channel.exchange_declare(exchange, passive=True)
             for queue in (ARCHIVE, INBOUND, QUEUE):
@@ -108,17 +99,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
 @pytest.fixture(scope="module")
 def world(server: RabbitMq) -> Iterator[World]:
     with contextlib.closing(World(server)) as made:
-        until(lambda: exists(made, MARK), "the victim's queue to be known as complete")
+        until(lambda: server.has_exchange(MARK), "the victim's queue to be known as complete")
         yield made
-
-
-def exists(world: World, exchange: str) -> bool:
-    with world.channel() as channel:
-        try:
-            channel.exchange_declare(exchange, passive=True)
-        except ChannelClosedByBroker:
-            return False
-    return True
 
 
 # --- what is refused ---------------------------------------------------------------------------------
@@ -191,7 +173,7 @@ ATTEMPTS: dict[str, Attempt] = {
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_nothing_of_another_service_is_touched(world: World, name: str) -> None:
     """RabbitMQ refuses it, and all that the other service has is as it was."""
-    with world.channel(ATTACKER) as channel, pytest.raises(ChannelClosedByBroker) as refused:
+    with world.channel() as channel, pytest.raises(ChannelClosedByBroker) as refused:
         ATTEMPTS[name](channel)
     assert refused.value.reply_code == REFUSED, refused.value
     world.still_works()
@@ -200,7 +182,7 @@ def test_nothing_of_another_service_is_touched(world: World, name: str) -> None:
 @pytest.mark.parametrize("verb", ["queue_purge", "basic_get"])
 def test_the_archive_can_be_read_and_not_emptied(world: World, verb: str) -> None:
     """Each service may read the archive, and a stream knows no way to take something out."""
-    with world.channel(ATTACKER) as channel, pytest.raises(Exception, match=str(NOT_IMPLEMENTED)):
+    with world.channel() as channel, pytest.raises(Exception, match=str(NOT_IMPLEMENTED)):
         getattr(channel, verb)(ARCHIVE)
     world.still_works()
 
@@ -208,14 +190,14 @@ def test_the_archive_can_be_read_and_not_emptied(world: World, verb: str) -> Non
 def test_another_s_name_in_a_message_is_refused(world: World) -> None:
     """RabbitMQ checks the user that a message names."""
     properties = pika.BasicProperties(user_id=IMITATED)
-    with world.channel(ATTACKER) as channel, pytest.raises(ChannelClosedByBroker) as refused:
+    with world.channel() as channel, pytest.raises(ChannelClosedByBroker) as refused:
         channel.basic_publish(OWN, f"{ATTACKER}.user.created", b"x", properties)
     assert refused.value.reply_code == PRECONDITION_FAILED
 
 
 def test_tooth_the_administrator_can(world: World) -> None:
     """The administrator may do what a service may not, so it is the rights that refuse."""
-    with world.channel() as channel:
+    with world.server.channel() as channel:
         channel.exchange_bind(SHARED, OWN, f"{IMITATED}.#")
         channel.exchange_unbind(SHARED, OWN, f"{IMITATED}.#")
         channel.queue_declare(f"{INBOUND}.x", durable=True)
@@ -251,7 +233,7 @@ def through_an_exchange_of_its_own(channel: BlockingChannel) -> None:
 
 
 def dead_lettered(**arguments: Any) -> Attempt:
-    """Let RabbitMQ itself publish to the own exchange."""
+    """Have RabbitMQ itself publish to the attacker's exchange."""
 
     def attempt(channel: BlockingChannel) -> None:
         queue = f"{MINE}.dead-{len(arguments)}"
@@ -280,7 +262,7 @@ FORGERIES: dict[str, Attempt] = {
 def test_the_source_of_an_event_is_who_published_it(world: World, name: str) -> None:
     """However an event comes, its source is its publisher, or nobody: at once, and from the archive."""
     world.held.received[:] = [each for each in world.held.received if each.body != FORGED]
-    with world.channel(ATTACKER) as channel:
+    with world.channel() as channel:
         FORGERIES[name](channel)
     world.still_works()
     late, inbox = world.broker(VICTIM), Inbox()
@@ -306,7 +288,7 @@ def test_the_source_of_an_event_is_who_published_it(world: World, name: str) -> 
 def test_tooth_a_forgery_arrives(world: World, name: str, source: str, event_type: str) -> None:
     """The test above compares something: RabbitMQ delivers such an event, with the imitated service's routing key."""
     world.held.received.clear()
-    with world.channel(ATTACKER) as channel:
+    with world.channel() as channel:
         FORGERIES[name](channel)
     until(lambda: FORGED in world.held.bodies(), "the event")
     assert [(each.source, each.type) for each in world.held.received if each.body == FORGED] == [(source, event_type)]

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pika
 import psutil
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
@@ -96,6 +99,26 @@ class RabbitMq:
         """Declare what the services of a platform share, as its administrator does; return what was missing."""
         return asyncio.run(declare_exchanges(self.url(), platform, services))
 
+    @contextmanager
+    def channel(self, user: str = ADMINISTRATOR, password: str = "bandstand") -> Iterator[BlockingChannel]:
+        """A raw channel, with confirmations."""
+        connection = pika.BlockingConnection(pika.URLParameters(self.url(user, password)))
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+        finally:
+            if connection.is_open:
+                connection.close()
+
+    def has_exchange(self, name: str) -> bool:
+        with self.channel() as channel:
+            try:
+                channel.exchange_declare(name, passive=True)
+            except ChannelClosedByBroker:
+                return False
+        return True
+
     def start(self) -> None:
         if self._mapper is None:
             self._mapper = self._started(self._mapper_plan)
@@ -139,18 +162,19 @@ class RabbitMq:
         until(lambda: not any(map(lives, members)), "what the server started to end", evidence=lambda: str(members))
 
     def has_written(self, *queues: str) -> bool:
-        """Say whether these quorum queues, and the archives of platforms, withstand a kill."""
+        """Return whether these quorum queues, and the archives of platforms, withstand a kill."""
         folder = self.folder / "mnesia"
         return all(withstands_a_kill(folder, queue) for queue in queues) and withstands_a_kill(folder, COORDINATOR)
 
 
 COORDINATOR = "rabbit_stream_coordinator"
-"""What RabbitMQ names on the disk in place of streams, which the archives are."""
+"""The name on the disk that stands for all streams, which the archives are."""
 
 
 def withstands_a_kill(folder: Path, queue: str) -> bool:
-    """Say whether a RabbitMQ with its data below ``folder`` has written the name of the queue to where it looks for it
-    when it starts after a kill. It does so some time after it confirmed that the queue is declared.
+    """Return whether the queue survives a kill of the RabbitMQ that has its data below ``folder``.
+
+    RabbitMQ writes the names of queues to where it looks for them at its start some time after it confirmed them.
     """
     return any(queue.encode() in file.read_bytes() for file in folder.glob("**/names.dets"))
 

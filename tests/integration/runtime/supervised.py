@@ -1,7 +1,8 @@
 """Real processes under the runner's supervisor, on a clock that the test moves."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 
 import psutil
 
@@ -14,7 +15,20 @@ from bandstand.workspace.runtime.supervisor import Observer, Supervisor
 from tests.clock import Clock
 from tests.waiting import GUARD
 
-__all__ = ["Supervised"]
+__all__ = ["Supervised", "system_launcher"]
+
+
+@contextmanager
+def system_launcher() -> Iterator[SystemLauncher]:
+    """A launcher with a watchdog; processes of other tests are none of its orphans. Needs an event loop."""
+    others = {child.pid for child in psutil.Process().children()}
+    watchdog = Watchdog()
+    adopt_orphans(lambda: watchdog.pids | others)
+    watchdog.start()
+    try:
+        yield SystemLauncher(watchdog)
+    finally:
+        watchdog.close()
 
 
 class Supervised:
@@ -48,24 +62,19 @@ class Supervised:
         """Do ``work`` while the processes are supervised, and leave nothing behind."""
 
         async def run() -> None:
-            others = {child.pid for child in psutil.Process().children()}  # those of other tests
-            watchdog = Watchdog()
-            adopt_orphans(lambda: watchdog.pids | others)
-            watchdog.start()
-            launcher = SystemLauncher(watchdog)
-            supervisor = Supervisor(self._plan, self.rules, launcher=launcher, logs=self.logs, clock=self.clock)
-            supervisor.observers = self._observers
-            running = asyncio.create_task(supervisor.run())
-            try:
-                async with asyncio.timeout(GUARD):
-                    await work(supervisor)
-            finally:
-                supervisor.stop()
-                if self._hurried:
-                    await self.until(lambda: supervisor.stopping)
+            with system_launcher() as launcher:
+                supervisor = Supervisor(self._plan, self.rules, launcher=launcher, logs=self.logs, clock=self.clock)
+                supervisor.observers = self._observers
+                running = asyncio.create_task(supervisor.run())
+                try:
+                    async with asyncio.timeout(GUARD):
+                        await work(supervisor)
+                finally:
                     supervisor.stop()
-                await running
-                watchdog.close()
-                self.logs.close()
+                    if self._hurried:
+                        await self.until(lambda: supervisor.stopping)
+                        supervisor.stop()
+                    await running
+                    self.logs.close()
 
         asyncio.run(run())

@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from bandstand.workspace.runtime import watchdog
-from bandstand.workspace.runtime.launcher import Child, SystemLauncher, Watchdog, adopt_orphans
+from bandstand.workspace.runtime.launcher import Child
 from bandstand.workspace.runtime.resources import Command
 from tests.integration.runtime.shop import eventually
+from tests.integration.runtime.supervised import system_launcher
 from tests.waiting import GUARD
 
 pytestmark = pytest.mark.integration
@@ -37,15 +38,8 @@ def launched(work: Callable[[Callable[..., Coroutine[None, None, Child]]], Corou
     output = bytearray()
 
     async def run() -> None:
-        others = {child.pid for child in psutil.Process().children()}  # those of other tests
-        dog = Watchdog()
-        adopt_orphans(lambda: dog.pids | others)
-        dog.start()
-        launcher = SystemLauncher(dog)
-        try:
+        with system_launcher() as launcher:
             await work(lambda command: launcher.launch(command, stop_signal=15, output=output.extend))
-        finally:
-            dog.close()
 
     asyncio.run(run())
     return bytes(output)

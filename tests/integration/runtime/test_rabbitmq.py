@@ -1,5 +1,6 @@
 """A platform whose broker is the machine's own RabbitMQ: what it keeps apart, and that nothing of it is left."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,9 +13,10 @@ from pathlib import Path
 import pika
 import psutil
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
+from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError, UnroutableError
 
 from bandstand.conf import wire
+from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
 from tests.integration.optional.servers import require_rabbitmq, withstands_a_kill
 from tests.integration.runtime.shop import Platform, eventually
 
@@ -92,6 +94,32 @@ def test_a_service_can_not_act_for_another(rabbitmq: Platform, forbidden: Callab
         publish(connection.channel(), "order-service.order.placed")
         with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
             forbidden(connection.channel())
+
+
+def test_what_an_administrator_deletes_is_declared_again(rabbitmq: Platform) -> None:
+    """The health check finds that the shared exchange, the archive or a service's exchange is gone."""
+    secrets = json.loads((rabbitmq.root / ".bandstand" / "secrets.json").read_text())
+    port = rabbitmq.state["ports"]["rabbitmq"]
+    own = "tiny.events.order-service"
+    with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as service:
+        with closing(
+            pika.BlockingConnection(
+                pika.URLParameters(f"amqp://{ADMINISTRATOR}:{secrets['rabbitmq']}@127.0.0.1:{port}/%2F")
+            )
+        ) as administrator:
+            channel = administrator.channel()
+            channel.queue_delete("tiny.events")
+            for exchange in ("tiny.events", own):
+                channel.exchange_delete(exchange)
+
+        def takes_events() -> bool:
+            try:
+                publish(service.channel(), "order-service.order.placed")
+            except (ChannelClosedByBroker, UnroutableError):
+                return False
+            return True
+
+        eventually(takes_events)
 
 
 def test_nobody_gets_in_without_a_password(rabbitmq: Platform) -> None:

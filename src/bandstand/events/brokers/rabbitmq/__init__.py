@@ -15,9 +15,9 @@ A service declares, and declares again (``topology``):
   the queue has been bound all the time;
 - the stream ``<platform>.<service>``: what its releases subscribed to (``history``).
 
-``broker`` keeps a ``session``: one connection to publish (``publisher``, ``confirms``) and one to consume (``intake``,
-one for each subscription), so that a server that takes no more messages still brings them. Both run on one thread, so
-heartbeats go on whatever a handler does. ``connection`` gives pika's callbacks the shape of coroutines.
+``broker`` keeps a ``session``: one connection to publish (``publisher``) and one to consume (``consumer``, one for each
+subscription), so that a server that takes no more messages still delivers. Both run on one thread, so heartbeats go on
+whatever a handler does.
 """
 
 from bandstand.events.brokers.rabbitmq.broker import RabbitMqBroker

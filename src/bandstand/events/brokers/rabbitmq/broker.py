@@ -9,9 +9,9 @@ from typing import Final
 from bandstand.amqp import TROUBLE
 from bandstand.events.brokers.base import BrokerOptions, Waiting
 from bandstand.events.brokers.looped import FIRST_PAUSE, LONGEST_PAUSE, LoopedBroker
-from bandstand.events.brokers.rabbitmq.asking import ask
 from bandstand.events.brokers.rabbitmq.connection import connection_parameters, explained
 from bandstand.events.brokers.rabbitmq.names import Names
+from bandstand.events.brokers.rabbitmq.queries import count_waiting
 from bandstand.events.brokers.rabbitmq.session import History, Session, read_history
 from bandstand.exceptions import BrokerError, BrokerUnavailable
 
@@ -38,7 +38,7 @@ class RabbitMqBroker(LoopedBroker[Session]):
 
     def waiting(self, subscriptions: Collection[str], timeout: float) -> dict[str, Waiting]:
         try:
-            return ask(self._parameters, self._names, subscriptions, timeout)
+            return count_waiting(self._parameters, self._names, subscriptions, timeout)
         except TROUBLE as error:
             raise BrokerUnavailable(f"{explained(error, self.url)} What waits there is not known.") from error
 

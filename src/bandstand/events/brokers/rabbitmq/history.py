@@ -1,4 +1,4 @@
-"""What earlier releases of this service subscribed to, so that bindings of theirs can be removed.
+"""The subscriptions of earlier releases of this service, so that their bindings can be removed.
 
 RabbitMQ tells nobody over AMQP what is bound to what. So each process, when it boots, first adds its own
 subscriptions to a stream, then reads the stream up to there, and then binds: whatever may be bound is in the stream,
@@ -16,9 +16,9 @@ import pika
 
 from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Binding
-from bandstand.events.brokers.rabbitmq.confirms import ConfirmedChannel, Parcel
 from bandstand.events.brokers.rabbitmq.names import Names
-from bandstand.events.brokers.rabbitmq.reading import Kept, read
+from bandstand.events.brokers.rabbitmq.publisher import ConfirmedChannel, PublishRequest
+from bandstand.events.brokers.rabbitmq.stream import StreamMessage, read_stream
 from bandstand.events.brokers.rabbitmq.topology import Topology
 
 __all__ = ["record_and_read"]
@@ -38,13 +38,13 @@ async def record_and_read(connection: Connection, names: Names, bindings: Collec
     await topology.declare_history()
     own = uuid4().hex
     found: dict[str, set[str]] = defaultdict(set)
-    async with aclosing(read(connection, names.history)) as portions:
+    async with aclosing(read_stream(connection, names.history)) as portions:
         await _record(connection, names, bindings, own)
         async for portion in portions:
-            for kept in portion:
-                if kept.properties.message_id == own:
+            for message in portion:
+                if message.properties.message_id == own:
                     return dict(found)
-                _learn(kept, found)
+                _learn(message, found)
     raise TimeoutError("The history ended before our own record.")
 
 
@@ -52,16 +52,16 @@ async def _record(connection: Connection, names: Names, bindings: Collection[Bin
     body = msgspec.json.encode({binding.subscription: binding.pattern for binding in bindings})
     properties = pika.BasicProperties(message_id=own, delivery_mode=2, content_type="application/json")
     confirmed = await ConfirmedChannel.open(connection)
-    parcel = Parcel(exchange=names.inbound, key=names.record, body=body, properties=properties)
-    [error] = await confirmed.publish([parcel])
+    request = PublishRequest(exchange=names.inbound, key=names.record, body=body, properties=properties)
+    [error] = await confirmed.publish([request])
     await confirmed.channel.close()
     if error is not None:
         raise error
 
 
-def _learn(kept: Kept, found: dict[str, set[str]]) -> None:
+def _learn(message: StreamMessage, found: dict[str, set[str]]) -> None:
     try:
-        record = _decoder.decode(kept.body)
+        record = _decoder.decode(message.body)
     except msgspec.MsgspecError:  # not one of ours
         return
     for subscription, pattern in record.items():

@@ -77,13 +77,13 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         """Return the queue of a subscription."""
         return _checked(f"{self.inbound}.{subscription}")
 
-    def whole(self, subscription: str, pattern: str) -> str:
-        """Return the mark that the queue gets all events of that pattern."""
+    def backfilled_mark(self, subscription: str, pattern: str) -> str:
+        """Return the mark of a queue that has been bound for that pattern since its backfill."""
         return _checked(f"{self.queue(subscription)}:{pattern}")
 
-    def young(self, subscription: str, pattern: str) -> str:
-        """Return the mark that it does, but is so new that a server which is killed may forget it."""
-        return _checked(f"{self.whole(subscription, pattern)}?")
+    def recent_mark(self, subscription: str, pattern: str) -> str:
+        """Return the mark of such a queue while it is so new that a server which is killed may lose it."""
+        return _checked(f"{self.backfilled_mark(subscription, pattern)}?")
 
 
 def _checked(name: str) -> str:

@@ -11,9 +11,9 @@ import pika
 
 from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Binding, BrokerOptions, Outgoing, Receiver
-from bandstand.events.brokers.rabbitmq.filling import fill
+from bandstand.events.brokers.rabbitmq.backfill import backfill
+from bandstand.events.brokers.rabbitmq.consumer import Consumer
 from bandstand.events.brokers.rabbitmq.history import record_and_read
-from bandstand.events.brokers.rabbitmq.intake import Intake
 from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.publisher import Publisher
 from bandstand.exceptions import BrokerError
@@ -40,7 +40,7 @@ class History:
 
 
 class Session:
-    """What is connected. Everything here runs on the broker's event loop; ``changed``: ``ready`` may be another."""
+    """Two connections, on the broker's event loop. ``changed`` is called when ``ready`` may have changed."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Session:
         self._changed = changed
         self._connections: list[Connection] = []
         self._publisher: Publisher | None = None
-        self._intakes: list[Intake] = []
+        self._consumers: list[Consumer] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
-        """Whether messages can be published."""
+        """True if messages can be published."""
         return self._publisher is not None and self._publisher.ready and not self.lost.is_set()
 
     async def start(self) -> None:
@@ -81,19 +81,19 @@ class Session:
             OSError, AMQPError: there is no connection.
         """
         connection = await self._connect()
-        self._intakes = [
-            Intake(
+        self._consumers = [
+            Consumer(
                 connection=connection,
                 names=self._names,
                 binding=binding,
                 options=self._options,
                 receiver=receiver,
                 history=partial(history.of, binding.subscription),
-                fill=partial(fill, self._parameters, self._names, binding),
+                backfill=partial(backfill, self._parameters, self._names, binding),
             )
             for binding in bindings
         ]
-        ready = [asyncio.ensure_future(intake.ready.wait()) for intake in self._intakes]
+        ready = [asyncio.ensure_future(consumer.ready.wait()) for consumer in self._consumers]
         if ready:
             _, late = await asyncio.wait(ready, timeout=_PATIENCE)
             for task in late:
@@ -117,20 +117,20 @@ class Session:
 
     async def stop_consuming(self) -> None:
         """Ask for no more messages."""
-        await asyncio.gather(*(intake.stop() for intake in self._intakes))
+        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
 
     async def end(self) -> None:
         """Send what is still to be sent, and close. Never raises."""
-        tasks = [*self._tasks, *(intake.task for intake in self._intakes)]
+        tasks = [*self._tasks, *(consumer.task for consumer in self._consumers)]
         if self._publisher:
             tasks += self._publisher.tasks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for intake in self._intakes:
-            intake.flush()
+        for consumer in self._consumers:
+            consumer.flush()
         if not self.lost.is_set():
-            await asyncio.gather(*(intake.leave() for intake in self._intakes))
+            await asyncio.gather(*(consumer.leave() for consumer in self._consumers))
         await asyncio.gather(*(connection.close() for connection in self._connections))
 
 

@@ -64,7 +64,7 @@ class Topology:
         await self._bind(self._names.history, self._names.record)
 
     async def declare_queue(self, subscription: str) -> bool:
-        """Make the queue of a subscription, not bound to any events yet; say whether it existed."""
+        """Declare the queue of a subscription, bound to no events yet; return whether it existed."""
         queue = self._names.queue(subscription)
         existed = await self._declare_queue(queue, _SUBSCRIPTION)
         await self._bind(queue, self._names.backfill(subscription))
@@ -79,23 +79,23 @@ class Topology:
         """Bring events of that pattern into the queue from now on."""
         await self._bind(self._names.queue(subscription), self._names.filter(pattern))
 
-    async def is_whole(self, subscription: str, pattern: str) -> bool:
-        """Say whether the queue has got all events of that pattern since it began."""
-        return await self._connection.exists(exchange=self._names.whole(subscription, pattern))
+    async def is_backfilled(self, subscription: str, pattern: str) -> bool:
+        """Return whether the queue has all events of that pattern since its backfill."""
+        return await self._connection.exists(exchange=self._names.backfilled_mark(subscription, pattern))
 
-    async def mark_whole(self, subscription: str, pattern: str) -> None:
-        """Record that it has. The mark is bound to the exchange, and vanishes with it and all bindings."""
-        await self._mark(self._names.whole(subscription, pattern))
+    async def mark_backfilled(self, subscription: str, pattern: str) -> None:
+        """Mark the queue as such. The mark is bound to the inbound exchange, and deleted with it and all bindings."""
+        await self._mark(self._names.backfilled_mark(subscription, pattern))
         async with self._connection.borrowed() as channel:
-            await channel.call(channel.raw.exchange_delete, exchange=self._names.young(subscription, pattern))
+            await channel.call(channel.raw.exchange_delete, exchange=self._names.recent_mark(subscription, pattern))
 
-    async def is_young(self, subscription: str, pattern: str) -> bool:
-        """Say whether the queue has got all events of that pattern, but may still be forgotten by the server."""
-        return await self._connection.exists(exchange=self._names.young(subscription, pattern))
+    async def is_recently_backfilled(self, subscription: str, pattern: str) -> bool:
+        """Return whether the queue has all events of that pattern, but may not be on the server's disk yet."""
+        return await self._connection.exists(exchange=self._names.recent_mark(subscription, pattern))
 
-    async def mark_young(self, subscription: str, pattern: str) -> None:
-        """Record that; this mark vanishes with the exchange, too."""
-        await self._mark(self._names.young(subscription, pattern))
+    async def mark_recently_backfilled(self, subscription: str, pattern: str) -> None:
+        """Mark the queue as such; this mark is deleted with the inbound exchange too."""
+        await self._mark(self._names.recent_mark(subscription, pattern))
 
     async def _mark(self, name: str) -> None:
         await self._declare_exchange(name, "fanout", auto_delete=True)
@@ -103,7 +103,7 @@ class Topology:
             await channel.call(channel.raw.exchange_bind, destination=self._names.inbound, source=name)
 
     async def forget_pattern(self, subscription: str, pattern: str) -> None:
-        """Undo ``bind_pattern`` and ``mark_whole``; neither need have been done."""
+        """Undo ``bind_pattern`` and ``mark_backfilled``; neither need have been done."""
         async with self._connection.borrowed() as channel:
             await channel.call(
                 channel.raw.queue_unbind,
@@ -111,8 +111,8 @@ class Topology:
                 exchange=self._names.inbound,
                 routing_key=self._names.filter(pattern),
             )
-            for name in (self._names.whole(subscription, pattern), self._names.young(subscription, pattern)):
-                await channel.call(channel.raw.exchange_delete, exchange=name)
+            for mark in (self._names.backfilled_mark, self._names.recent_mark):
+                await channel.call(channel.raw.exchange_delete, exchange=mark(subscription, pattern))
 
     async def _bind(self, queue: str, key: str) -> None:
         """Bind a queue to the inbound exchange; it may be bound already."""

@@ -1,4 +1,4 @@
-"""What waits at RabbitMQ, asked on a connection of its own that is closed after the answer; nothing is declared."""
+"""The number of messages that wait, on a connection of its own that is closed after the answer; declares nothing."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,10 +9,10 @@ from bandstand.amqp import Connection
 from bandstand.events.brokers.base import Waiting
 from bandstand.events.brokers.rabbitmq.names import Names
 
-__all__ = ["ask"]
+__all__ = ["count_waiting"]
 
 
-def ask(
+def count_waiting(
     parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str], timeout: float
 ) -> dict[str, Waiting]:
     """Return what waits for each subscription that has a queue, within ``timeout`` seconds.
@@ -22,10 +22,10 @@ def ask(
     Raises:
         OSError, AMQPError: there was no answer.
     """
-    return asyncio.run(_ask(parameters, names, subscriptions, timeout))
+    return asyncio.run(_count_waiting(parameters, names, subscriptions, timeout))
 
 
-async def _ask(
+async def _count_waiting(
     parameters: pika.ConnectionParameters, names: Names, subscriptions: Collection[str], patience: float
 ) -> dict[str, Waiting]:
     waiting: dict[str, Waiting] = {}

@@ -9,13 +9,13 @@ import pika
 
 from bandstand.amqp import Connection
 
-__all__ = ["Kept", "read"]
+__all__ = ["StreamMessage", "read_stream"]
 
 _PREFETCH: Final = 500
 _PATIENCE: Final = 10.0
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StreamMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message in a stream."""
 
     exchange: str
@@ -24,18 +24,18 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     properties: pika.BasicProperties
 
 
-async def read(connection: Connection, stream: str) -> AsyncGenerator[list[Kept], None]:
+async def read_stream(connection: Connection, stream: str) -> AsyncGenerator[list[StreamMessage], None]:
     """Yield what ``stream`` holds and what is added to it, in portions.
 
     Raises:
         OSError, AMQPError: the connection is lost, or nothing comes for 10 seconds.
     """
-    arrived: asyncio.Queue[tuple[int, Kept]] = asyncio.Queue()
+    arrived: asyncio.Queue[tuple[int, StreamMessage]] = asyncio.Queue()
 
     def arrive(channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
         del channel
-        kept = Kept(exchange=method.exchange, key=method.routing_key, body=body, properties=properties)
-        arrived.put_nowait((method.delivery_tag, kept))
+        message = StreamMessage(exchange=method.exchange, key=method.routing_key, body=body, properties=properties)
+        arrived.put_nowait((method.delivery_tag, message))
 
     async with connection.borrowed() as channel:
         await channel.call(channel.raw.basic_qos, prefetch_count=_PREFETCH)
@@ -50,5 +50,5 @@ async def read(connection: Connection, stream: str) -> AsyncGenerator[list[Kept]
                 portion = [await arrived.get()]
             while not arrived.empty():
                 portion.append(arrived.get_nowait())
-            yield [kept for _, kept in portion]
+            yield [message for _, message in portion]
             channel.raw.basic_ack(portion[-1][0], multiple=True)

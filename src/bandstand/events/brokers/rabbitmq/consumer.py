@@ -1,4 +1,4 @@
-"""One subscription: its queue, its bindings, and the messages that come from there."""
+"""The consumer of one subscription: its queue, its bindings and its deliveries."""
 
 import asyncio
 import hashlib
@@ -18,7 +18,7 @@ from bandstand.events.brokers.rabbitmq.names import Names
 from bandstand.events.brokers.rabbitmq.topology import Topology
 from bandstand.exceptions import BrokerError
 
-__all__ = ["Intake", "RabbitMqIncoming"]
+__all__ = ["Consumer", "RabbitMqIncoming"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class RabbitMqIncoming(Incoming):
 
 
 class _Delivery:
-    """What one channel has brought. When the channel is gone, all of it comes again, and none can be settled here."""
+    """The deliveries of one channel. When it is closed they all come again, and none can be settled here."""
 
     def __init__(self, channel: Channel, subscription: str, names: Names) -> None:
         self.subscription = subscription
@@ -121,17 +121,17 @@ class _Delivery:
             self._channel.raw.basic_nack(tag, requeue=True)
 
 
-class Intake:
+class Consumer:
     """Keeps a subscription declared and consumes it, on the channel of the moment, as long as the connection lives.
 
-    ``history`` are the patterns that may be bound since earlier releases. ``fill`` brings the past.
+    ``history`` are the patterns that may be bound since earlier releases. ``backfill`` copies events from the archive.
     """
 
     check_every: float = 15.0
-    """Seconds after which what the server should have is looked for again."""
-    youth: float = 5.0
-    """Seconds for which a server that is killed may forget what is in a new queue: 3.10 writes its name to disk after
-    three. Until then the queue does not count as whole, so that whoever connects next brings the past again."""
+    """Seconds between checks of the queue and its bindings."""
+    write_delay: float = 5.0
+    """Seconds in which a new queue is written to disk; a server that is killed before may lose it (3.10 writes its name
+    after three). Until then the queue does not count as backfilled, so the next process that connects does it again."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Intake:
         options: BrokerOptions,
         receiver: Receiver,
         history: Callable[[], Awaitable[set[str]]],
-        fill: Callable[[], Awaitable[None]],
+        backfill: Callable[[], Awaitable[None]],
     ) -> None:
         self.ready = asyncio.Event()
         self._connection = connection
@@ -152,14 +152,14 @@ class Intake:
         self._options = options
         self._receiver = receiver
         self._history = history
-        self._fill = fill
+        self._backfill = backfill
         self._channel: Channel | None = None
         self._delivery: _Delivery | None = None
         self._tag = ""
         self._disturbed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stopped = False
-        self._filled_at: float | None = None  # by us, and not marked as whole yet
+        self._backfilled_at: float | None = None  # by this process, and not marked yet
         self._trouble = ""
         self.task = asyncio.create_task(self._keep())
 
@@ -171,59 +171,67 @@ class Intake:
                 await self._complete(existed)
                 self.ready.set()
                 self._trouble, pause = "", _PAUSE
-                await self._quiet()
+                await self._wait_for_change()
             except (BrokerError, *TROUBLE) as error:
                 self._complain(error)
                 await asyncio.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
 
     async def _begin(self) -> bool:
-        """Have the queue, and consume it; say whether it existed."""
+        """Declare the queue and consume it; return whether it existed."""
         try:
             await self._topology.declare_inbound()
             existed = await self._topology.declare_queue(self._binding.subscription)
             await self._consume()
         except TimeoutError:
-            await self._give_up_young_queue()
+            await self._delete_unwritten_queue()
             raise
         return existed
 
     async def _complete(self, existed: bool) -> None:
-        """See to it that all events of the pattern come, and no others.
+        """Bind the pattern and no other, after a backfill if the queue may have missed events.
 
-        A queue that was gone, or whose mark is, has missed something. It need not have where the mark of an earlier
-        release's pattern is still there: then only the pattern has changed, and counts from now on.
+        It may have if it or its mark was gone. With the mark of an earlier release's pattern it has not: then only the
+        pattern has changed, and counts from now on.
         """
         subscription, pattern = self._binding.subscription, self._binding.pattern
-        if existed and await self._topology.is_whole(subscription, pattern):
+        if existed and await self._topology.is_backfilled(subscription, pattern):
             await self._topology.bind_pattern(subscription, pattern)
-        elif existed and self._filled_at is not None and await self._topology.is_young(subscription, pattern):
+        elif existed and await self._is_unmarked():
             await self._topology.bind_pattern(subscription, pattern)
-            if self._loop.time() >= self._filled_at + self.youth:
-                await self._mark()
+            await self._mark_when_written()
         else:
             others = await self._history() - {pattern}  # which records ours, before it is bound
-            if existed and any([await self._topology.is_whole(subscription, other) for other in others]):
+            if existed and any([await self._topology.is_backfilled(subscription, other) for other in others]):
                 await self._topology.bind_pattern(subscription, pattern)
                 await self._mark()
             else:
-                await self._fill()
-                await self._topology.mark_young(subscription, pattern)
-                self._filled_at = self._loop.time()
-                if failpoints.switched_off("rabbitmq.youth"):
+                await self._backfill()
+                await self._topology.mark_recently_backfilled(subscription, pattern)
+                self._backfilled_at = self._loop.time()
+                if failpoints.switched_off("rabbitmq.write_delay"):
                     await self._mark()
         await self._forget_others()
 
-    async def _give_up_young_queue(self) -> None:
-        """Delete the queue unless it is whole: killed early, a server can come back with one that never answers again,
-        and then nothing that it should get is confirmed. All that may be in it is in the archive."""
+    async def _is_unmarked(self) -> bool:
+        """Return whether this process has backfilled the queue, and only the mark for good is missing."""
+        subscription, pattern = self._binding.subscription, self._binding.pattern
+        return self._backfilled_at is not None and await self._topology.is_recently_backfilled(subscription, pattern)
+
+    async def _mark_when_written(self) -> None:
+        if self._backfilled_at is not None and self._loop.time() >= self._backfilled_at + self.write_delay:
+            await self._mark()
+
+    async def _delete_unwritten_queue(self) -> None:
+        """Delete the queue unless it is backfilled: a server that is killed early can come back with one that never
+        answers again, and then confirms nothing that is routed to it. All that may be in it is in the archive."""
         with suppress(*TROUBLE):
-            if not await self._topology.is_whole(self._binding.subscription, self._binding.pattern):
+            if not await self._topology.is_backfilled(self._binding.subscription, self._binding.pattern):
                 await self._topology.delete_queue(self._binding.subscription)
 
     async def _mark(self) -> None:
-        await self._topology.mark_whole(self._binding.subscription, self._binding.pattern)
-        self._filled_at = None
+        await self._topology.mark_backfilled(self._binding.subscription, self._binding.pattern)
+        self._backfilled_at = None
 
     async def _forget_others(self) -> None:
         history = await self._history()
@@ -257,10 +265,10 @@ class Intake:
             self._disturbed.set()  # else this channel would pass for one that consumes
             raise
 
-    async def _quiet(self) -> None:
-        """Wait until something happens, or until it is time to look."""
-        young = self._filled_at is not None
-        await happens(self._disturbed, min(self.youth, self.check_every) if young else self.check_every)
+    async def _wait_for_change(self) -> None:
+        """Wait until the queue or the channel is gone, or until the next check."""
+        unmarked = self._backfilled_at is not None
+        await happens(self._disturbed, min(self.write_delay, self.check_every) if unmarked else self.check_every)
 
     async def stop(self) -> None:
         """Ask for no more messages. Those that are on their way still come before this returns.
@@ -284,11 +292,10 @@ class Intake:
             delivery.hold(back=False)
 
     async def leave(self) -> None:
-        """Let a new queue count as whole, so that after an orderly end nobody brings the past again."""
-        if self._filled_at is not None:
-            with suppress(*TROUBLE):
-                if await self._topology.is_young(self._binding.subscription, self._binding.pattern):
-                    await self._mark()
+        """Mark a new queue as backfilled, so that after an orderly end no process does it again."""
+        with suppress(*TROUBLE):
+            if await self._is_unmarked():
+                await self._mark()
 
     def flush(self) -> None:
         """Send the acknowledgements that wait."""
