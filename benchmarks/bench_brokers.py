@@ -7,6 +7,7 @@ pika with such an archive, since that is what the server then has to do. Rounds 
 this process, so of the client. Takes about a minute.
 """
 
+import asyncio
 import statistics
 import tempfile
 import time
@@ -23,6 +24,7 @@ from django.conf import settings
 
 import pika_client
 from bandstand.events.brokers import Binding, BrokerOptions, Incoming, Outgoing, build_broker
+from bandstand.topology import declare as declare_topology
 from event_rig import has_rabbitmq
 from report import Cost, Report, at_least, parser, reading
 from tests.integration.optional.servers import RabbitMq
@@ -99,6 +101,7 @@ def declare_all(url: str) -> None:
     """Make what is published to, ours too."""
     declare(url, "raw", archive=False)
     declare(url, "archived", archive=True)
+    asyncio.run(declare_topology(url, "bench", ["bench"]))
     with closing(build_broker(url, BrokerOptions(platform="bench", service="bench"))) as broker:
         broker.consume([Binding(subscription="a", pattern=TYPE)], lambda incoming: incoming.release(0))
         broker.open(lambda: None)
