@@ -43,7 +43,8 @@ def hard_links(source: Path, target: Path) -> None:
 def archive(source: Path, target: Path) -> None:
     """Copy a folder through an archive of ``tar``."""
     file = shutil.make_archive(str(source.parent / "archive"), "tar", source)
-    shutil.unpack_archive(file, target, filter="data")
+    target.mkdir(parents=True)
+    subprocess.run(["tar", "-xf", file, "-C", target], check=True)
 
 
 @pytest.fixture
