@@ -121,10 +121,14 @@ def test_it_is_forgotten_when_it_has_drained(agent: Consul, folder: Path) -> Non
         assert service.process.returncode == 0
 
 
-@pytest.mark.parametrize("server", ["granian", "gunicorn", "gunicorn-preload", "uvicorn"])
-def test_workers_are_one_instance(agent: Consul, folder: Path, server: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "sharing"),
+    [("granian", 3), ("gunicorn", 3), ("gunicorn-preload", 1), ("uvicorn", 3)],  # preloaded, the parent registers
+)
+def test_workers_are_one_instance(agent: Consul, folder: Path, server: str, sharing: int) -> None:
     """Workers behind one port are registered once, and the end of one of them, in whatever way, takes nothing out."""
     with running(server, agent, folder, workers=3) as service:
+        until(lambda: joined(agent) == sharing, "all workers to share the instance")
         until(lambda: len({service.answers() for _ in range(30)}) > 1, "several workers to answer")
         assert len(entries(agent)) == 1
         pids = sorted({int(service.answers()) for _ in range(50)})
