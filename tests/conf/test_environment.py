@@ -115,7 +115,17 @@ def test_secrets_do_not_show_in_repr() -> None:
 def test_cookies_and_hsts_are_safe_in_production_only() -> None:
     """Behind TLS the cookies are secure and HSTS is on; plain HTTP on a laptop keeps working."""
     assert ServiceEnvironment.read("user-service", PRODUCTION).security["SESSION_COOKIE_SECURE"] is True
-    assert ServiceEnvironment.read("user-service", DEVELOPMENT).security == {}
+    assert ServiceEnvironment.read("user-service", DEVELOPMENT).security == {"SECRET_KEY_FALLBACKS": []}
+
+
+def test_a_secret_key_of_several_lines() -> None:
+    """The first signs and the others are accepted, as while it is replaced; each must be good."""
+    first, second = PRODUCTION["SECRET_KEY"], PRODUCTION["SECRET_KEY"][::-1]
+    environment = ServiceEnvironment.read("user-service", PRODUCTION | {"SECRET_KEY": f"{first}\n{second}\n"})
+    assert environment.secret_key == first
+    assert environment.security["SECRET_KEY_FALLBACKS"] == [second]
+    with pytest.raises(ConfigurationError, match="SECRET_KEY can be guessed"):
+        ServiceEnvironment.read("user-service", PRODUCTION | {"SECRET_KEY": f"{first}\nshort"})
 
 
 def test_trusted_proxies_are_networks() -> None:

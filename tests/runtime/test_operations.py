@@ -104,7 +104,7 @@ def test_a_restart_under_way_is_no_answer(runner: Runner) -> None:
     ]
     with pytest.raises(WorkspaceError, match="it ended with status 1"):
         restart_services(runner.folder, ["user-service"])
-    assert msgspec.json.decode(runner.folder.restart_request.read_bytes()) == ["user-service"]
+    assert msgspec.json.decode(runner.folder.restart_request.read_bytes())["services"] == ["user-service"]
 
 
 def test_a_runner_that_ends_is_not_waited_for(runner: Runner) -> None:
@@ -146,7 +146,7 @@ def two_restarts(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> list[list[s
         with answering:
             request = runner.folder.restart_request
             if request.exists():
-                heard.append(msgspec.json.decode(request.read_bytes()))
+                heard.append(msgspec.json.decode(request.read_bytes())["services"])
                 request.unlink()
                 runner.write(restarting=Restarting(begun=len(heard), number=len(heard)))
 

@@ -305,8 +305,8 @@ def test_a_database_that_exists_elsewhere_is_used(plan: Plan) -> None:
     databases = external.resource("databases")
     assert isinstance(databases, Step)
     assert isinstance(databases.action, PrepareDatabases)
-    assert databases.action.administrator.host == "db.example"
-    assert databases.action.closed == ()
+    assert databases.action.administrators[0].host == "db.example"
+    assert not databases.action.owned
     environment = process(external, "user-service-web").command.environment
     assert environment[wire.DATABASE_URL] == "postgres://user_service:pg-user-service@db.example:5433/user_service"
 

@@ -17,7 +17,7 @@ from bandstand.workspace.runtime.ports import Reservations, is_free
 from bandstand.workspace.runtime.publishing import Publisher
 from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.resources import Process
-from bandstand.workspace.runtime.restarting import Restarter, renamed
+from bandstand.workspace.runtime.restarting import Restarter, RestartRequest, renamed
 from bandstand.workspace.runtime.state import Restarting, read_state
 from bandstand.workspace.runtime.supervision import Status
 from tests.runtime.plans import facts, workspace
@@ -46,6 +46,9 @@ class Crew:
     def leave(self, name: str) -> None:
         self.log.append(("leave", name))
         self.say(name, Phase.STOPPED)
+
+    def update(self, process: Process) -> None:
+        self.log.append(("update", process.name))
 
     def say(self, name: str, phase: Phase, *, restarts: int = 0) -> None:
         assert self.observer is not None
@@ -106,7 +109,7 @@ def restart(
             restarter.ready()
         watching = asyncio.create_task(restarter.watch())
         for number, names in enumerate(rounds, start=1):
-            known.folder.restart_request.write_bytes(msgspec.json.encode(names))
+            known.folder.restart_request.write_bytes(msgspec.json.encode(RestartRequest(services=tuple(names))))
             restarter.request()
             for _ in range(1000):
                 await asyncio.sleep(0)

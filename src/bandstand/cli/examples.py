@@ -16,6 +16,7 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("bandstand restart user-service", "new processes, no failed request"),
         ("bandstand export compose", "render the platform for production"),
         ("bandstand secrets", "make passwords and keys for it"),
+        ("bandstand secrets rotate", "replace those of what runs"),
         ("bandstand contracts check", "can every consumer read its events?"),
         ("bandstand policy explain A B", "what holds for calls of A to B"),
         ("bandstand check migrations", "does the release before survive them?"),
@@ -53,6 +54,12 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "secrets": (
         ("bandstand secrets", "into deploy/compose/secrets"),
         ("bandstand secrets --out ~/shop-secrets", "into another folder"),
+    ),
+    "secrets rotate": (
+        ("bandstand secrets rotate", "of the platform that runs"),
+        ("bandstand secrets rotate --step accept", "first of three, of rendered files"),
+        ("bandstand secrets rotate --step use", "when all accept the new ones"),
+        ("bandstand secrets rotate --step retire", "when nobody uses the old ones"),
     ),
     "reload": (("bandstand reload", "read bandstand.toml anew"),),
     "policy explain": (

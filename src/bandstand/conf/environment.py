@@ -53,6 +53,7 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     process: str
     secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
     debug: bool
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
@@ -98,16 +99,19 @@ class ServiceEnvironment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def security(self) -> dict[str, Any]:
-        """Django's own protections, as ``check --deploy`` asks for them: nothing while ``DEBUG`` is on.
+        """Secret keys that are accepted while a new one is introduced, and Django's own protections.
+
+        The latter as ``check --deploy`` asks for them: none while ``DEBUG`` is on.
 
         TLS ends at the gateway, which redirects to it and says so in ``X-Forwarded-Proto``. Services and probes speak
         plain HTTP to each other on the inner network, so a service must never redirect: that check is silenced. So is
         the one that wants HSTS preload, which browsers keep for months once a domain has asked for it: set
         ``BANDSTAND_HSTS_PRELOAD=true`` when every subdomain is on TLS for good.
         """
+        fallbacks = {"SECRET_KEY_FALLBACKS": list(self.secret_key_fallbacks)}
         if self.debug:
-            return {}
-        return {
+            return fallbacks
+        return fallbacks | {
             "CSRF_COOKIE_SECURE": True,
             "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
             "SECURE_HSTS_PRELOAD": self.hsts_preload,
@@ -136,6 +140,10 @@ def _merged(value: Any, override: Any) -> Any:
     if not (isinstance(value, Mapping) and isinstance(override, Mapping)):
         return override
     return {**value, **{key: _merged(value.get(key), inner) for key, inner in override.items()}}
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _upper(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,8 +325,8 @@ class _Reader:
 
     def refuse_what_only_tests_may_use(self) -> None:
         """With DEBUG off, a secret can't be guessed, and events reach the other services."""
-        secret = self.source.get(wire.SECRET_KEY, "")
-        if secret and (len(secret) < _SECRET_LENGTH or len(set(secret)) < _SECRET_VARIETY):
+        secrets = _lines(self.source.get(wire.SECRET_KEY, ""))
+        if any(len(secret) < _SECRET_LENGTH or len(set(secret)) < _SECRET_VARIETY for secret in secrets):
             self.faults.append(
                 f"{wire.SECRET_KEY} can be guessed. Make one of {_SECRET_LENGTH} random characters:"
                 " python -c 'import secrets; print(secrets.token_urlsafe(50))'"
@@ -335,11 +343,13 @@ class _Reader:
         named = self.text(wire.SERVICE, service)
         if named != service:
             self.faults.append(f"{wire.SERVICE} is {named!r}, but these are the settings of {service!r}.")
+        secret_key, *fallbacks = _lines(self.text(wire.SECRET_KEY)) or [""]
         environment = ServiceEnvironment(
             service=service,
             platform=self.text(wire.PLATFORM, "platform"),
             process=self.text(wire.PROCESS, "command"),
-            secret_key=self.text(wire.SECRET_KEY),
+            secret_key=secret_key,
+            secret_key_fallbacks=tuple(fallbacks),
             debug=debug,
             allowed_hosts=self.hosts(service, debug=debug),
             csrf_trusted_origins=self.names(wire.CSRF_TRUSTED_ORIGINS, ""),

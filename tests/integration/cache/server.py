@@ -9,8 +9,9 @@ from typing import Any
 
 import redis
 
+from bandstand.workspace.runtime.accounts import Account
 from bandstand.workspace.runtime.ports import LOOPBACK
-from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
+from bandstand.workspace.runtime.servers.redis import access_rules
 from bandstand.workspace.runtime.wheels import find_valkey
 from tests.integration.servers import Server, tied
 from tests.waiting import GUARD
@@ -27,8 +28,8 @@ class Valkey(Server):
     def __init__(self, *, durable: bool = False) -> None:
         super().__init__()
         self.durable = durable
-        users = [RedisUser(name=name, password=PASSWORD) for name in (SERVICE, OTHER)]
-        rules = "".join(access_rules(PASSWORD, users))
+        accounts = [Account(service=name, user=name, password=PASSWORD) for name in (SERVICE, OTHER)]
+        rules = "".join(access_rules([], accounts))
         (self.folder / "users.acl").write_text(f"{rules}user admin on >{PASSWORD} ~* &* +@all\n")
 
     def url(self, user: str = SERVICE, port: int | None = None) -> str:

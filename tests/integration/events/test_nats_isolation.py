@@ -18,7 +18,8 @@ import pytest
 from nats.aio.client import Client
 
 from bandstand.topology.nats import inbound_stream, inbox_prefix
-from bandstand.workspace.runtime.servers.nats import NatsUser, authorization
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR, Account
+from bandstand.workspace.runtime.servers.nats import authorization
 from tests.integration.events.conftest import uncopied
 from tests.integration.servers import Nats
 from tests.waiting import GUARD
@@ -36,8 +37,9 @@ class Guarded(Nats):
         super().__init__()
         file = self.folder / "nats.json"
         configuration = json.loads(file.read_text())
-        users = [NatsUser(name=name, password=PASSWORD) for name in (ATTACKER, VICTIM)]
-        rules = authorization(PLATFORM, PASSWORD, users)
+        administrator = Account(service="", user=ADMINISTRATOR, password=PASSWORD)
+        accounts = [Account(service=name, user=name, password=PASSWORD) for name in (ATTACKER, VICTIM)]
+        rules = authorization(PLATFORM, [administrator], accounts)
         configuration["authorization"]["users"] += rules["users"]
         file.write_text(json.dumps(configuration))
 

@@ -17,7 +17,6 @@ from pika.exceptions import ChannelClosedByBroker
 from bandstand.events.brokers import Binding, BrokerOptions, Incoming
 from bandstand.events.brokers.rabbitmq import RabbitMqBroker
 from bandstand.testing.broker_conformance import Inbox, message
-from bandstand.workspace.runtime.servers.definitions import RabbitMqUser
 from tests.integration.optional.servers import RabbitMq
 from tests.waiting import until
 
@@ -89,8 +88,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
-    users = [RabbitMqUser(name=name, password=PASSWORD) for name in SERVICES]
-    rabbit = RabbitMq(tmp_path_factory.mktemp("isolation"), platform=PLATFORM, users=users)
+    rabbit = RabbitMq(tmp_path_factory.mktemp("isolation"), platform=PLATFORM, services=SERVICES)
     with contextlib.closing(rabbit):
         rabbit.start()
         yield rabbit

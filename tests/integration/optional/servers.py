@@ -20,15 +20,17 @@ from bandstand.exceptions import ServerMissing
 from bandstand.testing import require_server
 from bandstand.topology.rabbitmq import declare_exchanges
 from bandstand.workspace.runtime import find_rabbitmq
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR, Account
 from bandstand.workspace.runtime.environment import base_environment
 from bandstand.workspace.runtime.resources import NotReady, Probe, Process
 from bandstand.workspace.runtime.servers.base import Place
-from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, RabbitMqUser
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 from tests.ports import guarded_port, held_port
 from tests.programs import INSTALL_SERVERS, require_program
 from tests.waiting import until
+
+PASSWORD = "secret"
 
 
 def require_rabbitmq() -> RabbitMqPrograms:
@@ -58,8 +60,8 @@ def accepts(port: int) -> bool:
 class RabbitMq:
     """A RabbitMQ as the runner starts it, with its data in ``folder``, that a test can kill and start again.
 
-    ``options`` go into its configuration; ``erlang`` are arguments for Erlang in place of the runner's; ``users`` are
-    services of ``platform``.
+    ``options`` go into its configuration; ``erlang`` are arguments for Erlang in place of the runner's; ``services``
+    have users of their names, with the same password.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class RabbitMq:
         *,
         erlang: str = "",
         platform: str = "optional",
-        users: Sequence[RabbitMqUser] = (),
+        services: Sequence[str] = (),
     ) -> None:
         programs = require_rabbitmq()
         self.folder = folder
@@ -80,8 +82,9 @@ class RabbitMq:
             programs=programs,
             ports=RabbitMqPorts(clients=self.port, distribution=held_port(), mapper=held_port()),
             platform=platform,
-            password="bandstand",
-            users=users,
+            services=services,
+            administrators=[Account(service="", user=ADMINISTRATOR, password=PASSWORD)],
+            accounts=[Account(service=name, user=name, password=PASSWORD) for name in services],
             options=options,
         )
         for file in files:
@@ -92,7 +95,7 @@ class RabbitMq:
         if erlang:
             self.environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = erlang
 
-    def url(self, user: str = ADMINISTRATOR, password: str = "bandstand") -> str:
+    def url(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> str:
         return f"amqp://{user}:{password}@127.0.0.1:{self.port}/%2F"
 
     def declare(self, platform: str, *services: str) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ class RabbitMq:
         return asyncio.run(declare_exchanges(self.url(), platform, services))
 
     @contextmanager
-    def channel(self, user: str = ADMINISTRATOR, password: str = "bandstand") -> Iterator[BlockingChannel]:
+    def channel(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> Iterator[BlockingChannel]:
         """A raw channel, with confirmations."""
         connection = pika.BlockingConnection(pika.URLParameters(self.url(user, password)))
         try:

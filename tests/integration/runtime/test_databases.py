@@ -24,8 +24,8 @@ def administrator() -> Iterator[Login]:
 def step(administrator: Login, request: pytest.FixtureRequest) -> PrepareDatabases:
     name = f"service_{abs(hash(request.node.name))}"
     login = Login(port=administrator.port, user=name, password="pw", database=name)
-    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate", seeds=("seed",), connections=5)
-    return PrepareDatabases(administrator=administrator, databases=(database,), closed=("template1",))
+    database = DatabasePlan(logins=(login,), fingerprint="now", migrate="migrate", seeds=("seed",), connections=5)
+    return PrepareDatabases(administrators=(administrator,), databases=(database,), owned=True)
 
 
 def perform(action: PrepareDatabases | RecordDatabase) -> tuple[str, ...]:
@@ -92,9 +92,10 @@ def test_an_administrator_who_is_no_superuser(step: PrepareDatabases, administra
     """On a managed server a role with CREATEDB and CREATEROLE is enough, at the first start and at the next."""
     name = f"maker_{step.databases[0].name}"[:60]
     execute(administrator, f"CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD 'pw'")
+    execute(administrator, f"GRANT CONNECT ON DATABASE postgres TO {name}")
     maker = Login(port=administrator.port, user=name, password="pw", database="postgres")
     for _ in range(2):
-        perform(PrepareDatabases(administrator=maker, databases=step.databases))
+        perform(PrepareDatabases(administrators=(maker,), databases=step.databases))
     with psycopg.connect(administrator.url) as connection:
         query = "SELECT rolsuper, has_database_privilege('public', rolname, 'CONNECT') FROM pg_roles WHERE rolname = %s"
         assert connection.execute(query, [login_of(step).user]).fetchone() == (False, False)
@@ -137,8 +138,8 @@ def test_a_service_reaches_nothing_of_another(step: PrepareDatabases, administra
     perform(step)
     login = login_of(step)
     other = Login(port=login.port, user="victim", password="pw", database="victim")
-    plan = DatabasePlan(login=other, fingerprint="now", migrate="migrate", connections=5)
-    perform(PrepareDatabases(administrator=administrator, databases=(plan,)))
+    plan = DatabasePlan(logins=(other,), fingerprint="now", migrate="migrate", connections=5)
+    perform(PrepareDatabases(administrators=(administrator,), databases=(plan,)))
     with psycopg.connect(other.url) as session:
         row = session.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
@@ -168,6 +169,6 @@ def test_a_new_password_is_given_to_the_role(step: PrepareDatabases, administrat
     """Where the secrets were lost and made anew, the roles get the new ones."""
     perform(step)
     login = Login(port=administrator.port, user=login_of(step).user, password="new", database=login_of(step).database)
-    database = DatabasePlan(login=login, fingerprint="now", migrate="migrate", connections=5)
-    perform(PrepareDatabases(administrator=administrator, databases=(database,)))
+    database = DatabasePlan(logins=(login,), fingerprint="now", migrate="migrate", connections=5)
+    perform(PrepareDatabases(administrators=(administrator,), databases=(database,)))
     execute(login, "SELECT 1")

@@ -35,12 +35,12 @@ def test_no_value_reaches_the_log(tmp_path: Path) -> None:
     assert isinstance(process.probe, PostgresProbe)
     administrator = process.probe.login
     own = Login(port=administrator.port, user="people", password=PASSWORD, database="people")
-    plan = DatabasePlan(login=own, fingerprint="", migrate="migrate", connections=5)
+    plan = DatabasePlan(logins=(own,), fingerprint="", migrate="migrate", connections=5)
 
     async def work(_: Supervisor) -> None:
         await server.reaches(Phase.READY)
         for _ in range(2):  # CREATE, then ALTER
-            await PrepareDatabases(administrator=administrator, databases=(plan,)).perform()
+            await PrepareDatabases(administrators=(administrator,), databases=(plan,)).perform()
         connection = await own.connect()
         async with connection:
             await connection.execute("CREATE TABLE people (email text UNIQUE, password int NOT NULL)")

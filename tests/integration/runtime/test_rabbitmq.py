@@ -1,6 +1,5 @@
 """A platform whose broker is the machine's own RabbitMQ: what it keeps apart, and that nothing of it is left."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,10 +12,12 @@ from pathlib import Path
 import pika
 import psutil
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError, UnroutableError
+from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ProbableAuthenticationError, UnroutableError
 
 from bandstand.conf import wire
-from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR
+from bandstand.workspace.runtime.credentials import load_credentials
+from bandstand.workspace.runtime.servers.definitions import rabbitmq_url
 from tests.integration.optional.servers import require_rabbitmq, withstands_a_kill
 from tests.integration.runtime.shop import Platform, eventually
 
@@ -96,17 +97,27 @@ def test_a_service_can_not_act_for_another(rabbitmq: Platform, forbidden: Callab
             forbidden(connection.channel())
 
 
+def test_its_passwords_are_replaced(rabbitmq: Platform) -> None:
+    """A service publishes as its other user; the first one is refused, and a connection that it had is closed."""
+    old = url(rabbitmq, "order-service")
+    with closing(pika.BlockingConnection(pika.URLParameters(old))) as stolen:
+        rabbitmq.json("secrets", "rotate", "--token-lifetime", "0")
+        with pytest.raises(AMQPConnectionError):
+            eventually(lambda: stolen.process_data_events(time_limit=0.1))
+    with pytest.raises(ProbableAuthenticationError):
+        pika.BlockingConnection(pika.URLParameters(old))
+    with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
+        publish(connection.channel(), "order-service.order.created")
+
+
 def test_what_an_administrator_deletes_is_declared_again(rabbitmq: Platform) -> None:
     """The health check finds that the shared exchange, the archive or a service's exchange is gone."""
-    secrets = json.loads((rabbitmq.root / ".bandstand" / "secrets.json").read_text())
-    port = rabbitmq.state["ports"]["rabbitmq"]
+    secrets = load_credentials(rabbitmq.root / ".bandstand" / "secrets.json", [])
+    [boss] = secrets.administrators("rabbitmq", ADMINISTRATOR)
+    address = rabbitmq_url(boss, rabbitmq.state["ports"]["rabbitmq"])
     own = "tiny.events.order-service"
     with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as service:
-        with closing(
-            pika.BlockingConnection(
-                pika.URLParameters(f"amqp://{ADMINISTRATOR}:{secrets['rabbitmq']}@127.0.0.1:{port}/%2F")
-            )
-        ) as administrator:
+        with closing(pika.BlockingConnection(pika.URLParameters(address))) as administrator:
             channel = administrator.channel()
             channel.queue_delete("tiny.events")
             for exchange in ("tiny.events", own):

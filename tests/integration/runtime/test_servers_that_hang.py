@@ -10,12 +10,13 @@ import nats
 import pytest
 
 from bandstand.workspace.export.envoy import GatewayRuntime
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR, Account
 from bandstand.workspace.runtime.launcher import choose_account
 from bandstand.workspace.runtime.messages import Phase
 from bandstand.workspace.runtime.resources import File, Plan, Process, Resource
 from bandstand.workspace.runtime.servers.base import SILENCE, Place
 from bandstand.workspace.runtime.servers.envoy import plan_envoy
-from bandstand.workspace.runtime.servers.nats import ADMINISTRATOR, plan_nats
+from bandstand.workspace.runtime.servers.nats import plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres, prepare_folder
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 from bandstand.workspace.runtime.servers.redis import plan_redis
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 Planned = tuple[list[Resource], list[File]]
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
+BOSS = Account(service="", user=ADMINISTRATOR, password="x")
 
 
 def supervised(name: str, planned: Planned) -> Supervised:
@@ -61,16 +63,32 @@ def postgres(place: Place) -> Planned:
 
 
 def redis(place: Place) -> Planned:
-    return plan_redis(place, binary=find_valkey(), port=held_port(), password="x", users=[])
+    return plan_redis(place, binary=find_valkey(), port=held_port(), administrators=[BOSS], accounts=[])
 
 
 def nats_server(place: Place, port: int = 0) -> Planned:
-    return plan_nats(place, binary=find_nats(), port=port or held_port(), platform="shop", password="x", users=[])
+    return plan_nats(
+        place,
+        binary=find_nats(),
+        port=port or held_port(),
+        platform="shop",
+        services=[],
+        administrators=[BOSS],
+        accounts=[],
+    )
 
 
 def rabbitmq(place: Place) -> Planned:
     ports = RabbitMqPorts(clients=held_port(), distribution=held_port(), mapper=held_port())
-    return plan_rabbitmq(place, programs=require_rabbitmq(), ports=ports, platform="shop", password="x", users=[])
+    return plan_rabbitmq(
+        place,
+        programs=require_rabbitmq(),
+        ports=ports,
+        platform="shop",
+        services=[],
+        administrators=[BOSS],
+        accounts=[],
+    )
 
 
 def gateway(place: Place) -> Planned:

@@ -3,7 +3,8 @@
 ``run_platform`` is a run in the foreground, ``start_in_background`` one that outlives its command; both tell a
 ``Reporter`` what happens. ``look``, ``stop_platform``, ``reload_platform``, ``restart_services``, ``run_migrations``
 and ``command_environment`` are what the other commands are made of. ``render_record`` makes lines of logs readable,
-``write_secrets`` makes the passwords and keys of production, and ``version_differences`` compares its servers with
+``write_secrets`` makes the passwords and keys of production, ``rotate_running`` and ``rotate_files`` replace those of
+this machine and of production, and ``version_differences`` compares its servers with
 those of this machine.
 
 Inside, a plan is data (``plan.py`` makes it from a workspace and the facts of this machine, ``resources.py`` is what
@@ -29,8 +30,9 @@ from bandstand.workspace.runtime.reading import Follower, last_lines
 from bandstand.workspace.runtime.rendering import Line, render_record
 from bandstand.workspace.runtime.reports import Failed, Notice, Output, Ready, Report, Reporter, StepDone, Stopping
 from bandstand.workspace.runtime.resources import Plan
+from bandstand.workspace.runtime.rotating import Rotated, rotate_running
 from bandstand.workspace.runtime.runner import run_migrations, run_platform
-from bandstand.workspace.runtime.secrets import write_secrets
+from bandstand.workspace.runtime.secrets import rotate_files, write_secrets
 from bandstand.workspace.runtime.services import log_names
 from bandstand.workspace.runtime.state import ProcessState, foreign_state
 from bandstand.workspace.runtime.system import find_rabbitmq, find_system_postgres
@@ -50,6 +52,7 @@ __all__ = [
     "Ready",
     "Report",
     "Reporter",
+    "Rotated",
     "StateFolder",
     "StepDone",
     "Stopping",
@@ -71,6 +74,8 @@ __all__ = [
     "remove_libpq_variables",
     "render_record",
     "restart_services",
+    "rotate_files",
+    "rotate_running",
     "run_migrations",
     "run_platform",
     "start_in_background",

@@ -48,9 +48,9 @@ _PYTHON: Final = frozenset(
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one service finds what it uses; the URLs hold its own passwords."""
+    """Where one service finds what it uses; the URLs hold its own passwords. Of the secret keys the first signs."""
 
-    secret_key: str
+    secret_keys: tuple[str, ...]
     database_url: str
     cache_url: str
     broker_url: str
@@ -92,7 +92,7 @@ def service_environment(
         wire.LOG_LEVEL: "INFO",
         wire.ALLOWED_HOSTS: ",".join(("localhost", "127.0.0.1", "[::1]", service.name)),
         wire.CSRF_TRUSTED_ORIGINS: ",".join(_origins(addresses.gateway_url)),
-        wire.SECRET_KEY: addresses.secret_key,
+        wire.SECRET_KEY: "\n".join(addresses.secret_keys),
         wire.DATABASE_URL: addresses.database_url,
         wire.DATABASE_POOL_SIZE: str(web_pool(service)),
         wire.THREADS: str(service.threads),

@@ -3,7 +3,7 @@
 ::
 
     events   Exited, Passed, Missed, Answered, Silent, Finished, Broke, Woke, JoinRequested, LeaveRequested,
-             StopRequested, HurryRequested
+             UpdateRequested, StopRequested, HurryRequested
     acts     Launch, Ask, Perform, Stop, Kill, Wake, Change, PlatformReady, Ended
 """
 
@@ -36,6 +36,7 @@ __all__ = [
     "Silent",
     "Stop",
     "StopRequested",
+    "UpdateRequested",
     "Wake",
     "Woke",
 ]
@@ -113,6 +114,12 @@ class LeaveRequested(_Message, frozen=True, kw_only=True):
     """A process is to end for good, while the platform goes on."""
 
 
+class UpdateRequested(_Message, frozen=True, kw_only=True):
+    """A process that runs is to be watched as ``process`` has it, and started so when it has to be started anew."""
+
+    process: Process
+
+
 class StopRequested(msgspec.Struct, frozen=True):
     """Somebody wants the platform to end in good order."""
 
@@ -131,6 +138,7 @@ Event = (
     | Broke
     | Woke
     | JoinRequested
+    | UpdateRequested
     | LeaveRequested
     | StopRequested
     | HurryRequested

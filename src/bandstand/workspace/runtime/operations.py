@@ -15,6 +15,7 @@ from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.runtime.facts import access
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.plan import environment_of
+from bandstand.workspace.runtime.restarting import RestartRequest
 from bandstand.workspace.runtime.state import (
     ProcessState,
     end_leftovers,
@@ -27,7 +28,15 @@ from bandstand.workspace.runtime.state import (
     started_at,
 )
 
-__all__ = ["Overview", "command_environment", "look", "reload_platform", "restart_services", "stop_platform"]
+__all__ = [
+    "Overview",
+    "change_passwords",
+    "command_environment",
+    "look",
+    "reload_platform",
+    "restart_services",
+    "stop_platform",
+]
 
 # Longer than a worker may take to finish what it has begun.
 _STOP_PATIENCE: Final = 40.0
@@ -111,17 +120,35 @@ def restart_services(folder: StateFolder, services: Sequence[str], *, patience: 
         NotRunning: nothing runs.
         WorkspaceError: a new process did not become ready, so that the old one stays, or there was no answer.
     """
+    request = RestartRequest(services=tuple(services))
+    hint = "The old process goes on. Look at its log, mend it, and restart again."
+    _ask_runner(folder, request, patience=patience * len(services), hint=hint)
+
+
+def change_passwords(folder: StateFolder, *, patience: float = 120.0) -> None:
+    """Let the runner give the servers the passwords that ``secrets.json`` has now. ``patience`` is in seconds.
+
+    Raises:
+        NotRunning: nothing runs.
+        WorkspaceError: a server did not take them, or there was no answer.
+    """
+    hint = f"Look at the server's log in {folder.logs}, and run the command again: it goes on from there."
+    _ask_runner(folder, RestartRequest(passwords=True), patience=patience, hint=hint)
+
+
+def _ask_runner(folder: StateFolder, request: RestartRequest, *, patience: float, hint: str) -> None:
+    """Send ``request`` and wait for the answer; ``hint`` is what to do about a refusal."""
     pid = runner_to_signal(folder)
     if pid is None:
         raise NotRunning("The platform is not running.", hint="Start it with `bandstand up`.")
     with _turn(folder):
         before = read_state(folder).restarting.begun
-        replace_file(folder.restart_request, msgspec.json.encode(list(services)))
+        replace_file(folder.restart_request, msgspec.json.encode(request))
         os.kill(pid, signal.SIGUSR2)
-        _until_answered(folder, pid, lambda: read_state(folder).restarting.number > before, patience * len(services))
+        _until_answered(folder, pid, lambda: read_state(folder).restarting.number > before, patience)
         result = read_state(folder).restarting
     if result.failed:
-        raise WorkspaceError(result.text, hint="The old process goes on. Look at its log, mend it, and restart again.")
+        raise WorkspaceError(result.text, hint=hint)
 
 
 def command_environment(workspace: Workspace, service: Service) -> tuple[dict[str, str], bool]:

@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from bandstand.workspace.export.envoy import GatewayRuntime
 from bandstand.workspace.manifest import Service, Workspace
 from bandstand.workspace.manifest.connections import max_connections, role_limit
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR
 from bandstand.workspace.runtime.environment import Addresses, service_environment
 from bandstand.workspace.runtime.facts import Access, Facts
 from bandstand.workspace.runtime.remedies import remedies
 from bandstand.workspace.runtime.resources import File, Plan, Resource, Stage, Step
 from bandstand.workspace.runtime.servers.base import Place
 from bandstand.workspace.runtime.servers.databases import DatabasePlan, PrepareDatabases, RecordDatabase
-from bandstand.workspace.runtime.servers.definitions import RabbitMqUser
+from bandstand.workspace.runtime.servers.definitions import rabbitmq_url
 from bandstand.workspace.runtime.servers.envoy import plan_envoy, plan_gateway_told
 from bandstand.workspace.runtime.servers.existing import plan_existing
-from bandstand.workspace.runtime.servers.nats import NatsUser, plan_nats
+from bandstand.workspace.runtime.servers.nats import nats_url, plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres
 from bandstand.workspace.runtime.servers.rabbitmq import PORT_MAPPER, RabbitMqPorts, plan_rabbitmq
-from bandstand.workspace.runtime.servers.redis import RedisUser, plan_redis
+from bandstand.workspace.runtime.servers.redis import plan_redis, redis_url
 from bandstand.workspace.runtime.services import ServicePlan, migrate_name, seed_names
 
 __all__ = ["DATABASES", "environment_of", "gateway_runtime", "make_plan", "place_of"]
@@ -58,12 +61,12 @@ def gateway_runtime(facts: Facts) -> GatewayRuntime:
 
 def environment_of(workspace: Workspace, service: Service, access: Access) -> dict[str, str]:
     """The environment of the processes of ``service``, and of a command that somebody runs by hand for it."""
-    credentials = access.credentials.services[service.name]
-    redis = workspace.servers.redis.url
+    credentials = access.credentials
     addresses = Addresses(
-        secret_key=credentials.secret_key,
-        database_url=_login(workspace, service, access).url,
-        cache_url=redis or RedisUser(name=service.name, password=credentials.redis).url(access.ports["redis"]),
+        secret_keys=credentials.secret_keys(service.name),
+        database_url=_logins(workspace, service, access)[0].url,
+        cache_url=workspace.servers.redis.url
+        or redis_url(credentials.accounts("redis", [service.name])[0], access.ports["redis"]),
         broker_url=_broker_url(workspace, service, access),
         gateway_url=f"http://127.0.0.1:{access.ports['gateway']}",
     )
@@ -71,21 +74,20 @@ def environment_of(workspace: Workspace, service: Service, access: Access) -> di
 
 
 def _broker_url(workspace: Workspace, service: Service, access: Access) -> str:
-    broker, credentials = workspace.servers.broker, access.credentials.services[service.name]
+    broker = workspace.servers.broker
     if broker.url is not None:
         return broker.url
-    if broker.kind == "rabbitmq":
-        return RabbitMqUser(name=service.name, password=credentials.rabbitmq).url(access.ports["rabbitmq"])
-    return NatsUser(name=service.name, password=credentials.nats).url(access.ports["nats"])
+    account, port = access.credentials.accounts(broker.kind, [service.name])[0], access.ports[broker.kind]
+    return rabbitmq_url(account, port) if broker.kind == "rabbitmq" else nats_url(account, port)
 
 
 def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource], list[File]]]:
-    folder, programs, known = facts.folder, facts.binaries, facts.credentials.services
+    folder, programs, names = facts.folder, facts.binaries, workspace.service_names
     if programs.postgres is not None:
         yield plan_postgres(
             place_of(facts, "postgres", folder.postgres),
             binaries=programs.postgres,
-            administrator=_administrator(workspace, facts),
+            administrator=_administrators(workspace, facts)[0],
             account=facts.account,
             connections=max_connections(workspace.services),
             exists=facts.has_cluster,
@@ -95,8 +97,8 @@ def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource
             place_of(facts, "redis", folder.redis),
             binary=programs.valkey,
             port=facts.ports["redis"],
-            password=facts.credentials.redis,
-            users=[RedisUser(name=name, password=known[name].redis) for name in workspace.service_names],
+            administrators=facts.credentials.administrators("redis", ADMINISTRATOR),
+            accounts=facts.credentials.accounts("redis", names),
         )
     if programs.nats is not None:
         yield plan_nats(
@@ -104,8 +106,9 @@ def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource
             binary=programs.nats,
             port=facts.ports["nats"],
             platform=workspace.name,
-            password=facts.credentials.nats,
-            users=[NatsUser(name=name, password=known[name].nats) for name in workspace.service_names],
+            services=names,
+            administrators=facts.credentials.administrators("nats", ADMINISTRATOR),
+            accounts=facts.credentials.accounts("nats", names),
         )
     if programs.rabbitmq is not None:
         yield plan_rabbitmq(
@@ -117,8 +120,9 @@ def _servers(workspace: Workspace, facts: Facts) -> Iterator[tuple[list[Resource
                 mapper=facts.ports[PORT_MAPPER],
             ),
             platform=workspace.name,
-            password=facts.credentials.rabbitmq,
-            users=[RabbitMqUser(name=name, password=known[name].rabbitmq) for name in workspace.service_names],
+            services=names,
+            administrators=facts.credentials.administrators("rabbitmq", ADMINISTRATOR),
+            accounts=facts.credentials.accounts("rabbitmq", names),
         )
     if programs.envoy is not None:
         yield plan_envoy(
@@ -141,11 +145,11 @@ def _databases(workspace: Workspace, facts: Facts, *, migrate_always: bool) -> S
         stage=Stage.TASK,
         after=("postgres",),
         action=PrepareDatabases(
-            administrator=_administrator(workspace, facts),
-            closed=() if workspace.servers.postgres.is_external else ("postgres", "template1"),
+            administrators=_administrators(workspace, facts),
+            owned=not workspace.servers.postgres.is_external,
             databases=tuple(
                 DatabasePlan(
-                    login=_login(workspace, service, facts),
+                    logins=_logins(workspace, service, facts),
                     fingerprint="" if migrate_always else facts.fingerprints[service.name],
                     migrate=migrate_name(service),
                     seeds=seed_names(service),
@@ -158,7 +162,7 @@ def _databases(workspace: Workspace, facts: Facts, *, migrate_always: bool) -> S
 
 
 def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[Resource]:
-    login = _login(workspace, service, facts)
+    login = _logins(workspace, service, facts)[0]
     return ServicePlan(
         service=service,
         folder=facts.folder,
@@ -174,25 +178,25 @@ def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[R
     ).resources()
 
 
-def _administrator(workspace: Workspace, access: Access) -> Login:
-    """Who may make roles and databases: of our own cluster its superuser, else whom the URL names."""
+def _administrators(workspace: Workspace, access: Access) -> tuple[Login, ...]:
+    """Who may make roles and databases: of our own cluster its superusers, else whom the URL names."""
     url = workspace.servers.postgres.url
-    if url is None:
-        return Login(
-            port=access.ports["postgres"], user="postgres", password=access.credentials.postgres, database="postgres"
-        )
-    return Login.parse(url)
+    if url is not None:
+        return (Login.parse(url),)
+    accounts = access.credentials.administrators("postgres", "postgres")
+    return tuple(
+        Login(port=access.ports["postgres"], user=each.user, password=each.password, database="postgres")
+        for each in accounts
+    )
 
 
-def _login(workspace: Workspace, service: Service, access: Access) -> Login:
-    administrator = _administrator(workspace, access)
-    return Login(
-        host=administrator.host,
-        port=administrator.port,
-        user=service.identifier,
-        password=access.credentials.services[service.name].postgres,
-        database=service.identifier,
-        query=administrator.query,
+def _logins(workspace: Workspace, service: Service, access: Access) -> tuple[Login, ...]:
+    """The logins of a service that are accepted; the first is in use."""
+    administrator = _administrators(workspace, access)[0]
+    accounts = access.credentials.accounts("postgres", [service.name], user=lambda _: service.identifier)
+    return tuple(
+        msgspec.structs.replace(administrator, user=each.user, password=each.password, database=service.identifier)
+        for each in accounts
     )
 
 

@@ -118,7 +118,8 @@ class Process(Resource, frozen=True, kw_only=True):
 
     ``data`` is the folder that holds what it would lose if one began anew.
     To end it, ``drain`` is performed and then ``stop_signal`` sent; after ``grace`` seconds it is killed.
-    ``place`` is the name in the plan of the process that it replaces, if it does.
+    ``place`` is the name in the plan of the process that it replaces, if it does. ``reread`` is performed when its
+    files have changed while it runs.
     """
 
     command: Command
@@ -135,6 +136,7 @@ class Process(Resource, frozen=True, kw_only=True):
     liveness: Probe | None = None
     silence: float | None = None  # that of the policy
     place: str = ""
+    reread: Action | None = None
 
 
 class Task(Resource, frozen=True, kw_only=True):

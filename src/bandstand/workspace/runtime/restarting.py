@@ -1,4 +1,4 @@
-"""Replaces the processes of services while the platform runs, without a failed request.
+"""Replaces the processes of services while the platform runs, without a failed request, and their passwords.
 
 The new process starts beside the old one. Once it is ready, gateway and services are told of both; then of the new one
 alone; then the old one is asked to end, and finishes what it has begun. When the new one does not become ready or does
@@ -14,21 +14,30 @@ import msgspec
 from bandstand.conf import wire
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.manifest import Service
+from bandstand.workspace.runtime.credentials import load_credentials
 from bandstand.workspace.runtime.facts import Facts
 from bandstand.workspace.runtime.failures import reason_of
-from bandstand.workspace.runtime.folder import StateFolder
+from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.messages import Phase
-from bandstand.workspace.runtime.plan import make_plan
+from bandstand.workspace.runtime.plan import DATABASES, make_plan
 from bandstand.workspace.runtime.ports import Reservations, free_port
 from bandstand.workspace.runtime.publishing import Publisher
 from bandstand.workspace.runtime.recording import Recorder
 from bandstand.workspace.runtime.reports import Notice, Reporter
-from bandstand.workspace.runtime.resources import Process
+from bandstand.workspace.runtime.resources import Process, Stage, Step
 from bandstand.workspace.runtime.supervision import Status
 
-__all__ = ["Restarter", "renamed"]
+__all__ = ["RestartRequest", "Restarter", "renamed"]
 
+_PATIENCE: Final = 30.0  # seconds that a server has to read its users again
 _PROBATION: Final = 1.0  # seconds that the new process must stay ready, with requests, beside the old one
+
+
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A command's wish: the servers get the ``passwords`` that changed, then ``services`` get new processes."""
+
+    services: tuple[str, ...] = ()
+    passwords: bool = False
 
 
 class Crew(Protocol):
@@ -39,6 +48,9 @@ class Crew(Protocol):
 
     def leave(self, name: str) -> None:
         """End a process for good."""
+
+    def update(self, process: Process) -> None:
+        """Watch a process that runs as ``process`` has it from now on."""
 
 
 class Restarter:
@@ -85,42 +97,64 @@ class Restarter:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            if names := self._requested():
+            if (request := self._requested()) != RestartRequest():
                 self._recorder.restarts()
-                fault = await self._fault_of(names)
+                fault = await self._fault_of(request)
                 if fault:
                     self._report(Notice(text=fault))
                 self._recorder.restarted(fault, failed=bool(fault))
 
-    def _requested(self) -> list[str]:
+    def _requested(self) -> RestartRequest:
         """The file is taken away, so that nothing is done twice."""
         path = self._facts.folder.restart_request
-        names: list[str] = []
+        request = RestartRequest()
         with suppress(OSError, msgspec.MsgspecError):
-            names = msgspec.json.decode(path.read_bytes(), type=list[str])
+            request = msgspec.json.decode(path.read_bytes(), type=RestartRequest)
         with suppress(OSError):  # a disk that takes nothing any more; the next request replaces it
             path.unlink(missing_ok=True)
-        return names
+        return request
 
-    async def _fault_of(self, names: list[str]) -> str:
-        """Restart these services; return why that was not possible, nothing where it was."""
+    async def _fault_of(self, request: RestartRequest) -> str:
+        """Do what was asked for; return why that was not possible, nothing where it was."""
         try:
-            return await self._restart(names) or ""
+            return await self._perform(request) or ""
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the next restart is to be heard
             return reason_of(error)
 
-    async def _restart(self, names: list[str]) -> str | None:
-        """Replace each process of these services; return why that was not possible."""
+    async def _perform(self, request: RestartRequest) -> str | None:
+        """Replace passwords and processes; return why that was not possible."""
         if not self._ready:
             return "The platform is still starting, so there is nothing to restart yet."
         place = self._publisher.workspace
-        if strange := [name for name in names if name not in place.service_names]:
+        if strange := [name for name in request.services if name not in place.service_names]:
             return f"The platform was started without {', '.join(strange)}: `bandstand down`, then `bandstand up`."
-        for service in map(place.service, names):
+        if request.passwords:
+            await self._change_passwords()
+        for service in map(place.service, request.services):
             for process in service.processes:
                 if (fault := await self._replace(service, process.name)) is not None:
                     return fault
         return None
+
+    async def _change_passwords(self) -> None:
+        """Give the servers the passwords that the file has now; new processes are told of them when they start."""
+        place, folder = self._publisher.workspace, self._facts.folder
+        credentials = load_credentials(folder.credentials, place.service_names)
+        facts = msgspec.structs.replace(self._facts, credentials=credentials, has_cluster=True)
+        plan = make_plan(place, facts)
+        for file in plan.files:
+            replace_file(file.path, file.content)
+        servers = [each for each in plan.resources if isinstance(each, Process) and each.stage is Stage.SERVER]
+        for server in servers:
+            if server.reread is not None:
+                async with asyncio.timeout(_PATIENCE):
+                    await server.reread.perform()
+        databases = plan.resource(DATABASES)
+        assert isinstance(databases, Step)
+        await databases.action.perform()
+        for server in servers:
+            self._crew.update(server)
+        self._facts = facts
 
     async def _replace(self, service: Service, base: str) -> str | None:
         old = self._names.get(base, base)

@@ -89,9 +89,10 @@ def _survey(workspace: Workspace, folder: StateFolder, report: Reporter, ports: 
     if orphans := clear_remains(folder.postgres / "data"):
         ids = ", ".join(map(str, orphans))
         report(Notice(text=f"A killed PostgreSQL had left processes behind ({ids}); ended now."))
-    issuer = workspace.token_issuer
-    keys.make_keys(folder.keys, workspace.service_names, [issuer.name] if issuer else [])
     facts = survey(workspace, assign_ports(workspace, earlier.ports, free=ports.take))
+    issuer, rotation = workspace.token_issuer, facts.credentials.rotation
+    step = rotation.step if rotation else None
+    keys.make_keys(folder.keys, workspace.service_names, [issuer.name] if issuer else [], step=step)
     prepare_folder(folder.postgres, facts.account)
     return facts
 

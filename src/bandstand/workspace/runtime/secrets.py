@@ -1,7 +1,7 @@
 """The secrets of a platform in production: one file for each, made once, as Compose and Kubernetes mount them.
 
-What a service reads is the truth (``user-service/DATABASE_URL``) and is never written over. What the servers need to
-know of it (roles, users, rights) is derived from it each time.
+What a service reads is the truth (``user-service/DATABASE_URL``) and changes only when it is rotated. What the servers
+need to know of it (roles, users, rights) is derived from it each time.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import msgspec
 
@@ -18,20 +18,19 @@ from bandstand.conf import wire
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.export.environment import SERVICE_KEY, TRUSTED_KEYS, USER_KEY
 from bandstand.workspace.manifest import Service, Workspace
-from bandstand.workspace.runtime.folder import replace_file
-from bandstand.workspace.runtime.keys import kept_key, key_set
-from bandstand.workspace.runtime.servers.definitions import RabbitMqUser, definitions
-from bandstand.workspace.runtime.servers.nats import ADMINISTRATOR, NatsUser, authorization
-from bandstand.workspace.runtime.servers.redis import RedisUser, access_rules
+from bandstand.workspace.rotation import RotationStep
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR, Account, is_second, other_user
+from bandstand.workspace.runtime.keys import key_set
+from bandstand.workspace.runtime.secret_files import SecretFiles
+from bandstand.workspace.runtime.servers.definitions import definitions
+from bandstand.workspace.runtime.servers.nats import authorization
+from bandstand.workspace.runtime.servers.redis import access_rules
 from bandstand.workspace.runtime.servers.scram import scram_verifier
 
-__all__ = ["write_secrets"]
-
-# The folder is the owner's alone; inside of it files can be read by all, since a container's user is somebody else.
-_FOLDER_MODE: Final = 0o700
-_FILE_MODE: Final = 0o444
+__all__ = ["rotate_files", "write_secrets"]
 
 _HEALTH: Final = "user health on nopass resetkeys resetchannels -@all +ping\n"
+_URLS: Final = (wire.DATABASE_URL, wire.CACHE_URL, wire.BROKER_URL)
 
 
 def write_secrets(workspace: Workspace, folder: Path) -> list[Path]:
@@ -40,143 +39,184 @@ def write_secrets(workspace: Workspace, folder: Path) -> list[Path]:
     Raises:
         WorkspaceError: a file that is there can't be understood; it is never written over.
     """
-    before = {path: path.read_bytes() for path in _files(folder)}
-    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    folder.chmod(_FOLDER_MODE)
-    (folder / ".gitignore").write_text("*\n")
-    for service in workspace.services:
-        _service(workspace, service, folder)
-    _trust(workspace, folder)
-    _stores(workspace, folder)
-    for path in _files(folder):
-        path.chmod(_FILE_MODE)
-    return [path for path in _files(folder) if before.get(path) != path.read_bytes()]
+    return _Secrets(workspace, SecretFiles(folder)).write()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*/*") if path.is_file())
+def rotate_files(workspace: Workspace, folder: Path, step: RotationStep) -> list[Path]:
+    """Write the files of ``folder`` as they are in ``step`` of a change of all passwords and keys.
+
+    Returns:
+        The files that are new or changed.
+
+    Raises:
+        WorkspaceError: another step comes first, or a file can't be understood; it is never written over.
+    """
+    files = SecretFiles(folder)
+    if not folder.exists():
+        raise WorkspaceError(f"There are no secrets in {folder}.", hint="Make them: bandstand secrets")
+    files.enter(step)
+    return _Secrets(workspace, files).write()
 
 
-def _service(workspace: Workspace, service: Service, folder: Path) -> None:
-    own = folder / service.name
-    _make(own / wire.SECRET_KEY, token_urlsafe(50))
-    _make(
-        own / wire.DATABASE_URL, f"postgresql://{service.identifier}:{_password()}@postgres:5432/{service.identifier}"
-    )
-    _make(own / wire.CACHE_URL, f"redis://{service.name}:{_password()}@valkey:6379/0")
-    _make(own / wire.BROKER_URL, _broker_url(workspace, service))
-    _make(own / wire.EMAIL_URL, "console://")
-    if workspace.production.discovery == "consul":
-        _make(own / wire.DISCOVERY_TOKEN, str(uuid4()))
-    kept_key(own / SERVICE_KEY, service.name, "service", mark="")
-    if service.issues_user_tokens:
-        kept_key(own / USER_KEY, service.name, "users", mark="")
+class _Secrets:
+    def __init__(self, workspace: Workspace, files: SecretFiles) -> None:
+        self._workspace = workspace
+        self._files = files
+        self._broker = workspace.production.broker
+
+    def write(self) -> list[Path]:
+        before = {path: path.read_bytes() for path in self._files.paths()}
+        self._files.open()
+        for service in self._workspace.services:
+            self._write_service(service)
+        self._write_keys()
+        self._write_postgres()
+        self._write_valkey()
+        self._write_broker()
+        if self._workspace.production.discovery == "consul":
+            self._write_consul()
+        self._files.close()
+        return [path for path in self._files.paths() if before.get(path) != path.read_bytes()]
+
+    def _write_service(self, service: Service) -> None:
+        name, files = service.name, self._files
+        database = f"postgresql://{service.identifier}:{_password()}@postgres:5432/{service.identifier}"
+        files.make(f"{name}/{wire.SECRET_KEY}", _secret_key())
+        files.make(f"{name}/{wire.DATABASE_URL}", database)
+        files.make(f"{name}/{wire.CACHE_URL}", f"redis://{name}:{_password()}@valkey:6379/0")
+        files.make(f"{name}/{wire.BROKER_URL}", self._broker_url(name, _password()))
+        files.make(f"{name}/{wire.EMAIL_URL}", "console://")
+        files.change(f"{name}/{wire.SECRET_KEY}", lambda _: _secret_key(), several=True)
+        for variable in _URLS:
+            files.change(f"{name}/{variable}", _successor)
+        if self._workspace.production.discovery == "consul":
+            files.make(f"{name}/{wire.DISCOVERY_TOKEN}", str(uuid4()))
+            files.change(f"{name}/{wire.DISCOVERY_TOKEN}", lambda _: str(uuid4()))
+
+    def _broker_url(self, user: str, password: str) -> str:
+        if self._broker == "nats":
+            return f"nats://{user}:{password}@nats:4222"
+        return f"amqp://{user}:{password}@rabbitmq:5672/{quote('/', safe='')}"
+
+    def _write_keys(self) -> None:
+        names = self._workspace.service_names
+        keys = [key for name in names for key in self._files.keys(f"{name}/{SERVICE_KEY}", name, "service")]
+        for service in self._workspace.services:
+            self._files.derive(f"{service.name}/{TRUSTED_KEYS}", key_set(keys))
+            if service.issues_user_tokens:
+                self._files.keys(f"{service.name}/{USER_KEY}", service.name, "users")
+
+    def _write_postgres(self) -> None:
+        """Derive a verifier for each role; that of a role which may not log in is empty."""
+        current, *others = self._administrator("postgres")
+        self._files.derive("postgres/administrator.before", "".join(others))
+        self._files.derive("postgres/administrator.verifier", _verifier("postgres", current))
+        for service in self._workspace.services:
+            verifiers = {
+                account.user: _verifier(account.user, account.password)
+                for account in self._accounts(service.name, wire.DATABASE_URL)
+                if account.password
+            }
+            for user in (service.name, other_user(service.name)):
+                self._files.derive(f"postgres/{user}", verifiers.get(user, ""))
+
+    def _write_valkey(self) -> None:
+        rules = access_rules(self._administrators("valkey"), self._all_accounts(wire.CACHE_URL))
+        self._files.derive("valkey/users.acl", "".join(rules) + _HEALTH)
+
+    def _write_broker(self) -> None:
+        administrators, accounts = self._administrators(self._broker), self._all_accounts(wire.BROKER_URL)
+        url = self._broker_url(ADMINISTRATOR, administrators[0].password)
+        self._files.derive(f"{self._broker}/{wire.BROKER_ADMIN_URL}", url)
+        if self._broker == "nats":
+            self._files.derive("nats/nats.conf", _json(_nats(self._workspace.name, administrators, accounts)))
+        else:
+            rights = definitions(self._workspace.name, administrators, accounts)
+            self._files.derive("rabbitmq/definitions.json", _json(rights))
+
+    def _administrator(self, server: str) -> tuple[str, ...]:
+        """Return the passwords of the administrator, whom only jobs use: the new one first, from the first step on."""
+        name = f"{server}/administrator"
+        self._files.make(name, _password())
+        self._files.change(name, lambda _: _password())
+        values = self._files.accepted(name)
+        ordered = values[::-1] if self._files.step is RotationStep.ACCEPT else values
+        self._files.derive(name, ordered[0])
+        return ordered
+
+    def _administrators(self, server: str) -> tuple[Account, ...]:
+        return (Account(service="", user=ADMINISTRATOR, password=self._administrator(server)[0]),)
+
+    def _write_consul(self) -> None:
+        """Derive the file that turns Consul's access control on, and the tokens that a job creates in Consul."""
+        self._files.make("consul/administrator", str(uuid4()))
+        administrator = self._files.text("consul/administrator")
+        # Consul calls the first one initial_management since 1.11, and takes this name still.
+        own = {"master": administrator, "agent": administrator}
+        rules = {"enabled": True, "default_policy": "deny", "tokens": own}
+        self._files.derive("consul/consul.json", _json({"acl": rules}))
+        for name in self._workspace.service_names:
+            accepted = self._files.accepted(f"{name}/{wire.DISCOVERY_TOKEN}")
+            self._files.derive(
+                f"consul/{name}", "".join(f"{uuid5(NAMESPACE_OID, token)} {token}\n" for token in accepted)
+            )
+
+    def _all_accounts(self, variable: str) -> tuple[Account, ...]:
+        return tuple(account for name in self._workspace.service_names for account in self._accounts(name, variable))
+
+    def _accounts(self, service: str, variable: str) -> Iterator[Account]:
+        """Yield the accounts of ``service`` in the URL ``variable`` that are accepted; the second user's name tells."""
+        name = f"{service}/{variable}"
+        for url in self._files.accepted(name):
+            user, password = _login(self._files.path(name), url)
+            yield Account(service=service, user=other_user(service) if is_second(user) else service, password=password)
 
 
-def _broker_url(workspace: Workspace, service: Service) -> str:
-    return _url_of_broker(workspace, service.name, _password())
-
-
-def _url_of_broker(workspace: Workspace, user: str, password: str) -> str:
-    if workspace.production.broker == "nats":
-        return f"nats://{user}:{password}@nats:4222"
-    return f"amqp://{user}:{password}@rabbitmq:5672/{quote('/', safe='')}"
-
-
-def _trust(workspace: Workspace, folder: Path) -> None:
-    names = workspace.service_names
-    keys = key_set(kept_key(folder / name / SERVICE_KEY, name, "service", mark="") for name in names)
-    for name in names:
-        _derive(folder / name / TRUSTED_KEYS, keys)
-
-
-def _stores(workspace: Workspace, folder: Path) -> None:
-    _make(folder / "postgres" / "administrator", _password())
-    for service in workspace.services:
-        _derive(folder / "postgres" / service.name, _verifier(folder / service.name / wire.DATABASE_URL))
-    _make(folder / "valkey" / "administrator", _password())
-    users = [
-        RedisUser(name=name, password=password) for name, password in _passwords(workspace, folder, wire.CACHE_URL)
-    ]
-    rules = "".join(access_rules((folder / "valkey" / "administrator").read_text(), users))
-    _derive(folder / "valkey" / "users.acl", rules + _HEALTH)
-    _broker(workspace, folder)
-    if workspace.production.discovery == "consul":
-        _consul(folder / "consul")
-
-
-def _consul(registry: Path) -> None:
-    """Derive the file that turns Consul's access control on; a job creates the tokens of services in Consul."""
-    _make(registry / "administrator", str(uuid4()))
-    administrator = (registry / "administrator").read_text().strip()
-    # Consul calls the first one initial_management since 1.11, and takes this name still.
-    tokens = {"master": administrator, "agent": administrator}
-    rules = {"enabled": True, "default_policy": "deny", "tokens": tokens}
-    _derive(registry / "consul.json", _json({"acl": rules}))
-
-
-def _verifier(path: Path) -> str:
-    """Return the verifier of a password; its salt follows from the service's name, so that the file stays the same."""
-    password = _password_in(path)
-    return scram_verifier(password, hashlib.sha256(path.parent.name.encode()).digest()[:16]) if password else ""
-
-
-def _broker(workspace: Workspace, folder: Path) -> None:
-    broker = folder / workspace.production.broker
-    _make(broker / "administrator", _password())
-    administrator = (broker / "administrator").read_text()
-    passwords = list(_passwords(workspace, folder, wire.BROKER_URL))
-    _derive(broker / wire.BROKER_ADMIN_URL, _url_of_broker(workspace, ADMINISTRATOR, administrator))
-    if workspace.production.broker == "nats":
-        _derive(broker / "nats.conf", _json(_nats(workspace, administrator, passwords)))
-    else:
-        users = [RabbitMqUser(name=name, password=password) for name, password in passwords]
-        _derive(broker / "definitions.json", _json(definitions(workspace.name, administrator, users)))
-
-
-def _nats(workspace: Workspace, administrator: str, passwords: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _nats(platform: str, administrators: Iterable[Account], accounts: Iterable[Account]) -> dict[str, Any]:
     """NATS' own format is a superset of JSON."""
-    users = [NatsUser(name=name, password=password) for name, password in passwords]
     return {
-        "server_name": f"{workspace.name}-1",
+        "server_name": f"{platform}-1",
         "listen": "0.0.0.0:4222",
         "http": "127.0.0.1:8222",
         # An event counts as taken when the disk has it.
         "jetstream": {"store_dir": "/data", "sync_interval": "always", "max_file_store": 20 << 30},
-        "authorization": authorization(workspace.name, administrator, users),
+        "authorization": authorization(platform, administrators, accounts),
         "max_payload": 1 << 20,
         "lame_duck_duration": "30s",
     }
 
 
-def _passwords(workspace: Workspace, folder: Path, variable: str) -> Iterator[tuple[str, str]]:
-    for name in workspace.service_names:
-        yield name, _password_in(folder / name / variable)
-
-
-def _password_in(path: Path) -> str:
+def _login(path: Path, url: str) -> tuple[str, str]:
     try:
-        password = urlsplit(path.read_text().strip()).password
-    except (UnicodeDecodeError, ValueError) as error:
+        parts = urlsplit(url.strip())
+        user, password = parts.username, parts.password
+    except ValueError as error:
         raise WorkspaceError(
             f"{path} is no URL: {error}.", hint="Mend the file, or remove it for a new one."
         ) from error
-    return unquote(password or "")
+    return unquote(user or ""), unquote(password or "")
+
+
+def _successor(url: str) -> str | None:
+    """Return ``url`` with the other user and a new password; nothing changes in one that has none."""
+    parts = urlsplit(url)
+    if not parts.username or not parts.password:
+        return None
+    login = f"{quote(other_user(unquote(parts.username)), safe='')}:{_password()}"
+    return parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def _verifier(user: str, password: str) -> str:
+    """Return the verifier of a password; its salt follows from the user's name, so that the file stays the same."""
+    return scram_verifier(password, hashlib.sha256(user.encode()).digest()[:16])
 
 
 def _password() -> str:
     return token_urlsafe(32)
 
 
-def _make(path: Path, content: str) -> None:
-    if not path.exists():
-        path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        replace_file(path, content, durable=True)
-
-
-def _derive(path: Path, content: str | bytes) -> None:
-    path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    replace_file(path, content, durable=True)
+def _secret_key() -> str:
+    return token_urlsafe(50)
 
 
 def _json(value: object) -> bytes:

@@ -49,6 +49,10 @@ class Session:
         """Run one more process."""
         self._supervisor.join(process)
 
+    def update(self, process: Process) -> None:
+        """Watch a process that runs as ``process`` has it from now on."""
+        self._supervisor.update(process)
+
     def leave(self, name: str) -> None:
         """End a process for good."""
         self._supervisor.leave(name)

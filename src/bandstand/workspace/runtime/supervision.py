@@ -33,6 +33,7 @@ from bandstand.workspace.runtime.messages import (
     Silent,
     Stop,
     StopRequested,
+    UpdateRequested,
     Wake,
     Woke,
 )
@@ -151,6 +152,8 @@ class Supervision:
                 self._hurry()
             case JoinRequested():
                 self.statuses[event.name] = Status(resource=event.process, joined=True)
+            case UpdateRequested():
+                self.statuses[event.name].resource = event.process
             case LeaveRequested():
                 self._leave(self.statuses[event.name])
             case _ if event.name in self.statuses:  # else it was forgotten, and only its alarm was still set

@@ -34,6 +34,7 @@ from bandstand.workspace.runtime.messages import (
     Silent,
     Stop,
     StopRequested,
+    UpdateRequested,
     Wake,
     Woke,
 )
@@ -112,6 +113,14 @@ class Supervisor:
         self._resources[process.name] = process
         self._events.put_nowait(JoinRequested(name=process.name, process=process))
 
+    def update(self, process: Process) -> None:
+        """Watch a process that runs as ``process`` has it from now on; that is also how it is started anew."""
+        self._resources[process.name] = process
+        self._events.put_nowait(UpdateRequested(name=process.name, process=process))
+        if process.name in self._probes:
+            self._forget_probe(process.name)
+            self._watch_process(process)
+
     def leave(self, name: str) -> None:
         """End a process for good."""
         self._events.put_nowait(LeaveRequested(name=name))
@@ -173,9 +182,12 @@ class Supervisor:
             case Launch(), Step():
                 self._actions[resource.name] = self._spawn(self._perform(resource.name, resource.action))
             case Ask(), Process():
-                self._probes[resource.name] = self._spawn(self._watch(resource.name, resource.probe, resource.liveness))
+                self._watch_process(resource)
             case Perform(), Task(then=Action() as action):
                 self._actions[resource.name] = self._spawn(self._perform(resource.name, action))
+
+    def _watch_process(self, process: Process) -> None:
+        self._probes[process.name] = self._spawn(self._watch(process.name, process.probe, process.liveness))
 
     def _forget_probe(self, name: str) -> None:
         if name in self._probes:

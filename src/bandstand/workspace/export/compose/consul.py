@@ -2,7 +2,6 @@
 
 import shlex
 from typing import Final
-from uuid import NAMESPACE_DNS, uuid5
 
 from bandstand.conf import wire
 from bandstand.workspace.export.compose.hardening import (
@@ -16,7 +15,16 @@ from bandstand.workspace.export.compose.hardening import (
 )
 from bandstand.workspace.manifest import Images, Workspace
 
-__all__ = ["ADMINISTRATOR", "CONFIGURATION", "TOKENS_JOB", "consul", "consul_tokens", "token_secret", "uses_consul"]
+__all__ = [
+    "ADMINISTRATOR",
+    "CONFIGURATION",
+    "TOKENS_JOB",
+    "accepted_tokens",
+    "consul",
+    "consul_tokens",
+    "token_secret",
+    "uses_consul",
+]
 
 TOKENS_JOB: Final = "consul-tokens"
 # Names of secrets in the Compose file.
@@ -34,6 +42,11 @@ def uses_consul(workspace: Workspace) -> bool:
 def token_secret(service: str) -> str:
     """Return the name of the secret with the token of ``service`` in the Compose file."""
     return f"{service}-{wire.DISCOVERY_TOKEN.lower().replace('_', '-')}"
+
+
+def accepted_tokens(service: str) -> str:
+    """Return the name of the secret with all tokens of ``service`` that Consul is to know."""
+    return f"consul-{service}"
 
 
 def consul(images: Images) -> Json:
@@ -55,15 +68,16 @@ def consul(images: Images) -> Json:
 
 
 def consul_tokens(workspace: Workspace) -> Json:
-    """Return the job that creates each service's token as its file has it, and revokes the one before."""
+    """Return the job that creates the tokens of each service as its file has them, and revokes all others."""
     names = workspace.service_names
+    commands = (shlex.join(["tokens", name, accepted_tokens(name)]) for name in names)
     return container(
         workspace.production.images.consul,
         networks=(DATA,),
         user="consul",
-        entrypoint=["sh", "-c", "\n".join([_PROLOGUE, *(_token(workspace, name) for name in names)])],
+        entrypoint=["sh", "-c", "\n".join([_PROLOGUE, *commands])],
         environment={"CONSUL_HTTP_ADDR": "http://consul:8500"},
-        secrets=secrets((name, name) for name in (ADMINISTRATOR, *map(token_secret, names))),
+        secrets=secrets((name, name) for name in (ADMINISTRATOR, *map(accepted_tokens, names))),
         depends_on={"consul": {"condition": "service_healthy"}},
         deploy=limits(0.5, 128),
     ) | {"restart": "no"}
@@ -71,20 +85,19 @@ def consul_tokens(workspace: Workspace) -> Json:
 
 # A `$` is doubled, since Compose replaces variables by itself. A service identity, as Consul calls it, is the right to
 # register that name alone, and to read every name and node; a worker that is asked to registers under one of its own.
+# A line of a service's file is an accessor id and a secret.
 _PROLOGUE: Final = f"""\
 set -eu
-administrator="$$(cat {_ADMINISTRATOR_FILE})"
-token() {{
-  secret="$$(cat "/run/secrets/$$3")"
-  if CONSUL_HTTP_TOKEN="$$secret" consul acl token read -self >/dev/null 2>&1; then return; fi
-  export CONSUL_HTTP_TOKEN="$$administrator"
-  consul acl token delete -id="$$2" >/dev/null 2>&1 || true
-  consul acl token create -accessor="$$2" -secret="$$secret" -description="$$1" \\
-    -service-identity="$$1" -service-identity="$$1-worker" >/dev/null
+CONSUL_HTTP_TOKEN="$$(cat {_ADMINISTRATOR_FILE})"
+export CONSUL_HTTP_TOKEN
+tokens() {{
+  while read -r accessor secret; do
+    if CONSUL_HTTP_TOKEN="$$secret" consul acl token read -self >/dev/null 2>&1; then continue; fi
+    consul acl token create -accessor="$$accessor" -secret="$$secret" -description="$$1" \\
+      -service-identity="$$1" -service-identity="$$1-worker" >/dev/null
+  done <"/run/secrets/$$2"
+  consul acl token list | awk -v name="$$1" '/^AccessorID:/ {{id=$$2}} /^Description:/ && $$2 == name {{print id}}' |
+    while read -r accessor; do
+      grep -q "^$$accessor " "/run/secrets/$$2" || consul acl token delete -id="$$accessor" >/dev/null
+    done
 }}"""
-
-
-def _token(workspace: Workspace, service: str) -> str:
-    """Return the command for one service. The accessor id follows from its name, so a new secret replaces the old."""
-    accessor = uuid5(NAMESPACE_DNS, f"{service}.{workspace.name}")
-    return shlex.join(["token", service, str(accessor), token_secret(service)])

@@ -9,15 +9,17 @@ from bandstand.workspace.export.compose.addresses import services_network
 from bandstand.workspace.export.compose.apps import apps, secret_name
 from bandstand.workspace.export.compose.consul import ADMINISTRATOR as CONSUL_ADMINISTRATOR
 from bandstand.workspace.export.compose.consul import CONFIGURATION as CONSUL_CONFIGURATION
-from bandstand.workspace.export.compose.consul import token_secret, uses_consul
+from bandstand.workspace.export.compose.consul import accepted_tokens, token_secret, uses_consul
 from bandstand.workspace.export.compose.gateways import gateway, gateway_files
 from bandstand.workspace.export.compose.hardening import DATA, SERVICES, Json
 from bandstand.workspace.export.compose.stores import (
+    ADMINISTRATOR_SECRETS,
     BROKER_ADMINISTRATOR,
     DATABASES_SCRIPT,
     RABBITMQ_SETTINGS,
     RABBITMQ_SETTINGS_TEXT,
     databases_script,
+    role_secrets,
     stores,
     volumes,
 )
@@ -26,6 +28,7 @@ from bandstand.workspace.export.files import File
 from bandstand.workspace.export.headings import heading, mark
 from bandstand.workspace.export.yaml import yaml_text
 from bandstand.workspace.manifest import Workspace
+from bandstand.workspace.rotation import SECOND
 
 __all__ = ["render_compose"]
 
@@ -64,8 +67,11 @@ def _secrets(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Yield each secret with its file below ``secrets/``."""
     for service in workspace.services:
         yield from ((secret_name(service, key), f"{service.name}/{key}") for key in secret_keys(service))
-    yield "postgres-administrator", "postgres/administrator"
-    yield from ((f"postgres-{service.name}", f"postgres/{service.name}") for service in workspace.services)
+    yield from ADMINISTRATOR_SECRETS
+    for service in workspace.services:
+        first, second = role_secrets(service)
+        yield first, f"postgres/{service.name}"
+        yield second, f"postgres/{service.name}{SECOND}"
     yield "valkey-users", "valkey/users.acl"
     if workspace.production.broker == "rabbitmq":
         yield "rabbitmq-definitions", "rabbitmq/definitions.json"
@@ -76,6 +82,7 @@ def _secrets(workspace: Workspace) -> Iterator[tuple[str, str]]:
         yield CONSUL_ADMINISTRATOR, "consul/administrator"
         yield CONSUL_CONFIGURATION, "consul/consul.json"
         yield from ((token_secret(name), f"{name}/{wire.DISCOVERY_TOKEN}") for name in workspace.service_names)
+        yield from ((accepted_tokens(name), f"consul/{name}") for name in workspace.service_names)
 
 
 def _file(path: str, content: str) -> File:

@@ -18,14 +18,17 @@ from bandstand.workspace.export.deployment import SECRETS_FOLDER, topology_comma
 from bandstand.workspace.manifest import Images, Service, Workspace
 from bandstand.workspace.manifest.connections import STATEMENT_TIMEOUT, max_connections, role_limit
 from bandstand.workspace.postgres_logging import LOG_SETTINGS
+from bandstand.workspace.rotation import SECOND
 
 __all__ = [
+    "ADMINISTRATOR_SECRETS",
     "BROKER_ADMINISTRATOR",
     "BROKER_TOPOLOGY",
     "DATABASES_SCRIPT",
     "RABBITMQ_SETTINGS",
     "RABBITMQ_SETTINGS_TEXT",
     "databases_script",
+    "role_secrets",
     "stores",
     "volumes",
 ]
@@ -34,6 +37,12 @@ DATABASES_SCRIPT: Final = "postgres/databases.sql"
 RABBITMQ_SETTINGS: Final = "rabbitmq/rabbitmq.conf"
 
 _ADMINISTRATOR: Final = "postgres-administrator"
+ADMINISTRATOR_SECRETS: Final = (
+    (_ADMINISTRATOR, "postgres/administrator"),
+    (f"{_ADMINISTRATOR}-before", "postgres/administrator.before"),
+    (f"{_ADMINISTRATOR}-verifier", "postgres/administrator.verifier"),
+)
+"""The secrets of PostgreSQL's administrator with their files."""
 _NATS_VOLUME: Final = "nats-volume"
 BROKER_TOPOLOGY: Final = "broker-topology"
 BROKER_ADMINISTRATOR: Final = "broker-administrator"
@@ -67,7 +76,8 @@ def volumes(workspace: Workspace) -> list[str]:
 def databases_script(workspace: Workspace) -> str:
     """Return a script for psql that makes what is missing, and gives each role the password of its file.
 
-    The file holds a verifier, so that no password is ever in a statement.
+    The files hold verifiers, so that no password is ever in a statement. A service's first role owns its database. A
+    second one, which acts as the first, is there since passwords change; one whose file is empty may not log in.
     """
     replicas = workspace.production.replicas
     parts = [_database(service, role_limit(service, replicas=replicas)) for service in workspace.services]
@@ -76,25 +86,45 @@ def databases_script(workspace: Workspace) -> str:
 
 _CLOSED: Final = """\
 \\set ON_ERROR_STOP on
+\\set administrator `cat /run/secrets/postgres-administrator-verifier`
+ALTER ROLE postgres PASSWORD :'administrator';
 -- Every role may connect to every database until that is revoked.
 REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 REVOKE ALL ON DATABASE template1 FROM PUBLIC;
 """
 
 _DATABASE: Final = """\
-\\set password `cat /run/secrets/{secret}`
-SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
-ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {limit} PASSWORD :'password';
-ALTER ROLE {role} SET statement_timeout = '{timeout}';
+\\set first `cat /run/secrets/{first}`
+\\set second `cat /run/secrets/{second}`
+CREATE TEMPORARY TABLE logins AS
+  SELECT * FROM (VALUES ('{role}', :'first'), ('{role}{suffix}', :'second')) AS login (name, verifier);
+SELECT 'CREATE ROLE {role} NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
+SELECT format('CREATE ROLE %I NOLOGIN IN ROLE {role}', name) FROM logins
+  WHERE verifier <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \\gexec
+SELECT format('ALTER ROLE %I SET role = {role}', rolname) FROM pg_roles WHERE rolname = '{role}{suffix}' \\gexec
+SELECT format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {limit}', name)
+  FROM logins WHERE verifier <> '' \\gexec
+SELECT format('ALTER ROLE %I PASSWORD %L', name, verifier) FROM logins WHERE verifier <> '' \\gexec
+SELECT format('ALTER ROLE %I SET statement_timeout = %L', name, '{timeout}') FROM logins WHERE verifier <> '' \\gexec
+SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', name) FROM logins JOIN pg_roles ON rolname = name
+  WHERE verifier = '' \\gexec
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN logins ON usename = name WHERE verifier = '';
+DROP TABLE logins;
 SELECT 'CREATE DATABASE {role} OWNER {role}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{role}') \\gexec
 REVOKE ALL ON DATABASE {role} FROM PUBLIC;
 """
 
 
 def _database(service: Service, limit: int) -> str:
+    first, second = role_secrets(service)
     return _DATABASE.format(
-        secret=f"postgres-{service.name}", role=service.identifier, limit=limit, timeout=STATEMENT_TIMEOUT
+        first=first, second=second, role=service.identifier, suffix=SECOND, limit=limit, timeout=STATEMENT_TIMEOUT
     )
+
+
+def role_secrets(service: Service) -> tuple[str, str]:
+    """Return the names of the secrets with the verifiers of the two roles of ``service``."""
+    return f"postgres-{service.name}", f"postgres-{service.name}{SECOND}"
 
 
 def _postgres(workspace: Workspace) -> Json:
@@ -134,15 +164,26 @@ def _postgres_data(images: Images) -> str:
     return f"/var/lib/postgresql/{major}/docker"
 
 
+# While the administrator's password changes, the server may know the one before.
+_RUN_SCRIPT: Final = """\
+for name in postgres-administrator postgres-administrator-before; do
+  PGPASSWORD="$$(cat /run/secrets/$$name)"; export PGPASSWORD
+  if psql -qtAX -c 'SELECT 1' >/dev/null 2>&1; then break; fi
+done
+exec psql -qtAX -f /databases.sql"""
+
+
 def _databases(workspace: Workspace) -> Json:
     """A job: new services get their database, changed passwords come true."""
-    names = [_ADMINISTRATOR, *(f"postgres-{service.name}" for service in workspace.services)]
-    script = "PGPASSWORD=$$(cat /run/secrets/%s) exec psql -qtAX -f /databases.sql" % _ADMINISTRATOR  # noqa: UP031
+    names = [
+        *(name for name, _ in ADMINISTRATOR_SECRETS),
+        *(name for service in workspace.services for name in role_secrets(service)),
+    ]
     return container(
         workspace.production.images.postgres,
         networks=(DATA,),
         user="postgres",
-        entrypoint=["sh", "-c", script],
+        entrypoint=["sh", "-c", _RUN_SCRIPT],
         environment={"PGHOST": "postgres", "PGUSER": "postgres", "PGDATABASE": "postgres"},
         secrets=secrets((name, name) for name in names),
         volumes=[f"./{DATABASES_SCRIPT}:/databases.sql:ro"],

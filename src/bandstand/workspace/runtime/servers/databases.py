@@ -1,17 +1,15 @@
 """A database and a role for each service, and what is noted on the database about them."""
 
 import asyncio
-import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from bandstand.workspace.manifest.connections import STATEMENT_TIMEOUT
 from bandstand.workspace.runtime.resources import Action
 from bandstand.workspace.runtime.servers.postgres import Login
-from bandstand.workspace.runtime.servers.scram import scram_verifier
+from bandstand.workspace.runtime.servers.roles import joining_statement, role_statements, superuser_statements
 
 __all__ = ["DatabasePlan", "DatabaseRecord", "PrepareDatabases", "RecordDatabase", "read_record"]
 
@@ -30,16 +28,21 @@ class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabasePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A service's own database with a role of the same name, and what need not run when it is up to date.
+    """A service's own database, which a role of the same name owns, and what need not run when it is up to date.
 
-    The role may have at most ``connections``.
+    ``logins`` are the roles that may log in, the one in use first: the owner, another one that acts as the owner, or
+    both. Each may have at most ``connections``.
     """
 
-    login: Login
+    logins: tuple[Login, ...]
     fingerprint: str
     migrate: str
     connections: int
     seeds: tuple[str, ...] = ()
+
+    @property
+    def login(self) -> Login:
+        return self.logins[0]
 
     @property
     def name(self) -> str:
@@ -47,33 +50,42 @@ class DatabasePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrepareDatabases(Action, frozen=True, kw_only=True):
-    """Make each service's role and database where missing, and skip migrations and seeds that are done.
+    """Make roles and databases where missing, close unused roles, and skip migrations and seeds that are done.
 
-    ``closed`` names databases of the cluster itself that no service has any business in.
+    Of ``administrators`` the first is in use. ``owned`` says that the cluster is ours: then they are ours as well, and
+    the databases that each cluster has are closed too.
     """
 
-    administrator: Login
+    administrators: tuple[Login, ...]
     databases: tuple[DatabasePlan, ...]
-    closed: tuple[str, ...] = ()
+    owned: bool = False
 
     async def perform(self) -> tuple[str, ...]:
-        connection = await self.administrator.connect()
+        connection = await self.administrators[0].connect()
         async with connection:
             known = await _rows(connection, "SELECT datname FROM pg_database")
             roles = await _rows(connection, "SELECT rolname FROM pg_roles")
             superuser = await _is_superuser(connection)
+            for statement in self._statements(roles, superuser=superuser):
+                await connection.execute(statement)
             for database in self.databases:
-                await _make_role(connection, database, exists=database.name in roles)
-                if not superuser:
-                    await _join_role(connection, database.name)
                 if database.name not in known:
                     await _make_database(connection, database.name)
             # Each time, since a start may have been interrupted right after a database was made.
-            await _close_to_public(connection, *self.closed, *(database.name for database in self.databases))
+            closed = ("postgres", "template1") if self.owned else ()
+            await _close_to_public(connection, *closed, *(database.name for database in self.databases))
         records = await asyncio.gather(*(_begin_record(database) for database in self.databases))
         return tuple(
             name for database, record in zip(self.databases, records, strict=True) for name in _done(database, record)
         )
+
+    def _statements(self, roles: Collection[str], *, superuser: bool) -> Iterator[Any]:
+        if self.owned:
+            yield from superuser_statements(self.administrators, roles)
+        for database in self.databases:
+            yield from role_statements(database, roles)
+            if not superuser:
+                yield joining_statement(database.name)
 
 
 def _done(database: DatabasePlan, record: DatabaseRecord) -> Iterator[str]:
@@ -128,35 +140,10 @@ async def _begin_record(database: DatabasePlan) -> DatabaseRecord:
     return await read_record(database.login)
 
 
-async def _make_role(connection: Any, database: DatabasePlan, *, exists: bool) -> None:
-    from psycopg import sql  # noqa: PLC0415 - a driver, imported when it is needed
-
-    verb = sql.SQL("ALTER" if exists else "CREATE")
-    verifier = scram_verifier(database.login.password, os.urandom(16))
-    # What a new role may not is the default; only a superuser may say so of a role that exists.
-    limit = f"CONNECTION LIMIT {database.connections} PASSWORD"
-    rights = f"LOGIN {limit}" if exists else f"LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION {limit}"
-    await connection.execute(
-        sql.SQL("{} ROLE {} {} {}").format(verb, sql.Identifier(database.name), sql.SQL(rights), sql.Literal(verifier))
-    )
-    await connection.execute(
-        sql.SQL("ALTER ROLE {} SET statement_timeout = {}").format(
-            sql.Identifier(database.name), sql.Literal(STATEMENT_TIMEOUT)
-        )
-    )
-
-
 async def _is_superuser(connection: Any) -> bool:
     query = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
     row = await (await connection.execute(query)).fetchone()
     return bool(row[0])
-
-
-async def _join_role(connection: Any, name: str) -> None:
-    """Who is no superuser, as the administrator of a managed server, can only give a database to a role it is in."""
-    from psycopg import sql  # noqa: PLC0415 - a driver, imported when it is needed
-
-    await connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
 
 
 async def _make_database(connection: Any, name: str) -> None:

@@ -5,57 +5,53 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-
 from bandstand.topology.rabbitmq import permissions, topic_permissions
+from bandstand.workspace.runtime.accounts import Account, other_user
 from bandstand.workspace.runtime.ports import LOOPBACK
 
-__all__ = ["ADMINISTRATOR", "VIRTUAL_HOST", "RabbitMqUser", "definitions"]
+__all__ = ["VIRTUAL_HOST", "definitions", "rabbitmq_url"]
 
-ADMINISTRATOR: Final = "bandstand"
 VIRTUAL_HOST: Final = "/"
 
 
-class RabbitMqUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A service and its password."""
-
-    name: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"RabbitMqUser({self.name!r})"
-
-    def url(self, port: int) -> str:
-        return f"amqp://{self.name}:{self.password}@{LOOPBACK}:{port}/%2F"
+def rabbitmq_url(account: Account, port: int) -> str:
+    """Return the URL by which the one whom ``account`` belongs to connects."""
+    return f"amqp://{account.user}:{account.password}@{LOOPBACK}:{port}/%2F"
 
 
-def definitions(platform: str, password: str, users: Iterable[RabbitMqUser]) -> dict[str, Any]:
+def definitions(platform: str, administrators: Iterable[Account], accounts: Iterable[Account]) -> dict[str, Any]:
     """Return the users and their rights. Exchanges are declared by an administrator's step (``bandstand.topology``).
 
-    ``platform`` is the first part of every name, ``password`` the administrator's.
+    ``platform`` is the first part of every name. Definitions only add: the second user of somebody who has one is
+    there without a password, with which RabbitMQ lets nobody in.
     """
-    users, place = tuple(users), {"vhost": VIRTUAL_HOST}
+    place = {"vhost": VIRTUAL_HOST}
+    administrators, accounts = tuple(administrators), tuple(accounts)
     return {
-        "users": [
-            _user(ADMINISTRATOR, password, "administrator"),
-            *(_user(user.name, user.password, "") for user in users),
-        ],
+        "users": [*_users(administrators, "administrator"), *_users(accounts, "")],
         "vhosts": [{"name": VIRTUAL_HOST}],
         "permissions": [
-            {**place, "user": ADMINISTRATOR, "configure": ".*", "write": ".*", "read": ".*"},
-            *({**place, "user": user.name, **permissions(platform, user.name)} for user in users),
+            *({**place, "user": each.user, "configure": ".*", "write": ".*", "read": ".*"} for each in administrators),
+            *({**place, "user": each.user, **permissions(platform, each.service)} for each in accounts),
         ],
-        "topic_permissions": [{**place, "user": user.name, **topic_permissions(platform, user.name)} for user in users],
+        "topic_permissions": [
+            {**place, "user": each.user, **topic_permissions(platform, each.service)} for each in accounts
+        ],
     }
 
 
-def _user(name: str, password: str, tags: str) -> dict[str, str]:
-    return {
-        "name": name,
-        "password_hash": _password_hash(name, password),
-        "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": tags,
-    }
+def _users(accounts: Iterable[Account], tags: str) -> list[dict[str, str]]:
+    hashes = {other_user(account.user): "" for account in accounts}
+    hashes |= {account.user: _password_hash(account.user, account.password) for account in accounts}
+    return [
+        {
+            "name": name,
+            "password_hash": password_hash,
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": tags if password_hash else "",
+        }
+        for name, password_hash in hashes.items()
+    ]
 
 
 def _password_hash(name: str, password: str) -> str:

@@ -2,38 +2,30 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from bandstand.exceptions import BrokerError
+from bandstand.exceptions import BrokerError, ServerFailed
 from bandstand.topology.nats import declare_streams, permissions
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR, Account
 from bandstand.workspace.runtime.ports import LOOPBACK
-from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage, Task
+from bandstand.workspace.runtime.resources import Action, File, NotReady, Probe, Process, Resource, Stage, Task
 from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 
-__all__ = ["ADMINISTRATOR", "NatsProbe", "NatsUser", "StreamsProbe", "authorization", "plan_nats"]
+__all__ = ["NatsProbe", "ReloadNats", "StreamsProbe", "authorization", "nats_url", "plan_nats"]
 
-ADMINISTRATOR: Final = "bandstand"
 HEALTH: Final = "bandstand-health"
 """Name of the user who may ask for the server's health, in an account that holds no message of the platform."""
 _SYSTEM_ACCOUNT: Final = "$SYS"
-_QUESTION: Final = b"SUB _INBOX.health 1\r\nPUB $SYS.REQ.SERVER.PING.HEALTHZ _INBOX.health 0\r\n\r\n"
+_HEALTHZ: Final = "PING.HEALTHZ"
 
 
-class NatsUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A service and its password."""
-
-    name: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"NatsUser({self.name!r})"
-
-    def url(self, port: int) -> str:
-        return f"nats://{self.name}:{self.password}@{LOOPBACK}:{port}"
+def nats_url(account: Account, port: int) -> str:
+    """Return the URL by which the one whom ``account`` belongs to connects."""
+    return f"nats://{account.user}:{account.password}@{LOOPBACK}:{port}"
 
 
 class NatsProbe(Probe, frozen=True, kw_only=True):
@@ -44,18 +36,11 @@ class NatsProbe(Probe, frozen=True, kw_only=True):
     """
 
     port: int
-    password: str
+    administrator: Account
 
     async def check(self) -> None:
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        try:
-            information = await reader.readline()
-            login = {"user": HEALTH, "pass": self.password, "verbose": False, "pedantic": False}
-            writer.write(b"CONNECT " + msgspec.json.encode(login) + b"\r\n" + _QUESTION)
-            answer = await _message(reader)
-        finally:
-            writer.transport.abort()
-        if not msgspec.json.decode(information.removeprefix(b"INFO ")).get("jetstream"):
+        information, answer = await _ask(self.port, self.administrator, lambda _: _HEALTHZ)
+        if not information.jetstream:
             raise NotReady("JetStream is not up yet")
         if answer.data.status != "ok":
             raise NotReady(answer.data.error or answer.data.status)
@@ -69,20 +54,64 @@ class StreamsProbe(NatsProbe, frozen=True, kw_only=True):
 
     async def check(self) -> None:
         await super().check()
-        administrator = NatsUser(name=ADMINISTRATOR, password=self.password)
         try:
-            await declare_streams(administrator.url(self.port), self.platform, self.services)
+            await declare_streams(nats_url(self.administrator, self.port), self.platform, self.services)
         except BrokerError as error:
             raise NotReady(str(error)) from error
 
 
+class ReloadNats(Action, frozen=True, kw_only=True):
+    """Let the server read its configuration again. Connections of users who stay go on, those of others end."""
+
+    port: int
+    administrator: Account
+
+    async def perform(self) -> tuple[str, ...]:
+        _, answer = await _ask(self.port, self.administrator, lambda information: f"{information.server_id}.RELOAD")
+        if answer.error is not None:
+            raise ServerFailed(f"NATS does not take its changed configuration: {answer.error.description}")
+        return ()
+
+
+class _Information(msgspec.Struct):
+    """What a server says of itself to whoever connects."""
+
+    server_id: str
+    jetstream: bool = False
+
+
 class _Health(msgspec.Struct):
-    status: str
+    status: str = ""
     error: str = ""
 
 
+class _Error(msgspec.Struct):
+    description: str = ""
+
+
 class _Answer(msgspec.Struct):
-    data: _Health
+    data: _Health = msgspec.field(default_factory=_Health)
+    error: _Error | None = None
+
+
+async def _ask(
+    port: int, administrator: Account, request: Callable[[_Information], str]
+) -> tuple[_Information, _Answer]:
+    """Ask as the user of the system account who belongs to ``administrator``; return what the server says."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        information = msgspec.json.decode((await reader.readline()).removeprefix(b"INFO "), type=_Information)
+        user = _health_user(administrator)
+        login = {"user": user.user, "pass": user.password, "verbose": False, "pedantic": False}
+        writer.write(b"CONNECT " + msgspec.json.encode(login) + b"\r\nSUB _INBOX.health 1\r\n")
+        writer.write(f"PUB $SYS.REQ.SERVER.{request(information)} _INBOX.health 0\r\n\r\n".encode())
+        return information, await _message(reader)
+    finally:
+        writer.transport.abort()
+
+
+def _health_user(administrator: Account) -> Account:
+    return msgspec.structs.replace(administrator, user=administrator.user.replace(ADMINISTRATOR, HEALTH))
 
 
 async def _message(reader: asyncio.StreamReader) -> _Answer:
@@ -97,17 +126,24 @@ async def _message(reader: asyncio.StreamReader) -> _Answer:
 
 
 def plan_nats(
-    place: Place, *, binary: Path, port: int, platform: str, password: str, users: Iterable[NatsUser]
+    place: Place,
+    *,
+    binary: Path,
+    port: int,
+    platform: str,
+    services: Iterable[str],
+    administrators: Sequence[Account],
+    accounts: Iterable[Account],
 ) -> tuple[list[Resource], list[File]]:
-    """Plan the server; ``platform`` is the first part of every subject, ``password`` is the administrator's."""
-    users = tuple(users)
+    """Plan the server; ``platform`` is the first part of every subject. Of ``administrators`` the first is in use."""
+    administrator = administrators[0]
     path = place.folder / "nats.json"
     configuration = {
         "server_name": f"{platform}-1",
         "listen": f"{LOOPBACK}:{port}",
         "jetstream": {"store_dir": str(place.folder), "max_memory_store": 64 << 20, "max_file_store": 2 << 30},
-        "authorization": authorization(platform, password, users),
-        "accounts": {_SYSTEM_ACCOUNT: {"users": [{"user": HEALTH, "password": password}]}},
+        "authorization": authorization(platform, administrators, accounts),
+        "accounts": {_SYSTEM_ACCOUNT: {"users": [_login(_health_user(each)) for each in administrators]}},
         "max_payload": 1 << 20,
         "lame_duck_duration": "30s",
     }
@@ -128,30 +164,33 @@ def plan_nats(
         log=place.log,
         probe=StreamsProbe(
             port=port,
-            password=password,
+            administrator=administrator,
             platform=platform,
-            services=tuple(user.name for user in users),
+            services=tuple(services),
             again=PROBE_INTERVAL,
             timeout=PROBE_TIMEOUT,
         ),
-        liveness=NatsProbe(port=port, password=password, timeout=PROBE_TIMEOUT),
+        liveness=NatsProbe(port=port, administrator=administrator, timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=port,
         data=place.folder,
         stop_signal=signal.SIGTERM,
         after=(check.name,),
+        reread=ReloadNats(port=port, administrator=administrator),
     )
     return [check, server], [File(path=path, content=content)]
 
 
-def authorization(platform: str, password: str, users: Iterable[NatsUser]) -> dict[str, Any]:
-    """Return who may do what; ``password`` is the administrator's."""
-    return {"users": [_administrator(password), *(_user(platform, user) for user in users)]}
+def authorization(platform: str, administrators: Iterable[Account], accounts: Iterable[Account]) -> dict[str, Any]:
+    """Return who may do what."""
+    everything = {"publish": ">", "subscribe": ">"}
+    return {
+        "users": [
+            *({**_login(each), "permissions": everything} for each in administrators),
+            *({**_login(each), "permissions": permissions(platform, each.service)} for each in accounts),
+        ]
+    }
 
 
-def _administrator(password: str) -> dict[str, Any]:
-    return {"user": ADMINISTRATOR, "password": password, "permissions": {"publish": ">", "subscribe": ">"}}
-
-
-def _user(platform: str, user: NatsUser) -> dict[str, Any]:
-    return {"user": user.name, "password": user.password, "permissions": permissions(platform, user.name)}
+def _login(account: Account) -> dict[str, str]:
+    return {"user": account.user, "password": account.password}

@@ -5,26 +5,28 @@ session of its own, which then outlives everything; so it gets one of ours, and 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from struct import pack
 from typing import Final
 
 import msgspec
 
-from bandstand.exceptions import BrokerError, ConfigurationError
+from bandstand.exceptions import BrokerError, ConfigurationError, ServerFailed
 from bandstand.topology.rabbitmq import declare_exchanges
+from bandstand.workspace.runtime.accounts import Account
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import ReplyProbe
-from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
+from bandstand.workspace.runtime.resources import Action, Command, File, NotReady, Probe, Process, Resource, Stage
 from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
-from bandstand.workspace.runtime.servers.definitions import ADMINISTRATOR, RabbitMqUser, definitions
+from bandstand.workspace.runtime.servers.definitions import definitions, rabbitmq_url
 from bandstand.workspace.runtime.system import RabbitMqPrograms
 
-__all__ = ["PORT_MAPPER", "RabbitMqPorts", "RabbitMqProbe", "plan_rabbitmq"]
+__all__ = ["PORT_MAPPER", "ImportDefinitions", "RabbitMqPorts", "RabbitMqProbe", "plan_rabbitmq"]
 
 PORT_MAPPER: Final = "rabbitmq-epmd"
 
+_NODE: Final = "bandstand@localhost"
 _PROTOCOL: Final = b"AMQP\x00\x00\x09\x01"
 _CONFIGURATION: Final = """\
 listeners.tcp.1 = {host}:{port}
@@ -56,18 +58,47 @@ class RabbitMqProbe(Probe, frozen=True, kw_only=True):
     """Ready when it has the exchanges of the platform: those that are missing are declared by the administrator."""
 
     port: int
-    password: str
+    administrator: Account
     platform: str
     services: tuple[str, ...]
 
     async def check(self) -> None:
-        administrator = RabbitMqUser(name=ADMINISTRATOR, password=self.password)
+        url = rabbitmq_url(self.administrator, self.port)
         try:
-            missing = await declare_exchanges(administrator.url(self.port), self.platform, self.services)
+            missing = await declare_exchanges(url, self.platform, self.services)
         except (BrokerError, ConfigurationError) as error:
             raise NotReady(str(error)) from error
         if missing:
             await asyncio.sleep(_WRITTEN)
+
+
+class ImportDefinitions(Action, frozen=True, kw_only=True):
+    """Let the server read its users again, by its own tool. ``gone`` are users whose connections end."""
+
+    tool: Command
+    gone: tuple[str, ...]
+    file: Path
+
+    async def perform(self) -> tuple[str, ...]:
+        await self._run("import_definitions", str(self.file), "--format", "json")
+        for user in self.gone:
+            await self._run("close_all_user_connections", user, "its password is not accepted any more")
+        return ()
+
+    async def _run(self, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self.tool.arguments,
+            *arguments,
+            cwd=self.tool.folder,
+            env=dict(self.tool.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        if process.returncode != 0:
+            text = output.decode(errors="replace").strip()
+            raise ServerFailed(f"RabbitMQ does not take its changed users (rabbitmqctl {arguments[0]}): {text}")
 
 
 class PortMapperProbe(Probe, frozen=True, kw_only=True):
@@ -93,20 +124,22 @@ def plan_rabbitmq(
     programs: RabbitMqPrograms,
     ports: RabbitMqPorts,
     platform: str,
-    password: str,
-    users: Iterable[RabbitMqUser],
+    services: Iterable[str],
+    administrators: Sequence[Account],
+    accounts: Iterable[Account],
     options: str = "",
 ) -> tuple[list[Resource], list[File]]:
     """Plan the server and its port mapper.
 
-    ``platform`` is the first part of every name, ``password`` the administrator's, ``options`` more lines for the
-    configuration.
+    ``platform`` is the first part of every name, ``options`` more lines for the configuration. Of ``administrators``
+    the first is in use.
     """
-    folder, users = place.folder, tuple(users)
+    folder = place.folder
     environment = {**place.environment, **_environment(folder, ports)}
     place = msgspec.structs.replace(place, environment=environment)
     configuration = _CONFIGURATION.format(host=LOOPBACK, port=ports.clients)
-    known = msgspec.json.format(msgspec.json.encode(definitions(platform, password, users))).decode()
+    rights = definitions(platform, administrators, accounts)
+    known = msgspec.json.format(msgspec.json.encode(rights)).decode()
     files = [
         File(path=folder / "rabbitmq.conf", content=configuration + options),
         File(path=folder / "definitions.json", content=known),
@@ -132,9 +165,9 @@ def plan_rabbitmq(
         log=place.log,
         probe=RabbitMqProbe(
             port=ports.clients,
-            password=password,
+            administrator=administrators[0],
             platform=platform,
-            services=tuple(user.name for user in users),
+            services=tuple(services),
             again=PROBE_INTERVAL,
             timeout=PROBE_TIMEOUT,
         ),
@@ -145,6 +178,11 @@ def plan_rabbitmq(
         after=(mapper.name,),
         start_timeout=120.0,  # Erlang needs 5 to 13 s, more where the machine has other work
         grace=20.0,
+        reread=ImportDefinitions(
+            tool=place.command(programs.server.with_name("rabbitmqctl"), "--node", _NODE),
+            gone=tuple(user["name"] for user in rights["users"] if not user["password_hash"]),
+            file=folder / "definitions.json",
+        ),
     )
     return [mapper, server], files
 
@@ -168,7 +206,7 @@ def _environment(folder: Path, ports: RabbitMqPorts) -> dict[str, str]:
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
         "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
         "RABBITMQ_NODE_PORT": str(ports.clients),
-        "RABBITMQ_NODENAME": "bandstand@localhost",
+        "RABBITMQ_NODENAME": _NODE,
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
     }

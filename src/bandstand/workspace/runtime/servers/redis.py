@@ -3,20 +3,19 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from bandstand.exceptions import ServerFailed
+from bandstand.workspace.runtime.accounts import Account
 from bandstand.workspace.runtime.ports import LOOPBACK
 from bandstand.workspace.runtime.probes import ReplyProbe
-from bandstand.workspace.runtime.resources import File, NotReady, Probe, Process, Resource, Stage
+from bandstand.workspace.runtime.resources import Action, File, NotReady, Probe, Process, Resource, Stage
 from bandstand.workspace.runtime.servers.base import PROBE_INTERVAL, PROBE_TIMEOUT, SILENCE, Place
 
-__all__ = ["RedisProbe", "RedisUser", "access_rules", "plan_redis"]
+__all__ = ["LoadUsers", "RedisProbe", "access_rules", "plan_redis", "redis_url"]
 
-ADMINISTRATOR: Final = "bandstand"
 
 _CONFIGURATION: Final = """\
 bind {host}
@@ -44,47 +43,61 @@ _COMMANDS: Final = (
 )
 
 
-class RedisUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A service and its password."""
-
-    name: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"RedisUser({self.name!r})"
-
-    def url(self, port: int) -> str:
-        return f"redis://{self.name}:{self.password}@{LOOPBACK}:{port}/0"
+def redis_url(account: Account, port: int) -> str:
+    """Return the URL by which the service of ``account`` connects."""
+    return f"redis://{account.user}:{account.password}@{LOOPBACK}:{port}/0"
 
 
 class RedisProbe(Probe, frozen=True, kw_only=True):
     """Ready when it answers PING, which it refuses while it still reads its data."""
 
     port: int
-    password: str
+    administrator: Account
 
     async def check(self) -> None:
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        try:
-            writer.write(f"AUTH {ADMINISTRATOR} {self.password}\r\nPING\r\n".encode())
-            answers = [await reader.readline(), await reader.readline()]
-        finally:
-            writer.transport.abort()
+        answers = await _ask(self.port, self.administrator, b"PING")
         if answers != [b"+OK\r\n", b"+PONG\r\n"]:
-            raise NotReady(b" ".join(answers).decode(errors="replace").strip())
+            raise NotReady(_text(answers))
+
+
+class LoadUsers(Action, frozen=True, kw_only=True):
+    """Let the server read the file with its users again. Connections of those who stay go on."""
+
+    port: int
+    administrator: Account
+
+    async def perform(self) -> tuple[str, ...]:
+        answers = await _ask(self.port, self.administrator, b"ACL LOAD")
+        if answers != [b"+OK\r\n", b"+OK\r\n"]:
+            raise ServerFailed(f"Redis does not take its changed users: {_text(answers)}")
+        return ()
+
+
+async def _ask(port: int, administrator: Account, command: bytes) -> list[bytes]:
+    """Return the answers to AUTH and to ``command``."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        writer.write(f"AUTH {administrator.user} {administrator.password}\r\n".encode() + command + b"\r\n")
+        return [await reader.readline(), await reader.readline()]
+    finally:
+        writer.transport.abort()
+
+
+def _text(answers: Iterable[bytes]) -> str:
+    return b" ".join(answers).decode(errors="replace").strip()
 
 
 def plan_redis(
-    place: Place, *, binary: Path, port: int, password: str, users: Iterable[RedisUser]
+    place: Place, *, binary: Path, port: int, administrators: Sequence[Account], accounts: Iterable[Account]
 ) -> tuple[list[Resource], list[File]]:
-    """Plan the server; ``password`` is its administrator's."""
+    """Plan the server; of ``administrators`` the first is in use."""
     configuration, acl = place.folder / "valkey.conf", place.folder / "users.acl"
     files = [
         File(
             path=configuration,
             content=_CONFIGURATION.format(host=LOOPBACK, port=port, folder=_quoted(place.folder), users=_quoted(acl)),
         ),
-        File(path=acl, content="".join(access_rules(password, users))),
+        File(path=acl, content="".join(access_rules(administrators, accounts))),
     ]
     server = Process(
         name="redis",
@@ -92,23 +105,25 @@ def plan_redis(
         stage=Stage.SERVER,
         command=place.command(binary, _named(configuration)),
         log=place.log,
-        probe=RedisProbe(port=port, password=password, again=PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
+        probe=RedisProbe(port=port, administrator=administrators[0], again=PROBE_INTERVAL, timeout=PROBE_TIMEOUT),
         liveness=ReplyProbe(port=port, question=b"PING\r\n", timeout=PROBE_TIMEOUT),
         silence=SILENCE,
         port=port,
         data=place.folder,
+        reread=LoadUsers(port=port, administrator=administrators[0]),
     )
     return [server], files
 
 
-def access_rules(password: str, users: Iterable[RedisUser]) -> Iterable[str]:
+def access_rules(administrators: Iterable[Account], accounts: Iterable[Account]) -> Iterable[str]:
     """Yield the access control list, one line for each user: only hashes, and nobody gets in without a name."""
     yield "user default off\n"
-    yield f"user {ADMINISTRATOR} on #{_digest(password)} ~* &* +@all\n"
-    for user in users:
+    for administrator in administrators:
+        yield f"user {administrator.user} on #{_digest(administrator.password)} ~* &* +@all\n"
+    for account in accounts:
         yield (
-            f"user {user.name} on #{_digest(user.password)} resetkeys ~{user.name}:* "
-            f"resetchannels &{user.name}:* {_COMMANDS}\n"
+            f"user {account.user} on #{_digest(account.password)} resetkeys ~{account.service}:* "
+            f"resetchannels &{account.service}:* {_COMMANDS}\n"
         )
 
 
