@@ -9,7 +9,8 @@ import pytest
 from bandstand.conf import wire
 from bandstand.exceptions import WorkspaceError
 from bandstand.identity.keys import parse_private_keys, parse_public_keys
-from bandstand.workspace.runtime.credentials import load_credentials
+from bandstand.workspace.rotation import RotationStep
+from bandstand.workspace.runtime.credentials import Credentials, load_credentials, save_credentials
 from bandstand.workspace.runtime.folder import StateFolder, replace_file
 from bandstand.workspace.runtime.keys import make_keys, service_key, trusted_keys, user_key
 
@@ -124,3 +125,84 @@ def test_a_broken_key_is_named_and_kept(tmp_path: Path, content: str) -> None:
         make_keys(tmp_path, ["a"], [])
     assert "Remove the file" in raised.value.hint
     assert path.read_text() == content
+
+
+def in_steps(found: Credentials) -> dict[RotationStep, Credentials]:
+    accept = found.rotated(RotationStep.ACCEPT, "now")
+    use = accept.rotated(RotationStep.USE, "now")
+    return {
+        RotationStep.ACCEPT: accept,
+        RotationStep.USE: use,
+        RotationStep.RETIRE: use.rotated(RotationStep.RETIRE, "now"),
+    }
+
+
+def test_both_users_are_accepted_until_the_last_step(tmp_path: Path) -> None:
+    """First the old one is in use, then the new one, at last the new one is alone; it is another user each time."""
+    old = load_credentials(tmp_path / "secrets.json", ["a"])
+    steps = in_steps(old)
+    names = {step: [account.user for account in found.accounts("postgres", ["a"])] for step, found in steps.items()}
+    assert names == {
+        RotationStep.ACCEPT: ["a", "a.b"],
+        RotationStep.USE: ["a.b", "a"],
+        RotationStep.RETIRE: ["a.b"],
+    }
+    accept, use, new = steps.values()
+    assert set(accept.accounts("redis", ["a"])) == set(use.accounts("redis", ["a"]))
+    assert accept.secret_keys("a") == use.secret_keys("a")[::-1]
+    assert accept.secret_keys("a")[0] == old.secret_keys("a")[0]
+    assert new.administrators("nats", "bandstand")[0] == accept.administrators("nats", "bandstand")[1]
+    assert (new.rotation, new.others) == (None, None)
+    assert [account.user for account in in_steps(new)[RotationStep.RETIRE].accounts("nats", ["a"])] == ["a"]
+
+
+def test_a_rotation_outlasts_a_start(tmp_path: Path) -> None:
+    """What is read again is what was written; a service that came meanwhile has one password, in each step."""
+    path = tmp_path / "secrets.json"
+    accept = load_credentials(path, ["a"]).rotated(RotationStep.ACCEPT, "2026-12-01T12:00:00+00:00")
+    save_credentials(path, accept)
+    assert load_credentials(path, ["a"]) == accept
+    grown = load_credentials(path, ["a", "b"])
+    [account] = grown.accounts("postgres", ["b"])
+    use = grown.rotated(RotationStep.USE, "")
+    assert use.accounts("postgres", ["b"]) == (account,)
+    assert use.rotated(RotationStep.RETIRE, "").accounts("postgres", ["b"]) == (account,)
+
+
+def ids(path: Path) -> list[str]:
+    content = msgspec.json.decode(path.read_bytes())
+    return [key["kid"] for key in content.get("keys", [content])]
+
+
+def test_keys_change_in_three_steps(tmp_path: Path) -> None:
+    """The new key is published before it signs, and the old one until nobody can have a token of it; done twice, each
+    step changes nothing more.
+    """
+    make_keys(tmp_path, ["a", "b"], ["a"])
+    service, users, trusted = service_key(tmp_path, "a"), user_key(tmp_path, "a"), trusted_keys(tmp_path)
+    [old], [old_users], old_trusted = ids(service), ids(users), ids(trusted)
+    for _ in range(2):
+        make_keys(tmp_path, ["a", "b"], ["a"], step=RotationStep.ACCEPT)
+        first, new = ids(service)
+        assert (first, ids(users)[0], len(ids(trusted))) == (old, old_users, 4)
+    for _ in range(2):
+        make_keys(tmp_path, ["a", "b"], ["a"], step=RotationStep.USE)
+        assert ids(service) == [new, old]
+        assert (ids(users)[1], len(ids(trusted))) == (old_users, 4)
+    for _ in range(2):
+        make_keys(tmp_path, ["a", "b"], ["a"], step=RotationStep.RETIRE)
+        assert ids(service) == [new]
+        assert not set(ids(trusted)) & set(old_trusted)
+    make_keys(tmp_path, ["a", "b"], ["a"])
+    assert ids(service) == [new]
+    assert [key.kid for key in parse_private_keys(users.read_bytes())] == ids(users)
+
+
+def test_a_key_is_not_made_when_the_last_step_was_begun(tmp_path: Path) -> None:
+    """A start after it was interrupted stays with the key that is there, since nobody knows another one yet."""
+    make_keys(tmp_path, ["a"], [], step=RotationStep.ACCEPT)
+    make_keys(tmp_path, ["a"], [], step=RotationStep.USE)
+    make_keys(tmp_path, ["a"], [], step=RotationStep.RETIRE)
+    before = ids(service_key(tmp_path, "a"))
+    make_keys(tmp_path, ["a"], [], step=RotationStep.USE)
+    assert ids(service_key(tmp_path, "a")) == before

@@ -10,13 +10,16 @@ import pytest
 from bandstand.conf import wire
 from bandstand.exceptions import ServerFailed
 from bandstand.workspace.export.envoy import GatewayRuntime
+from bandstand.workspace.manifest import Workspace
 from bandstand.workspace.runtime import restarting
+from bandstand.workspace.runtime.credentials import load_credentials
+from bandstand.workspace.runtime.facts import Facts
 from bandstand.workspace.runtime.messages import Phase
-from bandstand.workspace.runtime.plan import make_plan
+from bandstand.workspace.runtime.plan import DATABASES, make_plan
 from bandstand.workspace.runtime.ports import Reservations, is_free
 from bandstand.workspace.runtime.publishing import Publisher
 from bandstand.workspace.runtime.recording import Recorder
-from bandstand.workspace.runtime.resources import Process
+from bandstand.workspace.runtime.resources import Action, Plan, Process, Resource, Step
 from bandstand.workspace.runtime.restarting import Restarter, RestartRequest, renamed
 from bandstand.workspace.runtime.state import Restarting, read_state
 from bandstand.workspace.runtime.supervision import Status
@@ -92,7 +95,7 @@ class HarshGateway(Gateway):
 
 
 def restart(
-    root: Path, crew: Crew, *rounds: list[str], ready: bool = True, gateway: type[Gateway] = Gateway
+    root: Path, crew: Crew, *rounds: list[str] | RestartRequest, ready: bool = True, gateway: type[Gateway] = Gateway
 ) -> Restarting:
     """Ask for one restart after the other; return how the last one went."""
     known = facts(root)
@@ -108,8 +111,9 @@ def restart(
         if ready:
             restarter.ready()
         watching = asyncio.create_task(restarter.watch())
-        for number, names in enumerate(rounds, start=1):
-            known.folder.restart_request.write_bytes(msgspec.json.encode(RestartRequest(services=tuple(names))))
+        for number, asked in enumerate(rounds, start=1):
+            request = asked if isinstance(asked, RestartRequest) else RestartRequest(services=tuple(asked))
+            known.folder.restart_request.write_bytes(msgspec.json.encode(request))
             restarter.request()
             for _ in range(1000):
                 await asyncio.sleep(0)
@@ -290,3 +294,50 @@ def test_it_is_shown_under_the_name_of_its_place(tmp_path: Path) -> None:
     assert shown() == ["user-service-web", "user-service-web-2"]
     recorder.changed(Status(resource=web, phase=Phase.STOPPED, gone=True))
     assert shown() == ["user-service-web"]
+
+
+class Reread(Action, frozen=True, kw_only=True):
+    """A server that reads its users again, or does not."""
+
+    log: list[str]
+    name: str
+    fault: str = ""
+
+    async def perform(self) -> tuple[str, ...]:
+        self.log.append(self.name)
+        if self.fault:
+            raise ServerFailed(self.fault)
+        return ()
+
+
+@pytest.mark.parametrize("fault", ["", "NATS does not take its changed configuration: no"])
+def test_servers_get_the_passwords_that_the_file_has_now(
+    tmp_path: Path, ports: Reservations, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """They read them, are asked with them, and new processes are started with them; else the fault is the answer."""
+    log: list[str] = []
+    crew = Crew(ports)
+
+    def planned(place: Workspace, known: Facts) -> Plan:
+        plan = make_plan(place, known)
+        return msgspec.structs.replace(plan, resources=tuple(map(noted, plan.resources)))
+
+    def noted(each: Resource) -> Resource:
+        if isinstance(each, Process) and each.reread is not None:
+            return msgspec.structs.replace(each, reread=Reread(log=log, name=each.name, fault=fault))
+        if isinstance(each, Step) and each.name == DATABASES:
+            return msgspec.structs.replace(each, action=Reread(log=log, name=each.name))
+        return each
+
+    monkeypatch.setattr(restarting, "make_plan", planned)
+    result = restart(tmp_path, crew, RestartRequest(passwords=True, services=("order-service",)))
+    assert (result.failed, result.text) == (bool(fault), fault)
+    if fault:
+        assert crew.log == []
+        return
+    assert log == ["redis", "nats", DATABASES]
+    assert [name for what, name in crew.log if what == "update"] == ["postgres", "redis", "nats"]
+    assert not (tmp_path / ".bandstand" / "envoy" / "eds-order-service.json").exists(), "the gateway's are as they were"
+    secrets = load_credentials(tmp_path / ".bandstand" / "secrets.json", [])
+    environment = crew.processes["order-service-web-2"].command.environment
+    assert secrets.services["order-service"].postgres in environment[wire.DATABASE_URL]

@@ -11,7 +11,8 @@ import pytest
 from bandstand.conf import ServiceEnvironment, wire
 from bandstand.exceptions import WorkspaceError
 from bandstand.workspace.manifest import Workspace, parse
-from bandstand.workspace.runtime import write_secrets
+from bandstand.workspace.rotation import RotationStep
+from bandstand.workspace.runtime import rotate_files, write_secrets
 from bandstand.workspace.runtime.servers.scram import scram_verifier
 
 MANIFEST = """\
@@ -130,3 +131,131 @@ def test_a_file_that_is_no_url_is_named(shop: Workspace, tmp_path: Path) -> None
     with pytest.raises(WorkspaceError, match="order-service/DATABASE_URL is no URL"):
         write_secrets(shop, tmp_path)
     assert path.read_text() == "postgresql://[broken"
+
+
+def urls(folder: Path) -> dict[str, str]:
+    return {name: (folder / "order-service" / name).read_text() for name in ("DATABASE_URL", "CACHE_URL", "BROKER_URL")}
+
+
+def users(folder: Path) -> dict[str, list[str]]:
+    """The users of the order service that each server accepts."""
+    roles = [path.name for path in (folder / "postgres").glob("order-service*") if path.read_text()]
+    definitions = json.loads((folder / "rabbitmq" / "definitions.json").read_text())["users"]
+    acl = (folder / "valkey" / "users.acl").read_text().splitlines()
+    return {
+        "postgres": sorted(roles),
+        "rabbitmq": sorted(
+            user["name"] for user in definitions if user["name"].startswith("order") and user["password_hash"]
+        ),
+        "valkey": sorted(line.split()[1] for line in acl if line.startswith("user order")),
+    }
+
+
+def test_secrets_are_replaced_in_three_steps(shop: Workspace, tmp_path: Path) -> None:
+    """Servers and services accept both, then all use the new ones, then the old ones are closed; the second time it is
+    the first user who comes back. Each step may be done again, and `bandstand secrets` changes nothing in between.
+    """
+    both = ["order-service", "order-service.b"]
+    write_secrets(shop, tmp_path)
+    old, first_key = urls(tmp_path), (tmp_path / "order-service" / "SECRET_KEY").read_text()
+    assert users(tmp_path) == dict.fromkeys(("postgres", "rabbitmq", "valkey"), both[:1])
+    for _ in range(2):
+        rotate_files(shop, tmp_path, RotationStep.ACCEPT)
+        assert urls(tmp_path) == old
+        assert users(tmp_path) == dict.fromkeys(("postgres", "rabbitmq", "valkey"), both)
+        keys = (tmp_path / "order-service" / "SECRET_KEY").read_text().split()
+        assert keys[0] == first_key
+    assert len(json.loads((tmp_path / "user-service" / "TRUSTED_KEYS").read_text())["keys"]) == 4
+    assert write_secrets(shop, tmp_path) == []
+    for _ in range(2):
+        rotate_files(shop, tmp_path, RotationStep.USE)
+        new = urls(tmp_path)
+        assert "://order_service.b:" in new["DATABASE_URL"]
+        assert new["DATABASE_URL"].endswith("@postgres:5432/order_service")
+        assert "://order-service.b:" in new["BROKER_URL"]
+        assert users(tmp_path) == dict.fromkeys(("postgres", "rabbitmq", "valkey"), both)
+        assert (tmp_path / "order-service" / "SECRET_KEY").read_text().split() == keys[::-1]
+    rotate_files(shop, tmp_path, RotationStep.RETIRE)
+    assert urls(tmp_path) == new
+    assert users(tmp_path) == dict.fromkeys(("postgres", "rabbitmq", "valkey"), both[1:])
+    assert (tmp_path / "order-service" / "SECRET_KEY").read_text() == keys[1]
+    assert len(json.loads((tmp_path / "user-service" / "TRUSTED_KEYS").read_text())["keys"]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("rotation")) == []
+    assert write_secrets(shop, tmp_path) == []
+    for step in RotationStep:
+        rotate_files(shop, tmp_path, step)
+    assert "://order_service:" in urls(tmp_path)["DATABASE_URL"]
+    assert users(tmp_path) == dict.fromkeys(("postgres", "rabbitmq", "valkey"), both[:1])
+
+
+def test_a_service_starts_on_each_step(shop: Workspace, tmp_path: Path) -> None:
+    """What lies there in between is without fault too."""
+    write_secrets(shop, tmp_path)
+    files = {f"{name}_FILE": str(tmp_path / "user-service" / name) for name in wire.SECRETS[:5]}
+    for step in RotationStep:
+        rotate_files(shop, tmp_path, step)
+        environment = ServiceEnvironment.read("user-service", {"ALLOWED_HOSTS": "shop.example", **files})
+        assert len(environment.secret_key_fallbacks) == (step is not RotationStep.RETIRE)
+
+
+def test_steps_come_in_their_order(shop: Workspace, tmp_path: Path) -> None:
+    """One that does not come next changes nothing, and the message names the one that does."""
+    with pytest.raises(WorkspaceError, match="There are no secrets"):
+        rotate_files(shop, tmp_path / "none", RotationStep.ACCEPT)
+    write_secrets(shop, tmp_path)
+    before = contents(tmp_path)
+    for step in (RotationStep.USE, RotationStep.RETIRE):
+        with pytest.raises(WorkspaceError, match="has not begun") as raised:
+            rotate_files(shop, tmp_path, step)
+        assert raised.value.hint.endswith("--step accept")
+    assert contents(tmp_path) == before
+    rotate_files(shop, tmp_path, RotationStep.ACCEPT)
+    with pytest.raises(WorkspaceError, match="is at the step accept since") as raised:
+        rotate_files(shop, tmp_path, RotationStep.RETIRE)
+    assert raised.value.hint.endswith("--step use")
+    rotate_files(shop, tmp_path, RotationStep.USE)
+    with pytest.raises(WorkspaceError, match="is at the step use"):
+        rotate_files(shop, tmp_path, RotationStep.ACCEPT)
+
+
+def test_a_url_without_a_password_stays(shop: Workspace, tmp_path: Path) -> None:
+    """Nothing is made up for a server that asks for none."""
+    write_secrets(shop, tmp_path)
+    path = tmp_path / "order-service" / "CACHE_URL"
+    path.chmod(0o600)
+    path.write_text("redis://cache.example:6379/0")
+    for step in RotationStep:
+        rotate_files(shop, tmp_path, step)
+        assert path.read_text() == "redis://cache.example:6379/0"
+
+
+def test_the_administrator_of_postgres_is_known_by_both_passwords(shop: Workspace, tmp_path: Path) -> None:
+    """Only a job uses it: it has the new one from the first step on, and the one before while that may still hold."""
+    write_secrets(shop, tmp_path)
+    folder = tmp_path / "postgres"
+    old = (folder / "administrator").read_text()
+    found = []
+    for step in RotationStep:
+        rotate_files(shop, tmp_path, step)
+        found.append(((folder / "administrator").read_text(), (folder / "administrator.before").read_text()))
+    new = found[0][0]
+    assert new != old
+    assert found == [(new, old), (new, old), (new, "")]
+    verifier = (folder / "administrator.verifier").read_text()
+    assert verifier == scram_verifier(new, base64.b64decode(verifier.split("$")[1].split(":")[1]))
+
+
+def test_consul_knows_both_tokens_meanwhile(shop: Workspace, tmp_path: Path) -> None:
+    """The job creates what the file names, and revokes all others of the service."""
+    consul = parse(MANIFEST.format(broker="rabbitmq").replace("[services.u", 'discovery = "consul"\n[services.u', 1))
+    write_secrets(consul, tmp_path)
+    lines = [(tmp_path / "consul" / "order-service").read_text().splitlines()]
+    for step in RotationStep:
+        rotate_files(consul, tmp_path, step)
+        lines.append((tmp_path / "consul" / "order-service").read_text().splitlines())
+        current = (tmp_path / "order-service" / wire.DISCOVERY_TOKEN).read_text()
+        assert lines[-1][0].endswith(current)
+    before, accept, use, retire = lines
+    assert accept[:1] == before
+    assert use == accept[::-1]
+    assert retire == use[:1]

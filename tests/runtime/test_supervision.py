@@ -28,6 +28,7 @@ from bandstand.workspace.runtime.messages import (
     Silent,
     Stop,
     StopRequested,
+    UpdateRequested,
     Wake,
     Woke,
 )
@@ -511,3 +512,12 @@ def test_a_server_has_a_longer_silence_of_its_own() -> None:
         assert names(replay.tell(Silent(name="web", reason="write error"), after=10.0), Kill) == []
     assert names(replay.tell(Silent(name="web", reason="write error"), after=10.0), Kill) == ["web"]
     assert replay.rules.statuses["web"].killed_because == "it did not work for 60 s (write error)"
+
+
+def test_a_process_is_watched_as_it_is_described_now() -> None:
+    """Its description can change while it runs; nothing is started or stopped for that."""
+    replay = Replay(plan(process("web")))
+    replay.ready("web")
+    replay.tell(UpdateRequested(name="web", process=process("web", port=8001)))
+    assert (replay.last, replay.phase("web")) == ([], Phase.READY)
+    assert replay.rules.statuses["web"].resource == process("web", port=8001)

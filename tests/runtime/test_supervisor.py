@@ -267,3 +267,39 @@ def test_an_action_is_dropped_at_the_end(action: Action, stops: int) -> None:
 
     asyncio.run(run())
     assert phases == [Phase.STOPPING] * (stops - 1) + [Phase.STOPPED]
+
+
+class Counting(Probe, frozen=True, kw_only=True):
+    """Ready, again and again; each question is noted under its name."""
+
+    asked: ClassVar[list[str]] = []
+    name: str
+
+    async def check(self) -> None:
+        self.asked.append(self.name)
+
+
+def test_a_process_is_asked_as_it_is_described_now(tmp_path: Path) -> None:
+    """After an update only the new probe asks; the process itself goes on."""
+    Counting.asked.clear()
+
+    async def run() -> FakeLauncher:
+        launcher = FakeLauncher({})
+        first = msgspec.structs.replace(web(tmp_path), probe=Counting(name="first", again=0.0))
+        plan = Plan(resources=(first,))
+        logs = Logs()
+        supervisor = Supervisor(plan, Supervision(plan), launcher=launcher, logs=logs)
+        running = asyncio.create_task(supervisor.run())
+        while "first" not in Counting.asked:
+            await turns(1)
+        supervisor.update(msgspec.structs.replace(first, probe=Counting(name="second", again=0.0)))
+        Counting.asked.clear()
+        while len(Counting.asked) < 5:
+            await turns(1)
+        supervisor.stop()
+        await running
+        logs.close()
+        return launcher
+
+    assert asyncio.run(run()).started == ["web"]
+    assert set(Counting.asked) == {"second"}

@@ -142,10 +142,11 @@ class Restarter:
         credentials = load_credentials(folder.credentials, place.service_names)
         facts = msgspec.structs.replace(self._facts, credentials=credentials, has_cluster=True)
         plan = make_plan(place, facts)
-        for file in plan.files:
-            replace_file(file.path, file.content)
         servers = [each for each in plan.resources if isinstance(each, Process) and each.stage is Stage.SERVER]
         for server in servers:
+            for file in plan.files:
+                if file.path.parent == server.command.folder:  # the gateway's tell where instances are, as of a start
+                    replace_file(file.path, file.content)
             if server.reread is not None:
                 async with asyncio.timeout(_PATIENCE):
                     await server.reread.perform()
