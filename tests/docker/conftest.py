@@ -237,3 +237,22 @@ def deployment(images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield deployment
     finally:
         deployment.compose("down", "--volumes", "--timeout", "2", check=False)
+
+
+def well_stocked(deployment: Deployment) -> dict[str, object]:
+    page = deployment.client.get("/api/products/?ordering=-inventory_count")
+    assert page.status == 200, page
+    found: dict[str, object] = max(page.body["results"], key=lambda product: product["inventory_count"])
+    return found
+
+
+@pytest.fixture(scope="session")
+def ada(deployment: Deployment) -> Person:
+    deployment.compose("exec", "-T", "product-service", "python", "manage.py", "seed_demo")
+    return deployment.person("ada")
+
+
+@pytest.fixture(scope="session")
+def people(deployment: Deployment, ada: Person) -> list[Person]:
+    """Several, since nobody may ask as often as all of them do."""
+    return [ada, deployment.person("grace"), deployment.person("hedy")]

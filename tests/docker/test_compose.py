@@ -7,25 +7,12 @@ from contextlib import nullcontext
 
 import pytest
 
-from tests.docker.conftest import Deployment
+from tests.docker.conftest import Deployment, well_stocked
 from tests.docker.load import Count, load
 from tests.platform.conftest import Person, eventually
 from tests.platform.load import orders_of
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def ada(deployment: Deployment) -> Person:
-    deployment.compose("exec", "-T", "product-service", "python", "manage.py", "seed_demo")
-    return deployment.person("ada")
-
-
-def well_stocked(deployment: Deployment) -> dict[str, object]:
-    page = deployment.client.get("/api/products/?ordering=-inventory_count")
-    assert page.status == 200, page
-    found: dict[str, object] = max(page.body["results"], key=lambda product: product["inventory_count"])
-    return found
 
 
 def test_a_purchase_goes_through(deployment: Deployment, ada: Person) -> None:
@@ -128,12 +115,6 @@ def roll(deployment: Deployment, people: Sequence[Person], *, seconds: int) -> C
     told = f"{count.answered} answered, {len(count.bought)} bought, {len(count.failed)} failed"
     print(f"{told}, {len(count.repeated)} repeated: {count.repeated[:5]}")
     return count
-
-
-@pytest.fixture(scope="module")
-def people(deployment: Deployment, ada: Person) -> list[Person]:
-    """Several, since nobody may ask as often as all of them do."""
-    return [ada, deployment.person("grace"), deployment.person("hedy")]
 
 
 @pytest.mark.long

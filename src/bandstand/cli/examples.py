@@ -80,5 +80,5 @@ _EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 
 def epilog(command: str = "") -> str:
     """Return the examples of a command, or of the program: a paragraph each, so that none is filled with the next."""
-    lines = (f"{example:<36}{meaning}".rstrip() for example, meaning in _EXAMPLES[command])
+    lines = (f"{example:<35} {meaning}".rstrip() for example, meaning in _EXAMPLES[command])
     return "\n\n".join(["Examples:", *lines])

@@ -93,7 +93,7 @@ def _rotate_files(
     workspace: Workspace, step: RotationStep, target: RotationTarget, folder: Path, *, json: bool
 ) -> None:
     written = rotate_files(workspace, folder, step)
-    instructions = rotation_instructions(workspace, step, target)
+    instructions = rotation_instructions(workspace, step, target, _shown(folder))
     if json:
         print_json({"folder": str(folder), "written": [str(path) for path in written], "instructions": instructions})
         return
@@ -112,6 +112,11 @@ def _list(written: list[Path]) -> None:
 
 def _default(workspace: Workspace) -> Path:
     return workspace.root / "deploy" / "compose" / "secrets"
+
+
+def _shown(folder: Path) -> Path:
+    """Return the path from here, where that is not longer."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _ignore(_text: str) -> None:
