@@ -1,3 +1,4 @@
+import fcntl
 import os
 from pathlib import Path
 
@@ -38,20 +39,44 @@ def test_the_last_knows_that_it_is_the_last(tmp_path: Path) -> None:
 
 
 def test_who_left_knows_whether_others_stay(tmp_path: Path) -> None:
-    """It is the leader who stays: one that has left, too, does not count, and asking takes nothing from anybody."""
-    one, other = crews(tmp_path, 2)
+    """Whoever has not left does, also while nobody leads; asking takes nothing from anybody."""
+    one, other, third = crews(tmp_path, 3)
     assert one.leads()
-    one.leave()
-    assert not one.is_led()
+    assert not one.leave()
+    assert one.others_stay()
     assert other.leads()
-    assert one.is_led()
-    assert other.leave()
-    assert not one.is_led()
+    assert not other.leave()
+    assert one.others_stay()
+    third.close()  # killed
+    assert not one.others_stay()
+    assert not other.others_stay()
+    (newcomer,) = crews(tmp_path, 1)
+    assert one.others_stay()
+    assert newcomer.leave()
     for file in one._files or ():  # as another thread does that ends the process just now
         os.close(file)
-    assert not one.is_led()
+    assert not one.others_stay()
     one._files = None
-    assert not one.is_led()
+    assert not one.others_stay()
+
+
+def test_the_last_one_is_not_taken_in_by_one_who_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has left holds the lock for a moment in order to look; the last one tries again."""
+    one, other = crews(tmp_path, 2)
+    assert not one.leave()
+    assert one._files is not None
+    fcntl.flock(other._files[0], fcntl.LOCK_UN)  # type: ignore[index]
+    fcntl.flock(one._files[0], fcntl.LOCK_EX)  # it looks just now
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            fcntl.flock(one._files[0], fcntl.LOCK_UN)  # type: ignore[index]
+
+    monkeypatch.setattr("bandstand.discovery.crew.time.sleep", pause)
+    assert other.leave()
+    assert len(pauses) == 2
 
 
 def test_other_addresses_do_not_matter(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
 __all__ = ["Crew", "lock_folder"]
+
+_PAUSES: Final = (0.005, 0.01, 0.02)  # seconds
 
 logger: Final = logging.getLogger(__name__)
 
@@ -48,22 +51,25 @@ class Crew:
             return True
         fcntl.flock(self._files[1], fcntl.LOCK_UN)
         # An exclusive lock takes the place of the shared one; if others hold theirs, the own one is gone all the same.
-        return _try_to_lock(self._files[0])
+        for pause in (0.0, *_PAUSES):  # one that has left before may hold it for the moment in which it looks
+            time.sleep(pause)
+            if _try_to_lock(self._files[0]):
+                return True
+        return False
 
-    def is_led(self) -> bool:
-        """Return whether a worker that stays leads the group; for one that has left it."""
+    def others_stay(self) -> bool:
+        """Return whether processes that have not left serve the address; for one that has left it."""
         files = self._files
         if files is None:
             return False
         try:
-            # Shared and for a moment: who wants to lead just then tries again, and nobody takes us for one who stays.
-            fcntl.flock(files[1], fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(files[1], fcntl.LOCK_UN)
-        except BlockingIOError:
-            return True
+            # Those who stay share it. The last one that leaves has it for itself, and so would we, were nobody there.
+            alone = _try_to_lock(files[0])
+            shared = not alone and _try_to_lock(files[0], fcntl.LOCK_SH)
+            fcntl.flock(files[0], fcntl.LOCK_UN)
         except OSError:  # another thread has just closed them, since the process ends
-            pass
-        return False
+            return False
+        return shared
 
     def close(self) -> None:
         """Let go of the files. In a forked child that takes nothing from the parent."""
@@ -90,9 +96,9 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _try_to_lock(file: int) -> bool:
+def _try_to_lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

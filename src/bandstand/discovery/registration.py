@@ -139,7 +139,7 @@ class Registration:
     def others_serve(self) -> bool:
         """Return whether this process has left its address to others that stay."""
         left = self._left.is_set() and not self._is_last
-        return left and self._crew is not None and self._crew.is_led()
+        return left and self._crew is not None and self._crew.others_stay()
 
     def finish(self) -> None:
         """After draining, take the instance out. Safe to call at any time and several times."""
