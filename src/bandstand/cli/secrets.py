@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bandstand.cli.examples import epilog
-from bandstand.cli.failing import failing, print_json
+from bandstand.cli.failing import fail, failing, print_json
 from bandstand.cli.workspace import Context, FolderOption, JsonOption, opened
 from bandstand.workspace.export.rotation import RotationTarget, rotation_instructions
 from bandstand.workspace.manifest import Workspace
@@ -80,7 +80,11 @@ def rotate(
 
 
 def _rotate_running(workspace: Workspace, *, lifetime: int, json: bool) -> None:
-    rotated = rotate_running(workspace, _ignore if json else typer.echo, token_lifetime=lifetime)
+    try:
+        rotated = rotate_running(workspace, _ignore if json else typer.echo, token_lifetime=lifetime)
+    except KeyboardInterrupt:
+        message = "Interrupted. The platform works, with the old passwords and keys or with the new ones."
+        fail("interrupted", message, "Run it again, and it goes on from here.", json=json, status=130)
     if json:
         print_json(rotated)
         return

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
+import msgspec
 import psycopg
 import pytest
 
@@ -94,11 +95,65 @@ def test_an_administrator_who_is_no_superuser(step: PrepareDatabases, administra
     execute(administrator, f"CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD 'pw'")
     execute(administrator, f"GRANT CONNECT ON DATABASE postgres TO {name}")
     maker = Login(port=administrator.port, user=name, password="pw", database="postgres")
-    for _ in range(2):
-        perform(PrepareDatabases(administrators=(maker,), databases=step.databases))
+    owner = login_of(step).user
+    for users in ((owner,), (owner, f"{owner}.b"), (f"{owner}.b",), (owner,)):
+        perform(PrepareDatabases(administrators=(maker,), databases=with_second(step, *users).databases))
     with psycopg.connect(administrator.url) as connection:
         query = "SELECT rolsuper, has_database_privilege('public', rolname, 'CONNECT') FROM pg_roles WHERE rolname = %s"
         assert connection.execute(query, [login_of(step).user]).fetchone() == (False, False)
+
+
+def with_second(step: PrepareDatabases, *users: str) -> PrepareDatabases:
+    """The same with these roles as those that may log in, the one in use first."""
+    [database] = step.databases
+    logins = tuple(msgspec.structs.replace(database.login, user=user) for user in users)
+    return msgspec.structs.replace(step, databases=(msgspec.structs.replace(database, logins=logins),))
+
+
+def tried(login: Login, user: str) -> str:
+    """Return what a login is refused with, or an empty text."""
+    try:
+        psycopg.connect(msgspec.structs.replace(login, user=user).url).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""
+
+
+def test_a_second_role_acts_as_the_owner(step: PrepareDatabases, administrator: Login) -> None:
+    """Both may log in while passwords change. What the second one makes is the owner's, who uses it later; one that is
+    closed loses its sessions, and the superuser's background processes go on.
+    """
+    owner = login_of(step).user
+    second = f"{owner}.b"
+    perform(step)
+    perform(with_second(step, owner, second))
+    assert (tried(login_of(step), owner), tried(login_of(step), second)) == ("", "")
+    with psycopg.connect(login_of(with_second(step, second)).url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE made ()")
+        timeout = connection.execute("SHOW statement_timeout").fetchone()
+        with psycopg.connect(login_of(step).url, autocommit=True) as stolen:
+            perform(with_second(step, second))
+            with pytest.raises(psycopg.OperationalError):
+                stolen.execute("SELECT 1")
+        connection.execute("SELECT 1")
+    assert "password authentication failed" in tried(login_of(step), owner)
+    perform(with_second(step, owner))
+    assert "password authentication failed" in tried(login_of(step), second)
+    with psycopg.connect(login_of(step).url) as connection:
+        connection.execute("ALTER TABLE made ADD COLUMN more integer")
+        assert connection.execute("SHOW statement_timeout").fetchone() == timeout != ("0",)
+
+
+def test_two_superusers_of_a_cluster_of_our_own(step: PrepareDatabases, administrator: Login) -> None:
+    """The second one is made by the first, and closes it; then the other way round."""
+    second = msgspec.structs.replace(administrator, user=f"{administrator.user}.b", password="other")
+    perform(msgspec.structs.replace(step, administrators=(administrator, second)))
+    perform(msgspec.structs.replace(step, administrators=(second,)))
+    assert "password authentication failed" in tried(administrator, administrator.user)
+    perform(msgspec.structs.replace(step, administrators=(second, administrator)))
+    perform(msgspec.structs.replace(step, administrators=(administrator,)))
+    assert "password authentication failed" in tried(second, second.user)
+    assert tried(administrator, administrator.user) == ""
 
 
 @pytest.mark.parametrize(

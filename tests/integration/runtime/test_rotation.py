@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -167,3 +168,37 @@ def test_what_does_not_run_is_not_rotated(platform: Platform) -> None:
     assert "The platform is not running" in ended.stderr
     assert "bandstand up" in ended.stderr
     assert (platform.root / ".bandstand" / "secrets.json").read_bytes() == before
+
+
+@pytest.mark.fault
+def test_only_one_command_changes_secrets(platform: Platform) -> None:
+    """A second one is refused with a sentence, and the first ends well."""
+    platform.up()
+    with subprocess.Popen([BANDSTAND, *ROTATE], cwd=platform.root, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        second = platform.run(*ROTATE)
+        assert second.returncode == 1
+        assert "Another command changes the secrets" in second.stderr
+        first.stdout.read()
+    assert first.returncode == 0
+    assert credentials(platform).rotation is None
+
+
+@pytest.mark.fault
+def test_ctrl_c_says_that_it_goes_on_later(platform: Platform) -> None:
+    """It ends without a traceback, and with the exit status of an interrupted command."""
+    platform.up()
+    with subprocess.Popen(
+        [BANDSTAND, *ROTATE], cwd=platform.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        for _ in range(2):
+            command.stdout.readline()
+        command.send_signal(signal.SIGINT)
+        said = command.stderr.read()
+    assert command.returncode == 130
+    assert "Traceback" not in said
+    assert "goes on" in said
+    assert things(platform, "user-service")["service"] == "user-service"

@@ -51,6 +51,11 @@ class StateFolder(msgspec.Struct, frozen=True):
         return self.root / "restart.lock"
 
     @property
+    def rotation_turn(self) -> Path:
+        """Held locked by the command that changes passwords and keys."""
+        return self.root / "rotation.lock"
+
+    @property
     def credentials(self) -> Path:
         return self.root / "secrets.json"
 

@@ -1,15 +1,17 @@
 """Changes all passwords and keys of a platform that runs, in the steps of ``rotation.py``, without a failed request."""
 
+import fcntl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from bandstand.exceptions import NotRunning
+from bandstand.exceptions import NotRunning, WorkspaceError
 from bandstand.workspace.manifest import Workspace
-from bandstand.workspace.rotation import Rotation, RotationStep
+from bandstand.workspace.rotation import RotationStep
 from bandstand.workspace.runtime import keys
 from bandstand.workspace.runtime.credentials import load_credentials, save_credentials
 from bandstand.workspace.runtime.folder import StateFolder
@@ -47,24 +49,27 @@ def rotate_running(workspace: Workspace, report: Callable[[str], None], *, token
             hint="Start it with `bandstand up`. For the files of a rendered platform: `bandstand secrets rotate --step "
             "accept`.",
         )
-    rotating = _Rotating(workspace, folder, report)
-    if rotating.step is not None:
-        report(f"The change of secrets that began at {rotating.begun} goes on.")
-    if rotating.step is not RotationStep.USE:
-        rotating.enter(RotationStep.ACCEPT, "Servers and services accept new passwords and keys besides the old ones.")
-        rotating.restart_all()
-    rotating.enter(RotationStep.USE, "Services go over to the new ones.")
-    since = time.monotonic()
-    rotating.restart_all()
-    if workspace.token_issuer is not None:
-        rotating.wait(since + token_lifetime)
-    rotating.enter(RotationStep.RETIRE, "The old ones are not accepted any more.")
+    with _alone(folder):
+        _Rotating(workspace, folder, report).run(token_lifetime)
     external = tuple(server.kind for server in workspace.servers if server.is_external and server.kind != "postgres")
     return Rotated(
         services=workspace.service_names,
         servers=tuple(server.kind for server in workspace.servers if server.kind not in external),
         external=external,
     )
+
+
+@contextmanager
+def _alone(folder: StateFolder) -> Iterator[None]:
+    """Let no other command change secrets meanwhile."""
+    with folder.rotation_turn.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkspaceError(
+                "Another command changes the secrets of this platform just now.", hint="Wait until it has ended."
+            ) from error
+        yield
 
 
 class _Rotating:
@@ -76,10 +81,23 @@ class _Rotating:
         self._report = report
         rotation = load_credentials(folder.credentials, workspace.service_names).rotation
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.step = rotation.step if isinstance(rotation, Rotation) else None
-        self.begun = rotation.begun if isinstance(rotation, Rotation) else now
+        self._step = rotation.step if rotation else None
+        self._begun = rotation.begun if rotation else now
 
-    def enter(self, step: RotationStep, text: str) -> None:
+    def run(self, token_lifetime: float) -> None:
+        if self._step is not None:
+            self._report(f"The change of secrets that began at {self._begun} goes on.")
+        if self._step is not RotationStep.USE:
+            self._enter(RotationStep.ACCEPT, "Servers and services accept new passwords and keys besides the old ones.")
+            self._restart_all()
+        self._enter(RotationStep.USE, "Services go over to the new ones.")
+        since = time.monotonic()
+        self._restart_all()
+        if self._workspace.token_issuer is not None:
+            self._wait(since + token_lifetime)
+        self._enter(RotationStep.RETIRE, "The old ones are not accepted any more.")
+
+    def _enter(self, step: RotationStep, text: str) -> None:
         self._report(text)
         names, issuer = self._workspace.service_names, self._workspace.token_issuer
         if step is RotationStep.ACCEPT:  # first of all, so that a start finds what step it is
@@ -90,12 +108,12 @@ class _Rotating:
         change_passwords(self._folder)
         time.sleep(_LOOK)
 
-    def restart_all(self) -> None:
+    def _restart_all(self) -> None:
         for name in self._workspace.service_names:
             restart_services(self._folder, [name])
             self._report(f"{name} has new processes.")
 
-    def wait(self, until: float) -> None:
+    def _wait(self, until: float) -> None:
         """Wait until the clock shows ``until``, and say so now and then."""
         while (left := until - time.monotonic()) > 0:
             self._report(f"User tokens that the old key signed are valid for {left:.0f} s more; Ctrl-C does no harm.")
@@ -104,4 +122,4 @@ class _Rotating:
     def _save(self, step: RotationStep) -> None:
         credentials = load_credentials(self._folder.credentials, self._workspace.service_names)
         if step is RotationStep.RETIRE or credentials.rotation is None or credentials.rotation.step is not step:
-            save_credentials(self._folder.credentials, credentials.rotated(step, self.begun))
+            save_credentials(self._folder.credentials, credentials.rotated(step, self._begun))
