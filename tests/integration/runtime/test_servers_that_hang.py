@@ -1,5 +1,6 @@
 """A server that is up but does not work is noticed, and started anew when that lasts."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -13,10 +14,10 @@ from bandstand.workspace.export.envoy import GatewayRuntime
 from bandstand.workspace.runtime.accounts import ADMINISTRATOR, Account
 from bandstand.workspace.runtime.launcher import choose_account
 from bandstand.workspace.runtime.messages import Phase
-from bandstand.workspace.runtime.resources import File, Plan, Process, Resource
+from bandstand.workspace.runtime.resources import File, NotReady, Plan, Process, Resource
 from bandstand.workspace.runtime.servers.base import SILENCE, Place
 from bandstand.workspace.runtime.servers.envoy import plan_envoy
-from bandstand.workspace.runtime.servers.nats import plan_nats
+from bandstand.workspace.runtime.servers.nats import NatsProbe, plan_nats
 from bandstand.workspace.runtime.servers.postgres import Login, plan_postgres, prepare_folder
 from bandstand.workspace.runtime.servers.rabbitmq import RabbitMqPorts, plan_rabbitmq
 from bandstand.workspace.runtime.servers.redis import plan_redis
@@ -211,3 +212,21 @@ async def published(port: int, *, size: int) -> bool:
     finally:
         await client.close()
     return True
+
+
+@pytest.mark.parametrize(("greeting", "reason"), [(b"", "closed the connection"), (b"220 mail\r\n", "NATS server")])
+def test_a_stranger_is_no_nats(greeting: bytes, reason: str) -> None:
+    """Whoever answers in its place, or closes the connection, is not ready, and the question is asked again."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await NatsProbe(port=port, administrator=BOSS).check()
+
+    with pytest.raises(NotReady, match=reason):
+        asyncio.run(ask())

@@ -100,7 +100,7 @@ async def _ask(
     """Ask as the user of the system account who belongs to ``administrator``; return what the server says."""
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     try:
-        information = msgspec.json.decode((await reader.readline()).removeprefix(b"INFO "), type=_Information)
+        information = _information(await reader.readline())
         user = _health_user(administrator)
         login = {"user": user.user, "pass": user.password, "verbose": False, "pedantic": False}
         writer.write(b"CONNECT " + msgspec.json.encode(login) + b"\r\nSUB _INBOX.health 1\r\n")
@@ -108,6 +108,13 @@ async def _ask(
         return information, await _message(reader)
     finally:
         writer.transport.abort()
+
+
+def _information(line: bytes) -> _Information:
+    try:
+        return msgspec.json.decode(line.removeprefix(b"INFO "), type=_Information)
+    except msgspec.MsgspecError as error:
+        raise NotReady("it does not say that it is a NATS server" if line else "it closed the connection") from error
 
 
 def _health_user(administrator: Account) -> Account:
