@@ -77,7 +77,7 @@ class SecretFiles:
 
     def paths(self) -> list[Path]:
         """Return all files with secrets."""
-        return sorted(path for path in self._folder.glob("*/*") if path.is_file() and path.parent != self._rotation)
+        return sorted(path for path in self._folder.glob("*/*") if path.is_file())
 
     def path(self, name: str) -> Path:
         """Return where the file ``name`` lies."""
