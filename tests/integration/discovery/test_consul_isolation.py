@@ -51,7 +51,7 @@ class Registry:
         """Run the job of the Compose file; only the places of its files, and the server's address, are others."""
         [shell, option, script] = consul_tokens(self.workspace)["entrypoint"]
         script = script.replace("$$", "$").replace("/run/secrets/consul-administrator", "$S/consul/administrator")
-        script = script.replace('"/run/secrets/$3"', f'"$S/$1/{wire.DISCOVERY_TOKEN}"')
+        script = script.replace("/run/secrets/$2", "$S/consul/$1")
         assert "/run/secrets" not in script
         folder = Path(require_program("consul")).parent
         environment = {

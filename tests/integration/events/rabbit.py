@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.integration.optional.servers import RabbitMq
+from bandstand.workspace.runtime.accounts import ADMINISTRATOR
+from tests.integration.optional.servers import PASSWORD, RabbitMq
 from tests.ports import held_port
 from tests.waiting import until
 
@@ -33,7 +34,7 @@ class Rabbit(RabbitMq):
         until(lambda: self.has_written(*queues), "RabbitMQ to write the names of its queues")
 
     def tls_url(self) -> str:
-        return f"amqps://bandstand:bandstand@127.0.0.1:{self.tls_port}/%2F"
+        return f"amqps://{ADMINISTRATOR}:{PASSWORD}@127.0.0.1:{self.tls_port}/%2F"
 
     def messages(self, queue: str) -> int:
         """Return how many messages the queue has, with those that somebody has and did not settle."""

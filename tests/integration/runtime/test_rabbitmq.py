@@ -100,10 +100,10 @@ def test_a_service_can_not_act_for_another(rabbitmq: Platform, forbidden: Callab
 def test_its_passwords_are_replaced(rabbitmq: Platform) -> None:
     """A service publishes as its other user; the first one is refused, and a connection that it had is closed."""
     old = url(rabbitmq, "order-service")
-    with closing(pika.BlockingConnection(pika.URLParameters(old))) as stolen:
-        rabbitmq.json("secrets", "rotate", "--token-lifetime", "0")
-        with pytest.raises(AMQPConnectionError):
-            eventually(lambda: stolen.process_data_events(time_limit=0.1))
+    stolen = pika.BlockingConnection(pika.URLParameters(old))
+    rabbitmq.json("secrets", "rotate", "--token-lifetime", "0")
+    with pytest.raises(AMQPConnectionError):
+        eventually(lambda: stolen.process_data_events(time_limit=0.1))
     with pytest.raises(ProbableAuthenticationError):
         pika.BlockingConnection(pika.URLParameters(old))
     with closing(pika.BlockingConnection(pika.URLParameters(url(rabbitmq, "order-service")))) as connection:
