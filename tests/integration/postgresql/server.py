@@ -3,7 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Timer
 
 import psutil
@@ -49,4 +49,5 @@ class RestartablePostgres(EphemeralPostgres):
 
 def _send(family: Iterable[psutil.Process], number: int) -> None:
     for process in family:
-        process.send_signal(number)
+        with suppress(psutil.NoSuchProcess):  # it was ending, and its parent has noticed meanwhile
+            process.send_signal(number)
