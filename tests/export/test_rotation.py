@@ -1,4 +1,4 @@
-"""What a person is told to do when the secrets of a rendered platform change; tests/docker does what is printed."""
+"""Instructions for changing the secrets of a rendered platform; tests/docker follows them."""
 
 from pathlib import Path
 

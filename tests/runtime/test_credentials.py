@@ -157,7 +157,7 @@ def test_both_users_are_accepted_until_the_last_step(tmp_path: Path) -> None:
 
 
 def test_a_rotation_outlasts_a_start(tmp_path: Path) -> None:
-    """What is read again is what was written; a service that came meanwhile has one password, in each step."""
+    """The state is read as it was written; a service that was added meanwhile has one password in each step."""
     path = tmp_path / "secrets.json"
     accept = load_credentials(path, ["a"]).rotated(RotationStep.ACCEPT, "2026-12-01T12:00:00+00:00")
     save_credentials(path, accept)

@@ -189,7 +189,7 @@ def test_secrets_are_replaced_in_three_steps(shop: Workspace, tmp_path: Path) ->
 
 
 def test_a_service_starts_on_each_step(shop: Workspace, tmp_path: Path) -> None:
-    """What lies there in between is without fault too."""
+    """The files of a step in between are without fault too."""
     write_secrets(shop, tmp_path)
     files = {f"{name}_FILE": str(tmp_path / "user-service" / name) for name in wire.SECRETS[:5]}
     for step in RotationStep:

@@ -15,7 +15,7 @@ import msgspec
 __all__ = ["SECOND", "Rotation", "RotationStep", "arranged"]
 
 SECOND: Final = ".b"
-"""What the name of a second user ends with: a service has two at each server, one of which is in use."""
+"""Suffix of the name of a second user: a service has two at each server, one of which is in use."""
 
 T = TypeVar("T")
 

@@ -43,7 +43,7 @@ kubectl --namespace {platform} rollout status deployment --timeout=15m"""
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person does next, and the command for it where there is one."""
+    """The next thing that a person does, with the command for it where there is one."""
 
     text: str
     command: str = ""

@@ -126,7 +126,7 @@ def restart_services(folder: StateFolder, services: Sequence[str], *, patience: 
 
 
 def change_passwords(folder: StateFolder, *, patience: float = 120.0) -> None:
-    """Let the runner give the servers the passwords that ``secrets.json`` has now. ``patience`` is in seconds.
+    """Have the runner give the servers the passwords that ``secrets.json`` has now. ``patience`` is in seconds.
 
     Raises:
         NotRunning: nothing runs.

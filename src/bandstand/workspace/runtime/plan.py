@@ -179,7 +179,7 @@ def _service(workspace: Workspace, service: Service, facts: Facts) -> Iterator[R
 
 
 def _administrators(workspace: Workspace, access: Access) -> tuple[Login, ...]:
-    """Who may make roles and databases: of our own cluster its superusers, else whom the URL names."""
+    """Return the logins that may make roles and databases: superusers of our own cluster, or the one in the URL."""
     url = workspace.servers.postgres.url
     if url is not None:
         return (Login.parse(url),)

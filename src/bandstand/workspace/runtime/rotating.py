@@ -25,7 +25,7 @@ _TELL: Final = 60.0
 
 
 class Rotated(msgspec.Struct, frozen=True, kw_only=True):
-    """What was changed: of ``services``, at ``servers``. ``external`` servers have their passwords in the manifest."""
+    """The services and servers with new secrets. Passwords of ``external`` servers stand in the manifest."""
 
     services: tuple[str, ...]
     servers: tuple[str, ...]
@@ -61,7 +61,11 @@ def rotate_running(workspace: Workspace, report: Callable[[str], None], *, token
 
 @contextmanager
 def _alone(folder: StateFolder) -> Iterator[None]:
-    """Let no other command change secrets meanwhile."""
+    """Hold the lock of commands that change secrets.
+
+    Raises:
+        WorkspaceError: another command holds it.
+    """
     with folder.rotation_turn.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -61,7 +61,7 @@ class StreamsProbe(NatsProbe, frozen=True, kw_only=True):
 
 
 class ReloadNats(Action, frozen=True, kw_only=True):
-    """Let the server read its configuration again. Connections of users who stay go on, those of others end."""
+    """Reload the configuration of a running server. Connections of removed users end."""
 
     port: int
     administrator: Account
@@ -74,7 +74,7 @@ class ReloadNats(Action, frozen=True, kw_only=True):
 
 
 class _Information(msgspec.Struct):
-    """What a server says of itself to whoever connects."""
+    """The INFO that a server sends to a new client (NATS client protocol)."""
 
     server_id: str
     jetstream: bool = False

@@ -73,7 +73,7 @@ class RabbitMqProbe(Probe, frozen=True, kw_only=True):
 
 
 class ImportDefinitions(Action, frozen=True, kw_only=True):
-    """Let the server read its users again, by its own tool. ``gone`` are users whose connections end."""
+    """Import the definitions into a running server by its own tool, and close the connections of users ``gone``."""
 
     tool: Command
     gone: tuple[str, ...]

@@ -61,7 +61,7 @@ class RedisProbe(Probe, frozen=True, kw_only=True):
 
 
 class LoadUsers(Action, frozen=True, kw_only=True):
-    """Let the server read the file with its users again. Connections of those who stay go on."""
+    """Reload the file with the users of a running server. Connections of removed users end."""
 
     port: int
     administrator: Account

@@ -67,7 +67,10 @@ def superuser_statements(logins: Sequence[Login], roles: Collection[str]) -> Ite
 
 
 def joining_statement(owner: str) -> "Composed":
-    """Who is no superuser, as the administrator of a managed server, can only give a database to a role it is in."""
+    """Return the statement that makes an administrator a member of ``owner``.
+
+    One that is no superuser, as on a managed server, can give a database only to a role that it is a member of.
+    """
     from psycopg import sql  # noqa: PLC0415 - a driver, imported when it is needed
 
     return sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(owner))
