@@ -3,7 +3,6 @@
 import json
 import subprocess
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from tests.docker.conftest import BANDSTAND, Deployment, well_stocked
 from tests.docker.load import load
 from tests.platform import conftest
-from tests.platform.conftest import Person, eventually
+from tests.platform.conftest import Person
 from tests.platform.load import orders_of
 from tests.waiting import GUARD
 
@@ -44,16 +43,13 @@ def write_step(deployment: Deployment, step: str) -> list[dict[str, str]]:
     return instructions
 
 
-def follow(deployment: Deployment, instruction: dict[str, str], tmp_path: Path, *, at_once: bool) -> None:
-    """Do what an instruction says; ``at_once`` restarts all web processes together, which takes less time."""
+def follow(deployment: Deployment, instruction: dict[str, str], tmp_path: Path) -> None:
+    """Do what an instruction says; the next step is for :func:`rotate`."""
     command = instruction["command"]
     if command.startswith("bandstand"):
         return
     if not command:
-        time.sleep(0 if at_once else 2 * RENEWED_AFTER)
-        return
-    if at_once and command.startswith("for container in"):
-        deployment.compose("restart", *deployment.workspace.service_names)
+        time.sleep(2 * RENEWED_AFTER)  # until the user tokens of these tests are over
         return
     done = subprocess.run(
         ["bash", "-euc", command],
@@ -67,11 +63,11 @@ def follow(deployment: Deployment, instruction: dict[str, str], tmp_path: Path, 
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-def rotate(deployment: Deployment, tmp_path: Path, *, at_once: bool) -> None:
+def rotate(deployment: Deployment, tmp_path: Path) -> None:
     for step in STEPS:
         for instruction in write_step(deployment, step):
             print(step, instruction["text"])
-            follow(deployment, instruction, tmp_path, at_once=at_once)
+            follow(deployment, instruction, tmp_path)
         deployment.wait_for_all()
 
 
@@ -102,25 +98,6 @@ def assert_replaced(deployment: Deployment, old: tuple[str, str], old_tokens: li
     assert token["AccessorID"] not in {each["AccessorID"] for each in old_tokens}
 
 
-def buy(deployment: Deployment, person: Person) -> None:
-    """Buy something, which the stock confirms by events."""
-    order = {"items": [{"product_id": well_stocked(deployment)["id"], "quantity": 1}]}
-    placed = person.client.post("/api/orders/", order, Idempotency_Key=uuid.uuid4().hex)
-    assert placed.status == 201, placed
-    path = f"/api/orders/{placed.body['id']}/"
-    eventually(lambda: person.client.get(path).body["status"] == "confirmed", what="the order is confirmed", pause=0.5)
-
-
-def test_all_secrets_are_replaced(deployment: Deployment, ada: Person, tmp_path: Path) -> None:
-    """After the three steps nothing old is accepted, and a purchase goes through."""
-    old, old_tokens = logins(deployment), tokens(deployment)
-    rotate(deployment, tmp_path, at_once=True)
-    assert_replaced(deployment, old, old_tokens)
-    assert ada.client.sign_in is not None
-    ada.client.sign_in.forget()  # the old key signed its token, and nobody has waited until that was over
-    buy(deployment, ada)
-
-
 @pytest.mark.long
 def test_no_request_fails_while_all_secrets_are_replaced(
     deployment: Deployment,
@@ -134,7 +111,7 @@ def test_no_request_fails_while_all_secrets_are_replaced(
     before = {order for person in people for order in orders_of(person)}
     old, old_tokens = logins(deployment), tokens(deployment)
     with load(people, product) as count:
-        rotate(deployment, tmp_path, at_once=False)
+        rotate(deployment, tmp_path)
     told = f"{count.answered} answered, {len(count.bought)} bought, {len(count.failed)} failed"
     print(f"{told}, {len(count.repeated)} repeated: {count.repeated[:5]}")
     assert count.failed == [], deployment.complaints()

@@ -54,11 +54,6 @@ class SignIn:
                 self._until = time.monotonic() + RENEWED_AFTER
             return self._token
 
-    def forget(self) -> None:
-        """Sign in anew at the next request, as one does whose token is refused."""
-        with self._lock:
-            self._until = 0.0
-
     def _signed_in(self) -> str | None:
         """Return a token, or None while the service is not reachable."""
         try:
