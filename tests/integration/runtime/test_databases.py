@@ -144,6 +144,19 @@ def test_a_second_role_acts_as_the_owner(step: PrepareDatabases, administrator: 
         assert connection.execute("SHOW statement_timeout").fetchone() == timeout != ("0",)
 
 
+def test_a_second_role_that_was_half_made_acts_as_the_owner(step: PrepareDatabases, administrator: Login) -> None:
+    """A start that was interrupted after the role was made, and before the rest, is made good by the next one."""
+    perform(step)
+    owner = login_of(step).user
+    execute(administrator, f'CREATE ROLE "{owner}.b" NOLOGIN IN ROLE {owner}')
+    perform(with_second(step, f"{owner}.b"))
+    second = login_of(with_second(step, f"{owner}.b"))
+    execute(second, "CREATE TABLE made ()")
+    with psycopg.connect(second.url) as connection:
+        query = "SELECT tableowner FROM pg_tables WHERE tablename = 'made'"
+        assert connection.execute(query).fetchone() == (owner,)
+
+
 def test_two_superusers_of_a_cluster_of_our_own(step: PrepareDatabases, administrator: Login) -> None:
     """The second one is made by the first, and closes it; then the other way round."""
     second = msgspec.structs.replace(administrator, user=f"{administrator.user}.b", password="other")

@@ -35,9 +35,10 @@ def role_statements(database: "DatabasePlan", roles: Collection[str]) -> Iterato
     if database.name not in roles:
         yield sql.SQL("CREATE ROLE {} NOLOGIN {}").format(owner, rights)
     second = other_user(database.name)
-    if second in passwords and second not in roles:
-        yield sql.SQL("CREATE ROLE {} NOLOGIN {} IN ROLE {}").format(sql.Identifier(second), rights, owner)
-        # Whatever it makes is the owner's.
+    if second in passwords:
+        if second not in roles:
+            yield sql.SQL("CREATE ROLE {} NOLOGIN {} IN ROLE {}").format(sql.Identifier(second), rights, owner)
+        # What it makes is the owner's. Each time, since a start may have been interrupted right after it was made.
         yield sql.SQL("ALTER ROLE {} SET role = {}").format(sql.Identifier(second), sql.Literal(database.name))
     for name in (database.name, second):
         if name in passwords:
