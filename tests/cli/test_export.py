@@ -9,17 +9,7 @@ from typer.testing import CliRunner
 
 from bandstand.cli.app import app
 from bandstand.workspace.export import EXPORTERS
-
-MANIFEST = '[platform]\nname = "tiny"\n[services.user-service]\n'
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    (tmp_path / "user-service" / "user_service").mkdir(parents=True)
-    (tmp_path / "user-service" / "manage.py").touch()
-    (tmp_path / "user-service" / "user_service" / "wsgi.py").touch()
-    (tmp_path / "bandstand.toml").write_text(MANIFEST)
-    return tmp_path
+from tests.cli.conftest import MANIFEST
 
 
 def export(workspace: Path, *arguments: str) -> Result:

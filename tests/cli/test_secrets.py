@@ -3,22 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from bandstand.cli.app import app
-
-MANIFEST = '[platform]\nname = "tiny"\n[services.user-service]\nissues_user_tokens = true\n'
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    (tmp_path / "user-service" / "user_service").mkdir(parents=True)
-    (tmp_path / "user-service" / "manage.py").touch()
-    (tmp_path / "user-service" / "user_service" / "wsgi.py").touch()
-    (tmp_path / "bandstand.toml").write_text(MANIFEST)
-    return tmp_path
 
 
 def secrets(workspace: Path, *arguments: str) -> Result:

@@ -128,12 +128,12 @@ def test_a_broken_key_is_named_and_kept(tmp_path: Path, content: str) -> None:
 
 
 def in_steps(found: Credentials) -> dict[RotationStep, Credentials]:
-    accept = found.rotated(RotationStep.ACCEPT, "now")
-    use = accept.rotated(RotationStep.USE, "now")
+    accept = found.rotated(RotationStep.ACCEPT)
+    use = accept.rotated(RotationStep.USE)
     return {
         RotationStep.ACCEPT: accept,
         RotationStep.USE: use,
-        RotationStep.RETIRE: use.rotated(RotationStep.RETIRE, "now"),
+        RotationStep.RETIRE: use.rotated(RotationStep.RETIRE),
     }
 
 
@@ -159,14 +159,14 @@ def test_both_users_are_accepted_until_the_last_step(tmp_path: Path) -> None:
 def test_a_rotation_outlasts_a_start(tmp_path: Path) -> None:
     """The state is read as it was written; a service that was added meanwhile has one password in each step."""
     path = tmp_path / "secrets.json"
-    accept = load_credentials(path, ["a"]).rotated(RotationStep.ACCEPT, "2026-12-01T12:00:00+00:00")
+    accept = load_credentials(path, ["a"]).rotated(RotationStep.ACCEPT)
     save_credentials(path, accept)
     assert load_credentials(path, ["a"]) == accept
     grown = load_credentials(path, ["a", "b"])
     [account] = grown.accounts("postgres", ["b"])
-    use = grown.rotated(RotationStep.USE, "")
+    use = grown.rotated(RotationStep.USE)
     assert use.accounts("postgres", ["b"]) == (account,)
-    assert use.rotated(RotationStep.RETIRE, "").accounts("postgres", ["b"]) == (account,)
+    assert use.rotated(RotationStep.RETIRE).accounts("postgres", ["b"]) == (account,)
 
 
 def ids(path: Path) -> list[str]:

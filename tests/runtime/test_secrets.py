@@ -39,8 +39,11 @@ def test_what_is_there_is_never_written_over(shop: Workspace, tmp_path: Path) ->
     """A second run changes nothing: a database would not know the new password."""
     assert write_secrets(shop, tmp_path / "secrets")
     before = contents(tmp_path / "secrets")
+    made = [tmp_path / "secrets" / name for name in ("postgres/administrator", "order-service/DATABASE_URL")]
+    inodes = [path.stat().st_ino for path in made]
     assert write_secrets(shop, tmp_path / "secrets") == []
     assert contents(tmp_path / "secrets") == before
+    assert [path.stat().st_ino for path in made] == inodes, "a container has the file itself mounted"
 
 
 def test_a_new_service_gets_its_own(shop: Workspace, tmp_path: Path) -> None:

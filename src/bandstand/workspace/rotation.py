@@ -7,6 +7,7 @@
 The next step begins when the one before has reached every process.
 """
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -33,6 +34,11 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
     step: RotationStep
     begun: str
+
+    @classmethod
+    def after(cls, earlier: "Rotation | None", step: RotationStep) -> "Rotation":
+        """Return the change in ``step`` that follows on ``earlier``, or one that begins now."""
+        return cls(step=step, begun=earlier.begun if earlier else datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def arranged(step: RotationStep, old: T, new: T) -> tuple[T, ...]:

@@ -87,8 +87,8 @@ class Credentials(ServerPasswords, frozen=True, kw_only=True):
         keys = (each.services[service].secret_key for each in self._accepted() if service in each.services)
         return tuple(dict.fromkeys(keys))
 
-    def rotated(self, step: RotationStep, begun: str) -> "Credentials":
-        """Return the credentials in ``step`` of a change that began at the time ``begun``."""
+    def rotated(self, step: RotationStep) -> "Credentials":
+        """Return the credentials in ``step`` of the change that is under way, or of one that begins now."""
         own = msgspec.structs.replace(self, rotation=None, others=None)
         if self.others is None:
             old, new = own, _successors(own)
@@ -101,7 +101,7 @@ class Credentials(ServerPasswords, frozen=True, kw_only=True):
         current, *others = arranged(step, old, new)
         if not others:
             return current
-        return msgspec.structs.replace(current, rotation=Rotation(step=step, begun=begun), others=others[0])
+        return msgspec.structs.replace(current, rotation=Rotation.after(self.rotation, step), others=others[0])
 
     def _accepted(self) -> tuple["Credentials", ...]:
         return (self,) if self.others is None else (self, self.others)

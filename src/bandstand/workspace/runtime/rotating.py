@@ -4,7 +4,6 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -83,15 +82,12 @@ class _Rotating:
         self._workspace = workspace
         self._folder = folder
         self._report = report
-        rotation = load_credentials(folder.credentials, workspace.service_names).rotation
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._step = rotation.step if rotation else None
-        self._begun = rotation.begun if rotation else now
 
     def run(self, token_lifetime: float) -> None:
-        if self._step is not None:
-            self._report(f"The change of secrets that began at {self._begun} goes on.")
-        if self._step is not RotationStep.USE:
+        earlier = load_credentials(self._folder.credentials, self._workspace.service_names).rotation
+        if earlier is not None:
+            self._report(f"The change of secrets that began at {earlier.begun} goes on.")
+        if earlier is None or earlier.step is not RotationStep.USE:
             self._enter(RotationStep.ACCEPT, "Servers and services accept new passwords and keys besides the old ones.")
             self._restart_all()
         self._enter(RotationStep.USE, "Services go over to the new ones.")
@@ -126,4 +122,4 @@ class _Rotating:
     def _save(self, step: RotationStep) -> None:
         credentials = load_credentials(self._folder.credentials, self._workspace.service_names)
         if step is RotationStep.RETIRE or credentials.rotation is None or credentials.rotation.step is not step:
-            save_credentials(self._folder.credentials, credentials.rotated(step, self._begun))
+            save_credentials(self._folder.credentials, credentials.rotated(step))

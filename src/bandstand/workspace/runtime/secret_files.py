@@ -7,7 +7,6 @@ again.
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -42,9 +41,12 @@ class SecretFiles:
         self._folder = folder
         self._record = folder / "rotation.json"
         self._rotation = folder / "rotation"
-        rotation = self._read_record()
-        self._begun = rotation.begun if rotation else datetime.now(UTC).isoformat(timespec="seconds")
-        self.step = rotation.step if rotation else None
+        self._under_way = self._read_record()
+
+    @property
+    def step(self) -> RotationStep | None:
+        """The step of the rotation that is under way."""
+        return self._under_way.step if self._under_way else None
 
     def open(self) -> None:
         """Make the folder, which Git ignores."""
@@ -67,13 +69,14 @@ class SecretFiles:
             WorkspaceError: it is not the one that comes next.
         """
         if step not in {self.step, _NEXT[self.step]}:
-            state = f"is at the step {self.step} since {self._begun}" if self.step else "has not begun"
+            now = self._under_way
+            state = f"is at the step {now.step} since {now.begun}" if now else "has not begun"
             raise WorkspaceError(
                 f"The step {step} can't come now: the change of the secrets in {self._folder} {state}.",
                 hint=f"Next is: bandstand secrets rotate --step {_NEXT[self.step]}",
             )
-        self.step = step
-        replace_file(self._record, msgspec.json.encode(Rotation(step=step, begun=self._begun)), durable=True)
+        self._under_way = Rotation.after(self._under_way, step)
+        replace_file(self._record, msgspec.json.encode(self._under_way), durable=True)
 
     def paths(self) -> list[Path]:
         """Return all files with secrets."""
@@ -97,11 +100,13 @@ class SecretFiles:
         path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         replace_file(path, content, durable=True)
 
-    def change(self, name: str, successor: Callable[[str], str | None], *, several: bool = False) -> None:
+    def change(
+        self, name: str, successor: Callable[[str], str | None], *, several: bool = False, at_once: bool = False
+    ) -> None:
         """Write the file ``name`` as it is in this step of a rotation, if there is one.
 
         ``successor`` makes the new value from the old one, or None where it can't change. With ``several`` the file
-        has a line for each value that is accepted.
+        has a line for each value that is accepted. With ``at_once`` the new value is in use from the first step on.
         """
         if self.step is RotationStep.ACCEPT and not self._new(name).exists():
             old = self.text(name)
@@ -111,14 +116,15 @@ class SecretFiles:
             _make(self._old(name), old)
             _make(self._new(name), new)
         if self._changes(name):
-            values = self.accepted(name)
+            values = self.accepted(name, at_once=at_once)
             self.derive(name, "\n".join(values) if several else values[0])
 
-    def accepted(self, name: str) -> tuple[str, ...]:
+    def accepted(self, name: str, *, at_once: bool = False) -> tuple[str, ...]:
         """Return the values of a secret that are accepted now; the first is in use."""
         if self.step is None or not self._changes(name):
             return (self.text(name),)
-        return arranged(self.step, self._old(name).read_text(), self._new(name).read_text())
+        step = RotationStep.USE if at_once and self.step is RotationStep.ACCEPT else self.step
+        return arranged(step, self._old(name).read_text(), self._new(name).read_text())
 
     def keys(self, name: str, service: str, purpose: str) -> Keys:
         """Return the signing keys in the file ``name``, made where there are none; the first signs."""

@@ -138,11 +138,8 @@ class _Secrets:
         """Return the passwords of the administrator, whom only jobs use: the new one first, from the first step on."""
         name = f"{server}/administrator"
         self._files.make(name, _password())
-        self._files.change(name, lambda _: _password())
-        values = self._files.accepted(name)
-        ordered = values[::-1] if self._files.step is RotationStep.ACCEPT else values
-        self._files.derive(name, ordered[0])
-        return ordered
+        self._files.change(name, lambda _: _password(), at_once=True)
+        return self._files.accepted(name, at_once=True)
 
     def _administrators(self, server: str) -> tuple[Account, ...]:
         return (Account(service="", user=ADMINISTRATOR, password=self._administrator(server)[0]),)
