@@ -109,6 +109,8 @@ def test_roles_follow_the_steps_of_a_rotation(job: Job) -> None:
             owners = connection.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE tablename LIKE 'made%'")
             assert owners.fetchall() == [("order_service",)]
             assert connection.execute("SHOW statement_timeout").fetchone() != ("0",)
+            query = "SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege('public', oid, %s)"
+            assert connection.execute(query, ["CONNECT"]).fetchall() == [], "open to everybody"
 
 
 def test_a_session_of_a_closed_role_ends(job: Job) -> None:

@@ -79,46 +79,55 @@ def databases_script(workspace: Workspace) -> str:
     The files hold verifiers, so that no password is ever in a statement. A service's first role owns its database. A
     second one, which acts as the first, is there since passwords change; one whose file is empty may not log in.
     """
-    replicas = workspace.production.replicas
-    parts = [_database(service, role_limit(service, replicas=replicas)) for service in workspace.services]
-    return "\n".join([_CLOSED, *parts])
+    roles = (_roles(service, replicas=workspace.production.replicas) for service in workspace.services)
+    return "".join([_ADMINISTRATOR_AND_TABLE, *roles, _ROLES_AND_DATABASES.format(timeout=STATEMENT_TIMEOUT)])
 
 
-_CLOSED: Final = """\
+_ADMINISTRATOR_AND_TABLE: Final = """\
 \\set ON_ERROR_STOP on
-\\set administrator `cat /run/secrets/postgres-administrator-verifier`
-ALTER ROLE postgres PASSWORD :'administrator';
+\\set verifier `cat /run/secrets/postgres-administrator-verifier`
+ALTER ROLE postgres PASSWORD :'verifier';
+
+CREATE TEMPORARY TABLE roles (owner text, name text, connections integer, verifier text);
+"""
+
+_ROLE: Final = """\
+\\set verifier `cat /run/secrets/{secret}`
+INSERT INTO roles VALUES ('{owner}', '{name}', {limit}, :'verifier');
+"""
+
+_ROLES_AND_DATABASES: Final = """\
+
+SELECT format('CREATE ROLE %I NOLOGIN', owner) FROM roles
+  WHERE name = owner AND name NOT IN (SELECT rolname FROM pg_roles) \\gexec
+SELECT format('CREATE ROLE %I NOLOGIN IN ROLE %I', name, owner) FROM roles
+  WHERE verifier <> '' AND name NOT IN (SELECT rolname FROM pg_roles) \\gexec
+SELECT format('ALTER ROLE %I SET role = %L', name, owner) FROM roles
+  WHERE name <> owner AND name IN (SELECT rolname FROM pg_roles) \\gexec
+SELECT format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', name) FROM roles
+  WHERE verifier <> '' \\gexec
+SELECT format('ALTER ROLE %I CONNECTION LIMIT %s PASSWORD %L', name, connections, verifier) FROM roles
+  WHERE verifier <> '' \\gexec
+SELECT format('ALTER ROLE %I SET statement_timeout = %L', name, '{timeout}') FROM roles
+  WHERE verifier <> '' \\gexec
+SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', name) FROM roles
+  WHERE verifier = '' AND name IN (SELECT rolname FROM pg_roles) \\gexec
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN roles ON usename = name WHERE verifier = '';
+
+SELECT format('CREATE DATABASE %I OWNER %I', owner, owner) FROM roles
+  WHERE name = owner AND name NOT IN (SELECT datname FROM pg_database) \\gexec
 -- Every role may connect to every database until that is revoked.
-REVOKE ALL ON DATABASE postgres FROM PUBLIC;
-REVOKE ALL ON DATABASE template1 FROM PUBLIC;
-"""
-
-_DATABASE: Final = """\
-\\set first `cat /run/secrets/{first}`
-\\set second `cat /run/secrets/{second}`
-CREATE TEMPORARY TABLE logins AS
-  SELECT * FROM (VALUES ('{role}', :'first'), ('{role}{suffix}', :'second')) AS login (name, verifier);
-SELECT 'CREATE ROLE {role} NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
-SELECT format('CREATE ROLE %I NOLOGIN IN ROLE {role}', name) FROM logins
-  WHERE verifier <> '' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \\gexec
-SELECT format('ALTER ROLE %I SET role = {role}', rolname) FROM pg_roles WHERE rolname = '{role}{suffix}' \\gexec
-SELECT format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {limit}', name)
-  FROM logins WHERE verifier <> '' \\gexec
-SELECT format('ALTER ROLE %I PASSWORD %L', name, verifier) FROM logins WHERE verifier <> '' \\gexec
-SELECT format('ALTER ROLE %I SET statement_timeout = %L', name, '{timeout}') FROM logins WHERE verifier <> '' \\gexec
-SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', name) FROM logins JOIN pg_roles ON rolname = name
-  WHERE verifier = '' \\gexec
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN logins ON usename = name WHERE verifier = '';
-DROP TABLE logins;
-SELECT 'CREATE DATABASE {role} OWNER {role}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{role}') \\gexec
-REVOKE ALL ON DATABASE {role} FROM PUBLIC;
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', name)
+  FROM (SELECT owner FROM roles UNION VALUES ('postgres'), ('template1')) AS database (name) \\gexec
 """
 
 
-def _database(service: Service, limit: int) -> str:
-    first, second = role_secrets(service)
-    return _DATABASE.format(
-        first=first, second=second, role=service.identifier, suffix=SECOND, limit=limit, timeout=STATEMENT_TIMEOUT
+def _roles(service: Service, *, replicas: int) -> str:
+    names = (service.identifier, f"{service.identifier}{SECOND}")
+    limit = role_limit(service, replicas=replicas)
+    return "".join(
+        _ROLE.format(secret=secret, owner=service.identifier, name=name, limit=limit)
+        for secret, name in zip(role_secrets(service), names, strict=True)
     )
 
 
